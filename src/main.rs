@@ -1,0 +1,2 @@
+//! The `dm-gateway` binary: arguments in, exit code out.
+fn main() {}
