@@ -1,1 +1,5 @@
-//! stub
+//! PURE: what this product decides.
+pub mod event;
+pub mod seam;
+/// stub
+pub struct Gateway {}

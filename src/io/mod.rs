@@ -1,1 +1,1 @@
-//! stub
+//! IMPURE: executes Outputs, produces Inputs, decides nothing.
