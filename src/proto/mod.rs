@@ -4,3 +4,4 @@ pub mod notification;
 pub mod syncml;
 pub mod wire;
 pub mod wsp;
+pub mod session;

@@ -1,0 +1,648 @@
+//! An end device posts to our DM server: who is it, what does it say, what is it told.
+//!
+//! Each session gets the Device Detection Alert 1230 unless it brought its server list already
+//! or the LAN's policy is `ignore`. How the device answers it stops nothing. A
+//! BootstrappedDMSList is judged by the LAN's policy; its Status 200 leaves only when what it
+//! acknowledges is on flash. (GwMO change request, 8.6.1.2 and 8.6.1.3.)
+//!
+//! An identity is believed if the kernel's neighbour entry for the sender's address agrees, or
+//! if the device proved it by a secret; a rival claim becomes a visible conflict and nothing
+//! else.
+
+use crate::gateway::alert::{self, AlertType, PayloadError, ServerId};
+use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, List, Record};
+use crate::gateway::event::{EventKind, Reason};
+use crate::gateway::policy::{DeviceAuth, Verify};
+use crate::gateway::seam::{ConnectionId, LanId, MacAddress, Now, Request, Response};
+use crate::gateway::{Account, Gateway, HeldReply, Timer};
+use crate::limits;
+use crate::proto::auth::{Scheme, Verdict};
+use crate::proto::session::server::{self, Credentials, Reply, ServerSession, Turn};
+use crate::proto::syncml::{Encoding, Header, Message, StatusCode};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What tells one session from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey {
+    lan: LanId,
+    peer: IpAddr,
+    source: Arc<str>,
+    session_id: Arc<str>,
+}
+
+/// A session with an end device.
+#[derive(Debug)]
+pub struct LanSession {
+    protocol: ServerSession,
+    brought_list: bool,
+    alerted: bool,
+    /// When the device last said something.
+    pub(super) last: Duration,
+}
+
+/// Where a request came from, and how it is answered.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    connection: ConnectionId,
+    lan: LanId,
+    peer: IpAddr,
+    encoding: Encoding,
+    /// Our own URI, as the device reaches us.
+    uri: &'a str,
+}
+
+/// The path of our DM server.
+pub const DM_PATH: &str = "/dm";
+
+impl Gateway {
+    /// Takes an HTTP request from a LAN.
+    pub(super) fn request(
+        &mut self,
+        connection: ConnectionId,
+        lan: LanId,
+        from: SocketAddr,
+        local: SocketAddr,
+        request: Request<'_>,
+        now: Now,
+    ) {
+        self.metrics.requests += 1;
+        let peer = from.ip();
+        if !self.take_request_token(lan, peer, now) {
+            self.refuse_request(Reason::RequestRate, lan, peer);
+            return self.respond(connection, plain(503, Some(1)));
+        }
+        if request.path != DM_PATH || request.method != "POST" {
+            self.refuse_request(Reason::BadRequest, lan, peer);
+            let status = if request.path == DM_PATH { 405 } else { 404 };
+            return self.respond(connection, plain(status, None));
+        }
+        let Some(encoding) = request.content_type.and_then(Encoding::of_content_type) else {
+            self.refuse_request(Reason::BadRequest, lan, peer);
+            return self.respond(connection, plain(415, None));
+        };
+        let message = match encoding.decode(request.body) {
+            Ok(message) => message,
+            Err(error) => {
+                log::debug!("{peer}: {error}");
+                self.refuse_request(Reason::MalformedMessage, lan, peer);
+                return self.respond(connection, plain(400, None));
+            }
+        };
+        let uri = own_uri(local);
+        let call = Call { connection, lan, peer, encoding, uri: &uri };
+        match version_fault(&message.header) {
+            Some(code) => self.refuse_message(call, &message, code, Reason::Version),
+            None => self.message(call, &message, now),
+        }
+    }
+
+    fn message(&mut self, call: Call<'_>, message: &Message<'_>, now: Now) {
+        let Some(source) = DeviceId::parse(&message.header.source.uri) else {
+            return self.refuse_message(
+                call,
+                message,
+                StatusCode::FORBIDDEN,
+                Reason::MalformedMessage,
+            );
+        };
+        let key = SessionKey {
+            lan: call.lan,
+            peer: call.peer,
+            source: source.normal().into(),
+            session_id: (*message.header.session_id).into(),
+        };
+        let known = self.sessions.remove(&key).filter(|_| message.header.message_id > 1);
+        let mut session = match known {
+            Some(session) => session,
+            None => LanSession {
+                protocol: ServerSession::new(self.credentials(call.lan, &source)),
+                brought_list: false,
+                alerted: false,
+                last: now.uptime,
+            },
+        };
+        session.last = now.uptime;
+        let turn = session.protocol.receive(message);
+        let reply = if turn.verdict == Verdict::Accepted {
+            let claim = claimed_identity(&source, turn.device_id);
+            match self.identify(call, &claim, session.protocol.is_proven(), now) {
+                Ok(device) => self.turn(call, message, &mut session, turn, device, now),
+                Err(reason) => {
+                    let code = StatusCode::FORBIDDEN;
+                    return self.refuse_message(call, message, code, reason);
+                }
+            }
+        } else {
+            self.metrics.refuse(Reason::Credentials);
+            self.tell_of_peer(Reason::Credentials, call.lan, call.peer, Some(&source));
+            let nonce = self.entropy.nonce();
+            let reply = session.protocol.reply(message, turn, call.uri, &nonce);
+            self.send(call, &reply.message);
+            reply.ended
+        };
+        if !reply {
+            self.keep_session(key, session, now);
+        }
+    }
+
+    /// Acts on one message of an identified device. True if it ends the session.
+    fn turn(
+        &mut self,
+        call: Call<'_>,
+        message: &Message<'_>,
+        session: &mut LanSession,
+        mut turn: Turn<'_>,
+        key: DeviceKey,
+        now: Now,
+    ) -> bool {
+        let Some(device) = self.inventory.device(key) else { return true };
+        let before = device.newest().clone();
+        let mut record = before.clone();
+        let fresh = turn.statuses[0].code == StatusCode::AUTHENTICATED
+            && message.header.credentials.is_some();
+        let mut dependent = Vec::new();
+        self.opened(key, session, now);
+        if let Some(claim) = self.new_name(key, &message.header, turn.device_id) {
+            record.id = claim;
+            record.named = true;
+            dependent.push(0);
+        }
+        if let Some(code) = turn.detection {
+            if let Some(device) = self.inventory.device_mut(key) {
+                device.detection = Some(code);
+            }
+            self.tell_of(EventKind::Answered, key, None, None, || {
+                format!("the device answered the Device Detection Alert with {}", code.0)
+            });
+        }
+        for (index, alert) in std::mem::take(&mut turn.generic_alerts) {
+            let code = match alert::find(alert) {
+                Some((AlertType::BootstrappedDmsList, payload)) => {
+                    session.brought_list = true;
+                    match alert::parse_server_list(payload) {
+                        Ok(servers) => {
+                            dependent.push(index);
+                            self.decide_list(&mut record, servers, call.lan, now);
+                            StatusCode::OK
+                        }
+                        Err(PayloadError::Malformed(_)) => {
+                            self.refuse_list(Reason::MalformedList, call, key);
+                            StatusCode::INCOMPLETE_COMMAND
+                        }
+                        Err(PayloadError::TooLarge(_)) => {
+                            self.refuse_list(Reason::ListTooLarge, call, key);
+                            StatusCode::TOO_LARGE
+                        }
+                    }
+                }
+                Some(_) => StatusCode::OK,
+                None => StatusCode::UNSUPPORTED_TYPE,
+            };
+            turn.statuses[index].code = code;
+        }
+        if let Some(nonce) = turn.server_nonce.take() {
+            record.server_nonce = nonce;
+        }
+        let mut nonce = Vec::new();
+        if fresh && self.options.lans[call.lan.0].device_auth == DeviceAuth::Md5 {
+            nonce = self.entropy.nonce().to_vec();
+            record.client_nonce.clone_from(&nonce);
+            dependent.push(0);
+        }
+        if !session.brought_list && !session.alerted && !turn.aborted {
+            self.alert_device(call, session, key);
+        }
+        let Reply { message: reply, ended } =
+            session.protocol.reply(message, turn, call.uri, &nonce);
+        let stored = self.inventory.device(key).is_some_and(|device| device.stored);
+        if record == before && stored {
+            self.send(call, &reply);
+        } else {
+            let held = HeldReply {
+                connection: call.connection,
+                encoding: call.encoding,
+                message: reply,
+                dependent,
+            };
+            self.keep_then_reply(key, record, held);
+        }
+        ended
+    }
+
+    /// Notes that a device opened a session: it need not be asked any more.
+    fn opened(&mut self, key: DeviceKey, session: &LanSession, now: Now) {
+        let Some(device) = self.inventory.device_mut(key) else { return };
+        device.last_seen = Some(now.uptime);
+        let Some(attachment) = &mut device.attachment else { return };
+        attachment.session = true;
+        if !session.alerted && !session.brought_list {
+            self.metrics.sessions += 1;
+            self.tell_of(EventKind::Session, key, None, None, || {
+                "the device opened a DM session to the gateway".to_owned()
+            });
+        }
+    }
+
+    /// Queues the Device Detection Alert, where the policy asks for it.
+    fn alert_device(&mut self, call: Call<'_>, session: &mut LanSession, key: DeviceKey) {
+        let options = &self.options;
+        let policy = options.lans[call.lan.0].policy;
+        if !policy.asks() {
+            return;
+        }
+        let share = policy.shares(options.share_address, options.public_address.is_some());
+        let address = options.public_address.clone().unwrap_or_else(|| host_of(call.uri).into());
+        session.alerted = true;
+        session.protocol.send(alert::detection(&address, share, options.wire_profile));
+        self.metrics.alerted += 1;
+        self.tell_of(EventKind::Alerted, key, None, None, || {
+            format!("Device Detection Alert 1230: GwAddress {address}, Share {share}")
+        });
+    }
+
+    /// Applies a BootstrappedDMSList to a record by the policy of the LAN it came from.
+    fn decide_list(
+        &mut self,
+        record: &mut Record,
+        mut servers: Vec<ServerId>,
+        lan: LanId,
+        now: Now,
+    ) {
+        self.metrics.lists += 1;
+        // Our own account on the device is no server to be reached through us.
+        servers.retain(|server| server.as_str() != self.options.id);
+        let servers: Vec<_> = servers.into_iter().map(|s| self.inventory.shared(s)).collect();
+        let policy = self.options.lans[lan.0].policy;
+        match &mut record.list {
+            Some(list) if servers.is_empty() && !list.servers.is_empty() => {
+                let (since, count) = list.unconfirmed.unwrap_or((now.unix, 0));
+                if count + 1 >= limits::EMPTY_LISTS {
+                    list.servers.clear();
+                    list.unconfirmed = None;
+                } else {
+                    list.unconfirmed = Some((since, count + 1));
+                }
+            }
+            Some(list)
+                if list.servers == servers
+                    && list.policy == policy
+                    && list.unconfirmed.is_none()
+                    && now.unix < list.received.saturating_add(SAME_LIST) => {}
+            list => {
+                *list = Some(List { servers, policy, received: now.unix, unconfirmed: None });
+            }
+        }
+    }
+
+    /// Ends mappings that stayed unconfirmed too long.
+    pub(super) fn unconfirmed_due(&mut self, key: DeviceKey, now: Now) {
+        let Some(device) = self.inventory.device(key) else { return };
+        let Some(since) = device.newest().list.as_ref().and_then(|list| list.unconfirmed) else {
+            return;
+        };
+        let age = now.unix.saturating_sub(since.0);
+        if age < limits::UNCONFIRMED {
+            let rest = Duration::from_secs(limits::UNCONFIRMED - age);
+            return self.timers.set(now.uptime + rest, Timer::Unconfirmed(key));
+        }
+        let mut record = device.newest().clone();
+        if let Some(list) = &mut record.list {
+            list.servers.clear();
+            list.unconfirmed = None;
+        }
+        self.keep(key, record);
+    }
+
+    /// The device behind a claim to an identity, or why the claim is not believed. `proven`
+    /// claims came with the account's secret.
+    fn identify(
+        &mut self,
+        call: Call<'_>,
+        claim: &DeviceId,
+        proven: bool,
+        now: Now,
+    ) -> Result<DeviceKey, Reason> {
+        let key = match self.options.lans[call.lan.0].verify {
+            Verify::None => self.identify_by_word(call, claim, now),
+            Verify::Neighbour => self.identify_by_neighbour(call, claim, proven, now),
+        };
+        let key = key.inspect_err(|&reason| {
+            self.metrics.refuse(reason);
+            self.tell_of_peer(reason, call.lan, call.peer, Some(claim));
+        })?;
+        self.present(key, call.lan, call.peer, now, |address| {
+            address.spoke = Some(now.uptime);
+            address.failed = false;
+        });
+        self.release(key, now);
+        Ok(key)
+    }
+
+    fn identify_by_word(
+        &mut self,
+        call: Call<'_>,
+        claim: &DeviceId,
+        now: Now,
+    ) -> Result<DeviceKey, Reason> {
+        if let Some(key) = self.inventory.find(claim.normal()) {
+            return Ok(key);
+        }
+        let anonymous = self.inventory.at(call.lan, call.peer).filter(|&key| self.is_unnamed(key));
+        if let Some(key) = anonymous {
+            return Ok(key);
+        }
+        self.new_device(claim.clone(), true, call.lan, now).ok_or(Reason::InventoryFull)
+    }
+
+    fn identify_by_neighbour(
+        &mut self,
+        call: Call<'_>,
+        claim: &DeviceId,
+        proven: bool,
+        now: Now,
+    ) -> Result<DeviceKey, Reason> {
+        let neighbour = self.neighbour(call.lan, call.peer).and_then(|entry| entry.mac);
+        let owner = self.inventory.find(claim.normal());
+        let Some(mac) = neighbour else {
+            return match owner {
+                Some(key) if proven => Ok(key),
+                None if proven => self
+                    .new_device(claim.clone(), true, call.lan, now)
+                    .ok_or(Reason::InventoryFull),
+                _ => Err(Reason::Unverified),
+            };
+        };
+        if let Some(claimed) = claim.mac()
+            && claimed != mac
+            && !owner.is_some_and(|key| {
+                self.inventory.device(key).is_some_and(|device| device.has_hardware(mac))
+            })
+        {
+            if let Some(key) = owner {
+                self.conflict(key, call, Some(mac), now);
+            }
+            return Err(Reason::Spoofed);
+        }
+        let holder = self.inventory.by_hardware(mac);
+        match owner {
+            Some(key) => {
+                let Some(device) = self.inventory.device(key) else {
+                    return Err(Reason::InventoryFull);
+                };
+                let unbound = device.record.hardware.is_empty();
+                if device.has_hardware(mac) {
+                    return Ok(key);
+                }
+                if !proven && !unbound {
+                    self.conflict(key, call, Some(mac), now);
+                    return Err(Reason::IdentityTaken);
+                }
+                self.bind(key, mac, holder);
+                Ok(key)
+            }
+            None => match holder.filter(|&key| self.is_unnamed(key)) {
+                Some(key) => Ok(key),
+                None => {
+                    let key = self
+                        .new_device(claim.clone(), true, call.lan, now)
+                        .ok_or(Reason::InventoryFull)?;
+                    self.bind(key, mac, None);
+                    Ok(key)
+                }
+            },
+        }
+    }
+
+    /// Gives a device one more Ethernet address. `holder` had it before; if that was only a
+    /// detected address without a name, it and the device are one.
+    fn bind(
+        &mut self,
+        key: DeviceKey,
+        mac: MacAddress,
+        holder: Option<DeviceKey>,
+    ) {
+        if let Some(holder) = holder.filter(|&holder| holder != key && self.is_unnamed(holder)) {
+            self.forget(holder);
+        }
+        let Some(device) = self.inventory.device(key) else { return };
+        let mut record = device.newest().clone();
+        if record.hardware.len() >= limits::HARDWARE {
+            record.hardware.remove(0);
+        }
+        record.hardware.push(mac);
+        self.inventory.learn_hardware(key, mac);
+        self.keep(key, record);
+    }
+
+    fn is_unnamed(&self, key: DeviceKey) -> bool {
+        self.inventory.device(key).is_some_and(|device| !device.newest().named)
+    }
+
+    /// The identity that a device without a name gives itself.
+    fn new_name(
+        &self,
+        key: DeviceKey,
+        header: &Header<'_>,
+        device_id: Option<&str>,
+    ) -> Option<DeviceId> {
+        let device = self.inventory.device(key)?;
+        let claim = claimed_identity(&DeviceId::parse(&header.source.uri)?, device_id);
+        let record = device.newest();
+        (!record.named && claim.mac().is_none()).then_some(claim)
+    }
+
+    fn conflict(
+        &mut self,
+        key: DeviceKey,
+        call: Call<'_>,
+        mac: Option<MacAddress>,
+        now: Now,
+    ) {
+        let Some(device) = self.inventory.device_mut(key) else { return };
+        let count = device.conflict.map_or(0, |conflict| conflict.count).saturating_add(1);
+        if count == 1 {
+            log::warn!("{}: {} claims the same identity", device.record.id, call.peer);
+        }
+        device.conflict = Some(Conflict { at: now.uptime, address: call.peer, mac, count });
+        let from = SocketAddr::new(call.peer, 0);
+        self.tell_of(EventKind::Conflict, key, None, Some(from), || {
+            "somebody else claims this identity; the owner keeps its mappings".to_owned()
+        });
+    }
+
+    /// The account of a device, by its identity or an alias.
+    pub(super) fn account_of(&self, device: &Device) -> Option<&Account> {
+        let record = &device.record;
+        let by_id = self.options.account(record.id.normal());
+        by_id.or_else(|| {
+            let mut aliases = record.hardware.iter().map(|mac| DeviceId::of_mac(*mac));
+            aliases.find_map(|alias| self.options.account(alias.normal()))
+        })
+    }
+
+    fn credentials(&self, lan: LanId, source: &DeviceId) -> Credentials {
+        let scheme = match self.options.lans[lan.0].device_auth {
+            DeviceAuth::None => return Credentials::default(),
+            DeviceAuth::Basic => Scheme::Basic,
+            DeviceAuth::Md5 => Scheme::Md5,
+        };
+        let device =
+            self.inventory.find(source.normal()).and_then(|key| self.inventory.device(key));
+        let account = self
+            .options
+            .account(source.normal())
+            .or_else(|| device.and_then(|device| self.account_of(device)));
+        let nonces = device.map(Device::newest);
+        Credentials {
+            scheme: Some(scheme),
+            client: account.and_then(|account| {
+                Some((account.user.clone(), account.secret.clone()?))
+            }),
+            client_nonce: nonces.map(|record| record.client_nonce.clone()).unwrap_or_default(),
+            server: account.and_then(|account| {
+                Some((self.options.id.clone(), account.server_secret.clone()?))
+            }),
+            server_nonce: nonces.map(|record| record.server_nonce.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn keep_session(&mut self, key: SessionKey, session: LanSession, now: Now) {
+        if self.sessions.len() >= limits::SESSIONS
+            && let Some(oldest) =
+                self.sessions.iter().min_by_key(|(_, s)| s.last).map(|(key, _)| key.clone())
+        {
+            self.sessions.remove(&oldest);
+        }
+        if self.sessions.is_empty() {
+            self.timers.set(now.uptime + limits::SESSION_IDLE, Timer::Sessions);
+        }
+        self.sessions.insert(key, session);
+    }
+
+    /// Forgets sessions in which nothing was said for long.
+    pub(super) fn sessions_due(&mut self, now: Now) {
+        self.sessions.retain(|_, session| now.uptime < session.last + limits::SESSION_IDLE);
+        if let Some(oldest) = self.sessions.values().map(|session| session.last).min() {
+            self.timers.set(oldest + limits::SESSION_IDLE, Timer::Sessions);
+        }
+    }
+
+    fn refuse_message(
+        &mut self,
+        call: Call<'_>,
+        message: &Message<'_>,
+        code: StatusCode,
+        reason: Reason,
+    ) {
+        if !matches!(reason, Reason::Spoofed | Reason::IdentityTaken | Reason::Unverified) {
+            self.refuse_request(reason, call.lan, call.peer);
+        }
+        self.send(call, &server::refusal(message, code, call.uri));
+    }
+
+    fn refuse_list(&mut self, reason: Reason, call: Call<'_>, key: DeviceKey) {
+        self.metrics.refuse(reason);
+        let from = SocketAddr::new(call.peer, 0);
+        self.tell_of(EventKind::Refused, key, None, Some(from), || reason.to_string());
+    }
+
+    fn refuse_request(&mut self, reason: Reason, lan: LanId, peer: IpAddr) {
+        self.metrics.refuse(reason);
+        self.tell_of_peer(reason, lan, peer, None);
+    }
+
+    fn send(&mut self, call: Call<'_>, message: &Message<'_>) {
+        let response = message_response(call.encoding, message);
+        self.respond(call.connection, response);
+    }
+
+    fn take_request_token(&mut self, lan: LanId, peer: IpAddr, now: Now) -> bool {
+        let options = &self.options.lans[lan.0];
+        let Some(interval) = options.request_interval else { return true };
+        if self.request_sources.len() >= limits::REQUEST_SOURCES {
+            self.request_sources.retain(|_, due| *due > now.uptime);
+        }
+        let due = self.request_sources.entry(peer).or_default();
+        if *due > now.uptime + interval * options.request_burst.saturating_sub(1) {
+            return false;
+        }
+        *due = (*due).max(now.uptime) + interval;
+        true
+    }
+}
+
+/// A list that says the same again within this many seconds (a day) is not written again.
+const SAME_LIST: u64 = 24 * 3600;
+
+/// An HTTP response that carries a message.
+pub(super) fn message_response(encoding: Encoding, message: &Message<'_>) -> Response {
+    Response {
+        status: 200,
+        content_type: Some(encoding.content_type()),
+        retry_after: None,
+        body: encoding.encode(message),
+    }
+}
+
+fn plain(status: u16, retry_after: Option<u32>) -> Response {
+    Response { status, content_type: None, retry_after, body: Vec::new() }
+}
+
+/// DevInfo DevId where it says more than an Ethernet address; else the header's Source.
+fn claimed_identity(source: &DeviceId, device_id: Option<&str>) -> DeviceId {
+    let named = device_id.and_then(DeviceId::parse).filter(|id| id.mac().is_none());
+    match named {
+        Some(named) if source.mac().is_some() => named,
+        _ => source.clone(),
+    }
+}
+
+fn version_fault(header: &Header<'_>) -> Option<StatusCode> {
+    if !matches!(&*header.version_dtd, "1.2" | "1.1") {
+        Some(StatusCode::DTD_NOT_SUPPORTED)
+    } else if !matches!(&*header.version_protocol, "DM/1.2" | "DM/1.1" | "DM/1.3") {
+        Some(StatusCode::PROTOCOL_NOT_SUPPORTED)
+    } else {
+        None
+    }
+}
+
+fn own_uri(local: SocketAddr) -> String {
+    let local = match local {
+        // A scope means nothing outside this host.
+        SocketAddr::V6(local) => SocketAddr::new(IpAddr::V6(*local.ip()), local.port()),
+        local @ SocketAddr::V4(_) => local,
+    };
+    format!("http://{local}{DM_PATH}")
+}
+
+/// The host in a URI made by [`own_uri`].
+fn host_of(uri: &str) -> &str {
+    let authority = uri.trim_start_matches("http://").trim_end_matches(DM_PATH);
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_uri_names_the_address_the_device_reached() {
+        let uri = own_uri("[fe80::1%7]:8080".parse().unwrap());
+        assert_eq!(uri, "http://[fe80::1]:8080/dm");
+        assert_eq!(host_of(&uri), "fe80::1");
+        assert_eq!(host_of(&own_uri("192.168.4.1:80".parse().unwrap())), "192.168.4.1");
+    }
+
+    #[test]
+    fn devinfo_names_a_device_whose_header_gives_only_an_ethernet_address() {
+        let id = |text| DeviceId::parse(text).unwrap();
+        let mac = id("mac:01-ab-34-ef-69-0c");
+        assert_eq!(claimed_identity(&mac, Some("IMEI:1")), id("IMEI:1"));
+        assert_eq!(claimed_identity(&id("IMEI:1"), Some("IMEI:2")), id("IMEI:1"));
+        assert_eq!(claimed_identity(&mac, None), mac);
+    }
+}
