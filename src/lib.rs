@@ -3,3 +3,5 @@ pub mod gateway;
 pub mod limits;
 pub mod io;
 pub mod proto;
+#[cfg(feature = "simulate")]
+pub mod simulate;

@@ -45,3 +45,6 @@ pub const DATAGRAM: usize = 4 * 1024;
 
 /// Longest nonce, in octets, that a peer may hand out. 16 is usual.
 pub const NONCE: usize = 128;
+
+/// Longest gateway address in an alert, in octets: a DNS name has at most 253.
+pub const GATEWAY_ADDRESS: usize = 255;

@@ -1,4 +1,5 @@
 //! PURE: what this product decides.
+pub mod alert;
 pub mod event;
 pub mod seam;
 /// stub
