@@ -1,0 +1,4 @@
+//! The subcommands, one file each.
+
+#[cfg(feature = "simulate")]
+pub mod simulate;
