@@ -1,4 +1,5 @@
 //! skeleton
+pub mod cli;
 pub mod gateway;
 pub mod limits;
 pub mod io;
