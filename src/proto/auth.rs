@@ -96,7 +96,7 @@ pub fn verify(
     if given.is_empty() {
         return Verdict::Missing;
     }
-    let kind = credentials.meta.kind.as_deref().unwrap_or(Scheme::Basic.name());
+    let kind = credentials.meta.kind.as_deref().unwrap_or_else(|| Scheme::Basic.name());
     if !kind.trim().eq_ignore_ascii_case(scheme.name()) {
         return Verdict::Wrong;
     }

@@ -454,7 +454,7 @@ mod tests {
         assert!(dm(b"\xc4\xaf7\0"));
         assert!(dm(b"\xc4\xafX-Wap-Application:SyncML.DM\0"));
         assert!(dm(b"\xc4x-wap-application-id\0x-wap-application:syncml.dm\0"));
-        assert!(dm(b"\xc4x-wap-application-id\07\0"));
+        assert!(dm(b"\xc4x-wap-application-id\x007\0"));
         assert!(!dm(b"\xc4"));
         assert!(!dm(b"\xc4\xaf\x82"));
         assert!(!dm(b"\xc4\xaf\x87\xaf\x82"), "two ids that differ name nobody");
