@@ -133,3 +133,10 @@ pub const CONTROL_LINE: usize = 64 * 1024;
 
 /// Longest wait for an operator's request, and for room to write an answer into.
 pub const CONTROL_TIME: Duration = Duration::from_secs(10);
+
+// --- Simulators ----------------------------------------------------------------------------
+
+/// Largest body that a simulated end device takes from a server, in octets: twice what a
+/// server takes from it.
+#[cfg(feature = "simulate")]
+pub const CLIENT_BODY: usize = 2 * LAN_BODY;

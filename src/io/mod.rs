@@ -3,13 +3,14 @@
 use std::fmt::Display;
 use std::io;
 
-// pub mod control_socket;
-// #[cfg(feature = "simulate")]
-// pub mod http_client;
-// pub mod http_server;
-// pub mod logger;
+pub mod control_socket;
+#[cfg(feature = "simulate")]
+pub mod http_client;
+mod http_connection;
+pub mod http_server;
+pub mod logger;
 pub mod push;
-// pub mod systemd;
+pub mod systemd;
 
 /// The same error, its text saying what was tried.
 pub(crate) fn explain(what: impl Display, error: impl Into<io::Error>) -> io::Error {
