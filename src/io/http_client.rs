@@ -9,7 +9,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header;
+use hyper::{Version, header};
 use smol::{Async, Timer, future};
 use smol_hyper::rt::FuturesIo;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -34,6 +34,7 @@ pub async fn post(
 /// Posts, keeping the connection to the last peer.
 pub struct Client {
     bind: Option<IpAddr>,
+    version: Version,
     connection: Option<Connection>,
 }
 
@@ -48,7 +49,12 @@ struct Connection {
 impl Client {
     /// A client whose connections come from `bind`, if given.
     pub fn new(bind: Option<IpAddr>) -> Self {
-        Self { bind, connection: None }
+        Self { bind, version: Version::HTTP_11, connection: None }
+    }
+
+    /// Speaks HTTP/1.0, a connection a request, as AOSP's client does.
+    pub fn with_http10(self) -> Self {
+        Self { version: Version::HTTP_10, ..self }
     }
 
     /// Posts to an `http://host[:port]/path` URL; IPv6 hosts in brackets, with `%zone` where
@@ -84,13 +90,13 @@ impl Client {
         let target = Target::parse(url)?;
         let kept = self.connection.take().filter(|kept| kept.authority == target.authority);
         if let Some(mut kept) = kept
-            && let Ok((answer, keep)) = kept.post(&target, content_type, body.clone()).await
+            && let Ok((answer, keep)) = kept.post(&target, self.version, content_type, body.clone()).await
         {
             self.connection = keep.then_some(kept);
             return Ok(answer);
         }
         let mut fresh = Connection::open(&target, self.bind).await?;
-        let (answer, keep) = fresh.post(&target, content_type, body).await?;
+        let (answer, keep) = fresh.post(&target, self.version, content_type, body).await?;
         self.connection = keep.then_some(fresh);
         Ok(answer)
     }
@@ -118,10 +124,12 @@ impl Connection {
     async fn post(
         &mut self,
         target: &Target<'_>,
+        version: Version,
         content_type: &str,
         body: Bytes,
     ) -> io::Result<(Answer, bool)> {
         let request = hyper::Request::post(target.path)
+            .version(version)
             .header(header::HOST, target.host_header())
             .header(header::CONTENT_TYPE, content_type)
             .body(Full::new(body))
@@ -144,7 +152,8 @@ impl Connection {
                 .collect()
                 .await
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            Ok(((head.status.as_u16(), content_type, body.to_bytes().into()), keep))
+            let answer = (head.status.as_u16(), content_type, body.to_bytes().into());
+            Ok::<_, io::Error>((answer, keep))
         };
         let driver = &mut self.driver;
         let drive = async {
@@ -156,7 +165,7 @@ impl Connection {
             future::pending().await
         };
         let (answer, keep) = future::or(exchange, drive).await?;
-        Ok((answer, keep && self.driver.is_some()))
+        Ok((answer, keep && version != Version::HTTP_10 && self.driver.is_some()))
     }
 }
 

@@ -1,7 +1,6 @@
 //! A simulated DM server: an HTTP endpoint for end devices, and a sender of pushes.
 
 use super::event::{Report, SimEvent, Sink, summary};
-use super::http::{scoped_address, url_host};
 use super::payload::associated_gateway;
 use crate::gateway::seam::Response;
 use crate::io::http_server::{Handler, LanListener, LanRequest};
@@ -20,6 +19,9 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
+
+/// Most connections at one time: a storm of end devices is the gateway's test, not this one's.
+const CONNECTIONS: usize = 4096;
 
 /// Who a DM server is.
 #[derive(Clone, Debug)]
@@ -81,7 +83,7 @@ impl DmServer {
     /// # Errors
     /// If the address cannot be bound.
     pub async fn serve(self: Rc<Self>) -> io::Result<()> {
-        let listener = LanListener::bind(self.options.listen, None)?;
+        let listener = LanListener::bind(self.options.listen, None)?.with_connections(CONNECTIONS);
         let address = listener.local_address()?;
         let _ = self.address.set(address).await;
         self.tell(SimEvent::Listening { address });
@@ -108,9 +110,10 @@ impl DmServer {
     pub async fn push_to_device(&self, device: &str) -> io::Result<u16> {
         let gateway = self.gateway_of(device).ok_or(io::ErrorKind::NotFound)?;
         let port = self.options.push_port;
-        let to = match gateway.parse().ok().or_else(|| scoped_address(&gateway, port)) {
-            Some(to) => to,
-            None => {
+        let to = match gateway.parse() {
+            Ok(address) => address,
+            // An address without port, or a name.
+            Err(_) => {
                 let addresses = smol::net::resolve((gateway.as_str(), port)).await?;
                 addresses.into_iter().next().ok_or(io::ErrorKind::NotFound)?
             }
@@ -298,7 +301,8 @@ fn refusal(status: u16) -> Response {
 }
 
 fn response_uri(local: SocketAddr) -> String {
-    format!("http://{}:{}/dm", url_host(local.ip()), local.port())
+    // A scope means nothing to the peer.
+    format!("http://{}/dm", SocketAddr::new(local.ip(), local.port()))
 }
 
 fn has_alert(message: &Message<'_>, code: AlertCode) -> bool {

@@ -1,21 +1,30 @@
 //! A simulated end device: a DM client with a push port.
 
 use super::event::{Digest, Report, SimEvent, Sink};
-use super::http::{Client, Gate, Url};
 use super::payload::{ASSOCIATED_GATEWAY, LIST, gateway_address, server_list};
-use super::session::{Peer, Session};
+use super::session::{Link, Peer, Session};
 use crate::limits::DATAGRAM;
 use crate::proto::auth::{Scheme, Secret};
 use crate::proto::notification::{self, Notification};
 use crate::proto::syncml::{Alert, AlertCode, Data, Encoding, Item, Location, Meta};
 use crate::proto::wsp::Push;
-use smol::lock::Mutex;
+use smol::lock::{Mutex, Semaphore};
 use smol::{Async, LocalExecutor};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
+use std::sync::Arc;
+
+/// Bounds the TCP connections open at one time; shared by the simulators of a process, which
+/// share its file descriptors.
+pub type Gate = Arc<Semaphore>;
+
+/// Makes a [`Gate`] for `connections` connections.
+pub fn gate(connections: usize) -> Gate {
+    Arc::new(Semaphore::new(connections))
+}
 
 /// Who an end device is, and how it behaves.
 #[derive(Clone, Debug)]
@@ -163,7 +172,7 @@ pub struct EndDevice {
     servers: RefCell<Vec<Server>>,
     pub(super) nonces: RefCell<HashMap<String, Nonces>>,
     /// A connection on which the device went silent.
-    silent: RefCell<Option<Client>>,
+    silent: RefCell<Option<Link>>,
     next_session: Cell<u16>,
     busy: Mutex<()>,
     pub(super) gate: Gate,
@@ -260,9 +269,7 @@ impl EndDevice {
             self.has(Quirk::BlankIds),
             self.has(Quirk::StrayDashes),
         );
-        let target = Url::parse(&self.options.gateway_url);
-        let target = target.map(|url| url.host().to_owned()).unwrap_or_default();
-        self.generic_alert(LIST, target, payload)
+        self.generic_alert(LIST, url_host(&self.options.gateway_url).to_owned(), payload)
     }
 
     /// Forgets what a reset would wipe.
@@ -271,8 +278,8 @@ impl EndDevice {
     }
 
     /// Keeps the connection open, and never uses it again.
-    pub(super) fn fall_silent(&self, client: Client) {
-        self.silent.replace(Some(client));
+    pub(super) fn fall_silent(&self, link: Link) {
+        self.silent.replace(Some(link));
     }
 
     async fn session_with_gateway(&self, woken: Option<u16>) {
@@ -413,6 +420,16 @@ impl EndDevice {
             return Err(format!("wrong digest from {id}"));
         }
         Ok(Wake { peer: server.map(Peer::server), session: notification.session_id })
+    }
+}
+
+/// The host of a URL, without port and brackets.
+fn url_host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, _)) => host,
+        None => authority.split(':').next().unwrap_or_default(),
     }
 }
 

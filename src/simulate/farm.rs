@@ -1,9 +1,8 @@
 //! Many simulated end devices at once, each with an IPv4 address of its own, behind one push
 //! socket: the kernel tells which address a datagram was sent to (IP_PKTINFO).
 
-use super::end_device::{EndDevice, EndDeviceOptions, Profile, Quirk, Server};
+use super::end_device::{EndDevice, EndDeviceOptions, Profile, Quirk, Server, gate};
 use super::event::{Report, SimEvent, Sink};
-use super::http::gate;
 use crate::limits::DATAGRAM;
 use crate::proto::syncml::Encoding;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -19,12 +19,12 @@ mod dm_server;
 mod end_device;
 mod event;
 mod farm;
-mod http;
 mod payload;
 mod session;
 
 pub use dm_server::{DmServer, DmServerOptions};
-pub use end_device::{Account, EndDevice, EndDeviceOptions, Profile, Quirk, Server};
+pub use end_device::{
+    Account, EndDevice, EndDeviceOptions, Gate, Profile, Quirk, Server, gate,
+};
 pub use event::{Digest, Report, SimEvent, Sink};
 pub use farm::{Farm, FarmOptions, FarmSummary};
-pub use http::{Gate, gate};

@@ -2,19 +2,20 @@
 
 use super::end_device::{Account, EndDevice, Nonces, Quirk, Server};
 use super::event::{SimEvent, summary};
-use super::http::{Answer, Client, Url};
 use super::payload;
+use crate::io::http_client::{Answer, Client};
 use crate::limits::LAN_BODY;
 use crate::proto::auth::{self, Scheme, Verdict};
 use crate::proto::syncml::{
     Alert, AlertCode, Command, Credentials, Data, Encoding, Header, Item, Location, Message, Meta,
     Operation, Results, Status, StatusCode, Verb,
 };
-use hyper::Version;
 use smol::Timer;
+use smol::lock::SemaphoreGuardArc;
 use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Most messages of one session before the device gives up: a peer that never ends it.
@@ -23,8 +24,12 @@ const MESSAGES: u32 = 20;
 /// Most times a device answers a challenge in one session.
 const CHALLENGES: u32 = 2;
 
-/// Most times a message is sent again because the peer asked to come back later.
+/// Most times a message is sent again because the peer asked to come back later, and the pause.
 const RETRIES: u32 = 20;
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest wait for one answer. In a storm the gateway has thousands waiting in line.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// With whom a session is held.
 #[derive(Clone, Debug)]
@@ -47,8 +52,8 @@ pub(super) struct Session<'d> {
     device: &'d EndDevice,
     peer: Peer,
     id: String,
-    client: Client,
-    url: Url,
+    link: Link,
+    url: String,
     message: u32,
     /// Whether the peer said 212: no more Cred.
     authenticated: bool,
@@ -56,6 +61,14 @@ pub(super) struct Session<'d> {
     /// MsgID and CmdID of the list that waits for its Status.
     list: Option<(u32, String)>,
     detection: Option<(String, bool)>,
+    /// Whether the device stopped talking in the middle.
+    silent: bool,
+}
+
+/// A session's connection, and its place among the connections of the process.
+pub(super) struct Link {
+    client: Client,
+    _permit: SemaphoreGuardArc,
 }
 
 /// What to do after an answer.
@@ -80,31 +93,28 @@ impl Session<'_> {
     ) -> Option<(String, bool)> {
         let with = peer.id.clone();
         let id = format!("{session:X}");
+        let link = Link::new(device).await;
         device.tell(SimEvent::SessionOpened { with: with.clone(), session: id.clone(), woken });
-        let end = |ok: bool, why: String| {
-            device.tell(SimEvent::SessionEnded { with, session: id.clone(), ok, why });
-        };
-        let Some(url) = Url::parse(&peer.url) else {
-            end(false, format!("{} is not an http URL", peer.url));
-            return None;
-        };
-        let version = if device.has(Quirk::Http10) { Version::HTTP_10 } else { Version::HTTP_11 };
-        let client = Client::new(device.options.listen, version, device.gate.clone());
         let mut session = Session {
             device,
+            url: peer.url.clone(),
             peer,
             id: id.clone(),
-            client,
-            url,
+            link,
             message: 0,
             authenticated: false,
             challenges: 0,
             list: None,
             detection: None,
+            silent: false,
         };
-        match session.hold(woken, alerts).await {
-            Ok(()) => end(true, "nothing left to do".into()),
-            Err(why) => end(false, why),
+        let (ok, why) = match session.hold(woken, alerts).await {
+            Ok(()) => (true, "nothing left to do".to_owned()),
+            Err(why) => (false, why),
+        };
+        device.tell(SimEvent::SessionEnded { with, session: id, ok, why });
+        if session.silent {
+            device.fall_silent(session.link);
         }
         session.detection
     }
@@ -116,24 +126,24 @@ impl Session<'_> {
                 return Err("the peer does not end it".into());
             }
             let answer = self.send(&mut commands).await?;
-            let encoding = Encoding::of_content_type(&answer.content_type)
-                .ok_or_else(|| format!("answer of type {:?}", answer.content_type))?;
+            let (_, content_type, body) = answer;
+            let content_type = content_type.unwrap_or_default();
+            let encoding = Encoding::of_content_type(&content_type)
+                .ok_or_else(|| format!("answer of type {content_type:?}"))?;
             if self.device.has(Quirk::WbxmlHeaderCheck)
-                && (encoding != Encoding::Wbxml || answer.body.first() != Some(&2))
+                && (encoding != Encoding::Wbxml || body.first() != Some(&2))
             {
                 return Err("the answer is not WBXML with header octet 02".into());
             }
             let message =
-                encoding.decode(&answer.body).map_err(|error| format!("bad answer: {error}"))?;
+                encoding.decode(&body).map_err(|error| format!("bad answer: {error}"))?;
             self.tell_received(&message);
             match self.answer(&message, &commands)? {
                 Next::Send(next) => commands = next,
                 Next::End => return Ok(()),
                 Next::Vanish { open } => {
                     if open {
-                        let (listen, gate) = (self.device.options.listen, &self.device.gate);
-                        let fresh = Client::new(listen, Version::HTTP_11, gate.clone());
-                        self.device.fall_silent(std::mem::replace(&mut self.client, fresh));
+                        self.silent = true;
                         return Err("the device falls silent".into());
                     }
                     self.device.crash();
@@ -181,14 +191,12 @@ impl Session<'_> {
             self.device.tell(SimEvent::ListSent { servers: self.device.server_ids() });
         }
         for _ in 0..RETRIES {
-            let answer = self.client.post(&self.url, encoding.content_type(), body.clone()).await;
+            let client = &mut self.link.client;
+            let answer = client.post(&self.url, encoding.content_type(), &body, PATIENCE).await;
             let answer = answer.map_err(|error| format!("no answer: {error}"))?;
-            match answer.status {
+            match answer.0 {
                 200 => return Ok(answer),
-                503 => {
-                    let pause = answer.retry_after.unwrap_or(1).min(30);
-                    Timer::after(Duration::from_secs(pause)).await;
-                }
+                503 => drop(Timer::after(RETRY_PAUSE).await),
                 status => return Err(format!("HTTP status {status}")),
             }
         }
@@ -241,7 +249,7 @@ impl Session<'_> {
         }
         match header.response_uri.as_deref() {
             Some(uri) => {
-                self.url = self.url.join(uri).ok_or_else(|| format!("bad RespURI {uri}"))?;
+                self.url = uri.to_owned();
             }
             None if self.device.has(Quirk::NeedsRespUri) => {
                 return Err("no RespURI: this client would spin for ever".into());
@@ -461,6 +469,18 @@ impl Session<'_> {
 
     fn change_nonces(&self, change: impl FnOnce(&mut Nonces)) {
         change(self.device.nonces.borrow_mut().entry(self.peer.id.clone()).or_default());
+    }
+}
+
+impl Link {
+    /// Connections come from the address of the device's push port; the kernel picks one for a
+    /// link-local address, whose scope is that of the peer.
+    async fn new(device: &EndDevice) -> Self {
+        let own = device.options.listen.ip();
+        let link_local = matches!(own, IpAddr::V6(own) if own.is_unicast_link_local());
+        let client = Client::new((!own.is_unspecified() && !link_local).then_some(own));
+        let client = if device.has(Quirk::Http10) { client.with_http10() } else { client };
+        Self { client, _permit: device.gate.acquire_arc().await }
     }
 }
 
