@@ -20,6 +20,10 @@ pub const ELEMENTS: usize = 10_000;
 /// Longest text of one element, in octets: no leaf the gateway handles is larger.
 pub const TEXT: usize = 64 * 1024;
 
+/// Most text in one SyncML message, in octets. References into a WBXML string table make text
+/// out of two octets each; four full bodies leave room for every honest use of them.
+pub const MESSAGE_TEXT: usize = 4 * LAN_BODY;
+
 /// Most commands in one message. Each one costs a Status in the reply.
 pub const COMMANDS: usize = 256;
 
