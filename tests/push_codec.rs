@@ -1,6 +1,8 @@
 //! Pushes, Package #0 and alert payloads against the fixtures: each file with what it says
 //! beside it, every truncation and every changed octet without a panic.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail on what it did not expect")]
+
 use dm_gateway::gateway::alert::{parse_gateway_address, parse_server_list};
 use dm_gateway::proto::notification::{self, Notification};
 use dm_gateway::proto::wsp::{self, ContentType, HeaderName, HeaderValue, Push};

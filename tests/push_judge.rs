@@ -3,6 +3,8 @@
 //!
 //! Without tshark the test says so and passes, unless `DM_GATEWAY_REQUIRE_TOOLS=1`.
 
+#![expect(clippy::print_stdout, reason = "a suite that is left out says so")]
+
 use dm_gateway::proto::notification::{Notification, UiMode, VERSION};
 use dm_gateway::proto::wsp::encode_notification;
 use std::net::Ipv4Addr;

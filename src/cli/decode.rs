@@ -239,7 +239,7 @@ fn server_list(dump: &mut Dump<'_>, text: &str) -> io::Result<()> {
     let mut quirks = Vec::new();
     let servers = payload::server_list(text, &mut |quirk| quirks.push(quirk));
     if let Some(servers) = judged(dump, "server list", servers, &quirks)? {
-        dump.line(format_args!("server list, {} servers", servers.len()))?;
+        dump.line(format_args!("servers listed: {}", servers.len()))?;
         for server in servers {
             dump.line(format_args!("  {server}"))?;
         }
@@ -252,8 +252,13 @@ fn gateway_address(dump: &mut Dump<'_>, text: &str) -> io::Result<()> {
     let detection = payload::gateway_address(text, &mut |quirk| quirks.push(quirk));
     if let Some(detection) = judged(dump, "gateway address", detection, &quirks)? {
         let address = detection.address.as_deref().unwrap_or("none");
-        let may = if detection.share { "may" } else { "may not" };
-        dump.line(format_args!("gateway address {address}, servers {may} be told"))?;
+        dump.line(format_args!("gateway address {address}"))?;
+        let share = if detection.share {
+            "Share true: servers may be told"
+        } else {
+            "Share false or left out: servers may not be told"
+        };
+        dump.line(format_args!("{share}"))?;
     }
     Ok(())
 }

@@ -161,9 +161,6 @@ fn alert_lines(dump: &mut Dump<'_>, alert: &Alert<'_>) -> io::Result<()> {
         }
     }
     for found in alert::find(alert) {
-        if let Some(source) = found.source {
-            dump.device_id(source)?;
-        }
         match (found.kind, found.payload) {
             (AlertType::BootstrappedDmsList, Some(payload)) => server_list(dump, payload)?,
             (AlertType::AssociatedGateway, Some(payload)) => gateway_address(dump, payload)?,
@@ -405,7 +402,8 @@ mod tests {
             "Alert 2  1226 (generic alert)",
             "this is BootstrappedDMSList",
             "http://one.example",
-            "gateway address 2001:db8::1, servers may be told",
+            "gateway address 2001:db8::1",
+            "Share true: servers may be told",
             "! VerProto is not DM/1.2",
             "! mac:01-ab-34-ef-69-0c: multicast bit set",
             "! draft Type",
