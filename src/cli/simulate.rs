@@ -142,16 +142,45 @@ fn prepare(mut arguments: Parser) -> Result<Task, Failure> {
     };
     let allowed: &[&str] = match role.as_str() {
         "device" => &[
-            "id", "listen", "gateway", "gateway-id", "server", "encoding", "profile", "auth",
-            "user", "secret-file", "server-secret-file", "quirk", "open-session",
+            "id",
+            "listen",
+            "gateway",
+            "gateway-id",
+            "server",
+            "encoding",
+            "profile",
+            "auth",
+            "user",
+            "secret-file",
+            "server-secret-file",
+            "quirk",
+            "open-session",
         ],
         "server" => &[
-            "id", "listen", "push-to", "device", "session", "count", "interval", "repeat", "raw",
-            "secret-file", "push-on-association", "push-port",
+            "id",
+            "listen",
+            "push-to",
+            "device",
+            "session",
+            "count",
+            "interval",
+            "repeat",
+            "raw",
+            "secret-file",
+            "push-on-association",
+            "push-port",
         ],
         "farm" => &[
-            "count", "base-address", "push-port", "gateway", "gateway-id", "server", "encoding",
-            "quirk", "open-session", "write-leases",
+            "count",
+            "base-address",
+            "push-port",
+            "gateway",
+            "gateway-id",
+            "server",
+            "encoding",
+            "quirk",
+            "open-session",
+            "write-leases",
         ],
         other => return Err(Failure::Usage(format!("{other} cannot be simulated"))),
     };
@@ -365,11 +394,7 @@ impl Task {
     }
 }
 
-fn run_farm(
-    options: FarmOptions,
-    leases: Option<String>,
-    until: &Until,
-) -> Result<bool, Failure> {
+fn run_farm(options: FarmOptions, leases: Option<String>, until: &Until) -> Result<bool, Failure> {
     let what = format!("farm at UDP port {}", options.push_port);
     let farm = Farm::new(options);
     if let Some(path) = leases {
@@ -434,7 +459,8 @@ impl Until {
             while let Ok(report) = reports.recv().await {
                 let line = serde_json::to_string(&report).map_err(io::Error::other)?;
                 writeln!(stdout, "{line}")?;
-                let awaited = self.event.as_ref().is_some_and(|(name, _)| name == report.event.name());
+                let awaited =
+                    self.event.as_ref().is_some_and(|(name, _)| name == report.event.name());
                 if let Some(left) = left.as_mut().filter(|_| awaited) {
                     *left = left.saturating_sub(1);
                     if *left == 0 {
@@ -496,10 +522,17 @@ fn seconds(value: f64) -> Result<Duration, Failure> {
 }
 
 fn octets(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| digit.try_into().ok())).collect();
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| digit.to_digit(16).and_then(|digit| digit.try_into().ok()))
+        .collect();
     let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit)).collect())
+    Some(
+        digits
+            .chunks_exact(2)
+            .map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit))
+            .collect(),
+    )
 }
 
 fn secret(path: &str) -> Result<Secret, Failure> {

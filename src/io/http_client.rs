@@ -81,16 +81,12 @@ impl Client {
         result
     }
 
-    async fn exchange(
-        &mut self,
-        url: &str,
-        content_type: &str,
-        body: Bytes,
-    ) -> io::Result<Answer> {
+    async fn exchange(&mut self, url: &str, content_type: &str, body: Bytes) -> io::Result<Answer> {
         let target = Target::parse(url)?;
         let kept = self.connection.take().filter(|kept| kept.authority == target.authority);
         if let Some(mut kept) = kept
-            && let Ok((answer, keep)) = kept.post(&target, self.version, content_type, body.clone()).await
+            && let Ok((answer, keep)) =
+                kept.post(&target, self.version, content_type, body.clone()).await
         {
             self.connection = keep.then_some(kept);
             return Ok(answer);

@@ -195,7 +195,11 @@ impl DmServer {
 
     /// Takes one message and writes its answer. AssociatedGateway alerts are kept, and named to
     /// the caller.
-    fn converse(&self, message: &Message<'_>, local: SocketAddr) -> (Message<'static>, Vec<String>) {
+    fn converse(
+        &self,
+        message: &Message<'_>,
+        local: SocketAddr,
+    ) -> (Message<'static>, Vec<String>) {
         let header = &message.header;
         let device = header.source.uri.to_string();
         let session = header.session_id.to_string();

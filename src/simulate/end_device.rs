@@ -301,8 +301,10 @@ impl EndDevice {
         for server in servers {
             let payload = gateway_address(&address);
             let alert = self.generic_alert(ASSOCIATED_GATEWAY, server.url.clone(), payload);
-            let event =
-                SimEvent::AssociatedGatewaySent { server: server.id.clone(), address: address.clone() };
+            let event = SimEvent::AssociatedGatewaySent {
+                server: server.id.clone(),
+                address: address.clone(),
+            };
             self.tell(event);
             self.session(Peer::server(server), self.own_session(), false, vec![alert]).await;
         }
@@ -316,11 +318,8 @@ impl EndDevice {
         alerts: Vec<Alert<'static>>,
     ) -> Option<(String, bool)> {
         self.silent.replace(None);
-        let session = if woken && self.has(Quirk::SwapSessionId) {
-            session.swap_bytes()
-        } else {
-            session
-        };
+        let session =
+            if woken && self.has(Quirk::SwapSessionId) { session.swap_bytes() } else { session };
         // Boxed: a session is large, and most devices of a fleet have none.
         Box::pin(Session::run(self, peer, session, woken, alerts)).await
     }
@@ -337,8 +336,11 @@ impl EndDevice {
             Profile::Draft => (draft, "text/plain"),
         };
         let meta = Meta { kind: Some(kind.into()), format: Some(format.into()), ..Meta::default() };
-        let (on_alert, on_item) =
-            if self.has(Quirk::MetaOnCommand) { (meta, Meta::default()) } else { (Meta::default(), meta) };
+        let (on_alert, on_item) = if self.has(Quirk::MetaOnCommand) {
+            (meta, Meta::default())
+        } else {
+            (Meta::default(), meta)
+        };
         let data = if self.has(Quirk::ListEscaped) {
             Data::Text(payload.into())
         } else {
@@ -397,7 +399,9 @@ impl EndDevice {
         }
         let secret = match &server {
             Some(server) => server.secret.as_ref(),
-            None => self.options.account.as_ref().and_then(|account| account.server_secret.as_ref()),
+            None => {
+                self.options.account.as_ref().and_then(|account| account.server_secret.as_ref())
+            }
         };
         let key = server.as_ref().map_or_else(|| self.gateway().id, |server| server.id.clone());
         let nonces = self.nonces.borrow();

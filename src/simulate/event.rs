@@ -207,7 +207,10 @@ impl fmt::Display for SimEvent {
                     Digest::Wrong => "wrong",
                 };
                 let octets = package0.len();
-                write!(f, "<- {from}: Package #0 of {server}, session {session:X}, {octets} octets, digest {digest}")
+                write!(
+                    f,
+                    "<- {from}: Package #0 of {server}, session {session:X}, {octets} octets, digest {digest}"
+                )
             }
             Self::PushRefused { from, reason, .. } => {
                 write!(f, "<- {from}: a push that is not obeyed: {reason}")
@@ -232,7 +235,11 @@ impl fmt::Display for SimEvent {
             }
             Self::ListSent { servers } => {
                 write!(f, "names the DM servers it is bootstrapped to: ")?;
-                if servers.is_empty() { f.write_str("none") } else { f.write_str(&servers.join(", ")) }
+                if servers.is_empty() {
+                    f.write_str("none")
+                } else {
+                    f.write_str(&servers.join(", "))
+                }
             }
             Self::ListAnswered { status } => {
                 write!(f, "the gateway answers the list with Status {status}")

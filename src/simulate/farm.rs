@@ -146,10 +146,15 @@ impl Farm {
         out
     }
 
-    async fn receive(&self, socket: &Async<UdpSocket>, sessions: &LocalExecutor<'_>) -> io::Result<()> {
+    async fn receive(
+        &self,
+        socket: &Async<UdpSocket>,
+        sessions: &LocalExecutor<'_>,
+    ) -> io::Result<()> {
         let mut buffer = vec![0; DATAGRAM];
         loop {
-            let (from, to, length) = socket.read_with(|socket| receive(socket, &mut buffer)).await?;
+            let (from, to, length) =
+                socket.read_with(|socket| receive(socket, &mut buffer)).await?;
             let Some(index) = u32::from(to).checked_sub(self.options.base_address.into()) else {
                 continue;
             };
@@ -222,8 +227,7 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(SocketAddr, Ipv
     let mut control = nix::cmsg_space!(nix::libc::in_pktinfo);
     let mut parts = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::empty();
-    let message =
-        recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
     let from = message.address.map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), Into::into);
     let to = message.cmsgs()?.find_map(|control| match control {
         ControlMessageOwned::Ipv4PacketInfo(info) => {

@@ -23,8 +23,6 @@ mod payload;
 mod session;
 
 pub use dm_server::{DmServer, DmServerOptions};
-pub use end_device::{
-    Account, EndDevice, EndDeviceOptions, Gate, Profile, Quirk, Server, gate,
-};
+pub use end_device::{Account, EndDevice, EndDeviceOptions, Gate, Profile, Quirk, Server, gate};
 pub use event::{Digest, Report, SimEvent, Sink};
 pub use farm::{Farm, FarmOptions, FarmSummary};

@@ -135,8 +135,7 @@ impl Session<'_> {
             {
                 return Err("the answer is not WBXML with header octet 02".into());
             }
-            let message =
-                encoding.decode(&body).map_err(|error| format!("bad answer: {error}"))?;
+            let message = encoding.decode(&body).map_err(|error| format!("bad answer: {error}"))?;
             self.tell_received(&message);
             match self.answer(&message, &commands)? {
                 Next::Send(next) => commands = next,
@@ -271,7 +270,9 @@ impl Session<'_> {
             if matches!(command, Command::Status(_) | Command::Results(_)) {
                 continue;
             }
-            if let (Command::Alert(alert), true) = (command, verdict.is_none_or(StatusCode::is_success)) {
+            if let (Command::Alert(alert), true) =
+                (command, verdict.is_none_or(StatusCode::is_success))
+            {
                 match alert.code {
                     Some(AlertCode::SESSION_ABORT) => return Err("the peer broke it off".into()),
                     Some(AlertCode::DEVICE_DETECTION) if self.device.has(Quirk::Silence) => {
@@ -318,7 +319,8 @@ impl Session<'_> {
         match status.code {
             StatusCode::AUTHENTICATED => self.authenticated = true,
             StatusCode::INVALID_CREDENTIALS | StatusCode::MISSING_CREDENTIALS => {
-                let able = self.peer.account.as_ref().is_some_and(|account| account.scheme.is_some());
+                let able =
+                    self.peer.account.as_ref().is_some_and(|account| account.scheme.is_some());
                 if !able || status.challenge.is_none() || self.challenges == CHALLENGES {
                     return Err(format!("the peer refuses the device: {}", status.code.0));
                 }
@@ -425,7 +427,8 @@ impl Session<'_> {
             }
             Command::Alert(alert) if alert.code == Some(AlertCode::NEXT_MESSAGE) => {}
             Command::Operation(get) if get.verb == Verb::Get => {
-                match device_info(&self.device.options.id).into_iter().find(|leaf| asks(get, leaf)) {
+                match device_info(&self.device.options.id).into_iter().find(|leaf| asks(get, leaf))
+                {
                     Some(leaf) => {
                         extra = Some(Command::Results(Results {
                             message_ref: Some(header.message_id.to_string().into()),
@@ -530,7 +533,6 @@ fn empty_credentials() -> Credentials<'static> {
     let meta = Meta { kind, format: Some("b64".into()), ..Meta::default() };
     Credentials { meta, data: Some(Data::Text("".into())) }
 }
-
 
 /// Sixteen octets nobody can foresee: the keys of std's hasher come from the kernel.
 fn fresh_nonce() -> Vec<u8> {
