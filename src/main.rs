@@ -4,10 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = lexopt::Parser::from_env();
-    let verb = match arguments.next() {
-        Ok(Some(lexopt::Arg::Value(verb))) => verb,
-        _ => return ExitCode::from(64),
-    };
+    let Ok(Some(lexopt::Arg::Value(verb))) = arguments.next() else { return ExitCode::from(64) };
     match verb.to_str() {
         #[cfg(feature = "simulate")]
         Some("simulate") => dm_gateway::cli::simulate::run(arguments),

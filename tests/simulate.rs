@@ -5,15 +5,15 @@
 
 use dm_gateway::gateway::seam::Response;
 use dm_gateway::io::http_server::{Handler, LanListener, LanRequest};
-use dm_gateway::proto::auth::Secret;
+use dm_gateway::proto::auth::{self, Scheme, Secret, Verdict};
 use dm_gateway::proto::syncml::{
     Alert, AlertCode, Command, Data, Encoding, Header, Item, Location, Message, Meta, Status,
     StatusCode,
 };
 use dm_gateway::proto::wsp;
 use dm_gateway::simulate::{
-    Digest, DmServer, DmServerOptions, EndDevice, EndDeviceOptions, Profile, Quirk, Report, Server,
-    SimEvent, Sink, gate,
+    Account, Digest, DmServer, DmServerOptions, EndDevice, EndDeviceOptions, Farm, FarmOptions,
+    Profile, Quirk, Report, Server, SimEvent, Sink, gate,
 };
 use smol::{LocalExecutor, Timer, channel, future};
 use std::cell::RefCell;
@@ -108,16 +108,25 @@ fn device(
 /// session without a list, Status for the list. Not the gateway of this package.
 struct Gateway {
     alert: &'static str,
-    encoding_seen: RefCell<Vec<Encoding>>,
-    lists: RefCell<Vec<String>>,
+    /// Secrets of device and gateway: both sides prove who they are by md5.
+    secrets: Option<[Secret; 2]>,
+    /// Device and payload.
+    lists: RefCell<Vec<(String, String)>>,
 }
 
 impl Gateway {
     fn start(executor: &Rc<LocalExecutor<'static>>, alert: &'static str) -> (Rc<Self>, String) {
+        Self::start_with(executor, alert, None)
+    }
+
+    fn start_with(
+        executor: &Rc<LocalExecutor<'static>>,
+        alert: &'static str,
+        secrets: Option<[Secret; 2]>,
+    ) -> (Rc<Self>, String) {
         let listener = LanListener::bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
         let url = format!("http://{}/dm", listener.local_address().unwrap());
-        let gateway =
-            Rc::new(Self { alert, encoding_seen: RefCell::default(), lists: RefCell::default() });
+        let gateway = Rc::new(Self { alert, secrets, lists: RefCell::default() });
         let (own, handler) = (Rc::clone(executor), Rc::clone(&gateway));
         executor.spawn(async move { listener.serve(&own, handler).await }).detach();
         (gateway, url)
@@ -127,31 +136,44 @@ impl Gateway {
 impl Handler for Gateway {
     async fn request(&self, request: LanRequest) -> Response {
         let encoding = Encoding::of_content_type(&request.content_type.unwrap()).unwrap();
-        self.encoding_seen.borrow_mut().push(encoding);
         let message = encoding.decode(&request.body).unwrap();
-        let status = |reference: &str, name: &'static str| {
-            Command::Status(Status {
-                command_id: "1".into(),
-                message_ref: message.header.message_id.to_string().into(),
-                command_ref: reference.to_owned().into(),
-                command: name.into(),
-                code: StatusCode::OK,
-                ..Status::default()
-            })
+        let header = &message.header;
+        let device = header.source.uri.to_string();
+        let verdict = self.secrets.as_ref().map(|[secret, _]| {
+            let credentials = header.credentials.as_ref();
+            auth::verify(Scheme::Md5, credentials, "user", secret, b"nonce")
+        });
+        // 212 holds for the whole session, later messages need no Cred.
+        let code = match verdict {
+            None => StatusCode::OK,
+            Some(_) if !opens(&message) => StatusCode::AUTHENTICATED,
+            Some(Verdict::Accepted) => StatusCode::AUTHENTICATED,
+            Some(Verdict::Missing) => StatusCode::MISSING_CREDENTIALS,
+            Some(Verdict::Wrong) => StatusCode::INVALID_CREDENTIALS,
         };
-        let mut commands = vec![status("0", "SyncHdr")];
+        let status = |reference: &str, name: &'static str| Status {
+            command_id: "1".into(),
+            message_ref: header.message_id.to_string().into(),
+            command_ref: reference.to_owned().into(),
+            command: name.into(),
+            code: if reference != "0" && code.is_success() { StatusCode::OK } else { code },
+            ..Status::default()
+        };
+        let challenge = (!code.is_success()).then(|| auth::challenge(Scheme::Md5, b"nonce"));
+        let mut commands = vec![Command::Status(Status { challenge, ..status("0", "SyncHdr") })];
         for command in &message.commands {
             if matches!(command, Command::Status(_)) {
                 continue;
             }
-            commands.push(status(command.command_id(), command.name()));
+            commands.push(Command::Status(status(command.command_id(), command.name())));
             let Command::Alert(alert) = command else { continue };
-            if alert.code == Some(AlertCode::GENERIC) {
+            if alert.code == Some(AlertCode::GENERIC) && code.is_success() {
                 let list = alert.items[0].data.as_ref().unwrap().text().unwrap();
-                self.lists.borrow_mut().push(list.to_owned());
+                self.lists.borrow_mut().push((device.clone(), list.to_owned()));
             }
         }
-        if message.header.message_id == 1 && self.lists.borrow().is_empty() {
+        let told = self.lists.borrow().iter().any(|(who, _)| *who == device);
+        if opens(&message) && code.is_success() && !told {
             let item = |data: Data<'static>| Item { data: Some(data), ..Item::default() };
             commands.push(Command::Alert(Alert {
                 command_id: "9".into(),
@@ -163,16 +185,18 @@ impl Handler for Gateway {
                 ..Alert::default()
             }));
         }
+        let own = self.secrets.as_ref().filter(|_| opens(&message) && code.is_success());
         let answer = Message {
             header: Header {
                 version_dtd: "1.2".into(),
                 version_protocol: "DM/1.2".into(),
-                session_id: message.header.session_id.to_string().into(),
-                message_id: message.header.message_id,
-                target: Location { uri: message.header.source.uri.to_string().into(), name: None },
+                session_id: header.session_id.to_string().into(),
+                message_id: header.message_id,
+                target: Location { uri: device.into(), name: None },
                 source: Location { uri: "gateway".into(), name: None },
                 response_uri: Some(format!("http://{}/dm", request.local).into()),
-                credentials: None,
+                credentials: own
+                    .map(|[_, secret]| auth::credentials(Scheme::Md5, "gateway", secret, b"")),
                 meta: Meta::default(),
             },
             commands,
@@ -185,6 +209,13 @@ impl Handler for Gateway {
             body: encoding.encode(&answer),
         }
     }
+}
+
+/// Whether this is a package 1.
+fn opens(message: &Message<'_>) -> bool {
+    let opening = [Some(AlertCode::CLIENT_INITIATED), Some(AlertCode::SERVER_INITIATED)];
+    let is = |command: &Command<'_>| matches!(command, Command::Alert(alert) if opening.contains(&alert.code));
+    message.commands.iter().any(is)
 }
 
 const SHARED: &str = "<GwAddress>127.0.0.1</GwAddress><Share>true</Share>";
@@ -274,7 +305,7 @@ fn a_device_that_may_share_has_its_server_push_to_exactly_the_gateway_it_named()
                 assert_eq!(push.gateway_header(), Some("IMEI:493005100592800"));
                 assert_eq!(push.body, server.package0(1));
                 let id = "<ServerInfo><ID>http://dm.example/mgmt</ID></ServerInfo>";
-                assert!(gateway.lists.borrow()[0].contains(id));
+                assert!(gateway.lists.borrow()[0].1.contains(id));
             },
             &executor,
         );
@@ -299,9 +330,9 @@ fn a_device_that_may_not_share_tells_nobody() {
                 panic!()
             };
             assert_eq!(server.gateway_of("IMEI:493005100592800"), None);
-            let lists = gateway.lists.borrow();
-            assert!(lists[0].contains("<ID> http://dm.example/mgmt </ID>"), "{}", lists[0]);
-            assert!(lists[0].trim_end().ends_with("--"));
+            let (_, list) = &gateway.lists.borrow()[0];
+            assert!(list.contains("<ID> http://dm.example/mgmt </ID>"), "{list}");
+            assert!(list.trim_end().ends_with("--"), "{list}");
         },
         &executor,
     );
@@ -349,7 +380,7 @@ fn a_device_brings_a_changed_list_by_itself() {
             device.change_servers(Vec::new()).await;
             let answered = at_device.next("list-answered").await;
             assert_eq!(answered, SimEvent::ListAnswered { status: 200 });
-            assert_eq!(*gateway.lists.borrow(), ["<ServerList></ServerList>"]);
+            assert_eq!(gateway.lists.borrow()[0].1, "<ServerList></ServerList>");
         },
         &executor,
     );
@@ -397,4 +428,103 @@ fn octets_that_are_no_push_are_told_and_forgotten() {
         },
         &executor,
     );
+}
+
+#[test]
+fn device_and_gateway_prove_to_each_other_who_they_are() {
+    let account = |own: &str| Account {
+        scheme: Some(Scheme::Md5),
+        user: "user".into(),
+        secret: Secret::new(own),
+        server_secret: Some(Secret::new("gateway's")),
+    };
+    for (own, gateways, quirks, ok) in [
+        ("device's", "gateway's", vec![], true),
+        ("device's", "gateway's", vec![Quirk::CredAgain, Quirk::ListUnasked], true),
+        ("not the device's", "gateway's", vec![], false),
+        ("device's", "not the gateway's", vec![], false),
+    ] {
+        let executor = Rc::new(LocalExecutor::new());
+        let secrets = Some([Secret::new("device's"), Secret::new(gateways)]);
+        let (gateway, url) = Gateway::start_with(&executor, KEPT, secrets);
+        run(
+            async {
+                let (device, at_device) = device(&executor, url, String::new(), |options| {
+                    options.account = Some(account(own));
+                    options.quirks = quirks;
+                });
+                device.open_session().await;
+                let SimEvent::SessionEnded { ok: ended, why, .. } =
+                    at_device.next("session-ended").await
+                else {
+                    panic!()
+                };
+                assert_eq!(ended, ok, "{why}");
+                assert_eq!(!gateway.lists.borrow().is_empty(), ok, "{why}");
+            },
+            &executor,
+        );
+    }
+}
+
+#[test]
+fn a_device_lives_on_ipv6_too() {
+    let executor = Rc::new(LocalExecutor::new());
+    let Ok(()) = std::net::UdpSocket::bind("[::1]:0").map(drop) else { return };
+    let (server, _) = server(&executor, |options| options.listen = "[::1]:0".parse().unwrap());
+    run(
+        async {
+            let url = server.url().await;
+            let (_, at_device) = device(&executor, String::new(), url, |options| {
+                options.listen = "[::1]:0".parse().unwrap();
+            });
+            server.push(at_device.address().await, "IMEI:493005100592800").await.unwrap();
+            let SimEvent::SessionEnded { ok: true, .. } = at_device.next("session-ended").await
+            else {
+                panic!()
+            };
+        },
+        &executor,
+    );
+}
+
+#[test]
+fn a_farm_of_devices_hears_each_its_own_push() {
+    const COUNT: u32 = 300;
+    let executor = Rc::new(LocalExecutor::new());
+    let (gateway, gateway_url) = Gateway::start(&executor, KEPT);
+    let (pusher, _) = server(&executor, |options| options.id = "gateway".into());
+    let free = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let push_port = free.local_addr().unwrap().port();
+    drop(free);
+    let id = "http://dm.example/mgmt".to_owned();
+    let farm = Farm::new(FarmOptions {
+        count: COUNT,
+        base_address: [127, 1, 0, 250].into(),
+        push_port,
+        gateway_id: Some("gateway".into()),
+        gateway_url,
+        servers: vec![Server { id, url: String::new(), secret: None }],
+        encoding: Encoding::Wbxml,
+        quirks: Vec::new(),
+        open_session: false,
+    });
+    assert_eq!(farm.leases().lines().count(), 300);
+    let pushing = async {
+        for index in 0..COUNT {
+            let address = std::net::Ipv4Addr::from(0x7f01_00fa + index);
+            pusher.push((address, push_port).into(), "any").await.unwrap();
+            future::yield_now().await;
+        }
+        Timer::after(Duration::from_secs(20)).await;
+        panic!("{:?}", farm.summary())
+    };
+    run(async { future::or(async { farm.run().await.unwrap() }, pushing).await }, &executor);
+    let summary = farm.summary();
+    assert_eq!((summary.acknowledged, summary.refused, summary.failed), (COUNT, 0, 0));
+    let mut devices: Vec<_> = gateway.lists.borrow().iter().map(|(who, _)| who.clone()).collect();
+    devices.sort();
+    devices.dedup();
+    assert_eq!(devices.len(), 300);
+    eprintln!("{summary:?}");
 }

@@ -57,6 +57,8 @@ pub(super) struct Session<'d> {
     message: u32,
     /// Whether the peer said 212: no more Cred.
     authenticated: bool,
+    /// Whether the device said 212 to the peer.
+    server_proven: bool,
     challenges: u32,
     /// MsgID and CmdID of the list that waits for its Status.
     list: Option<(u32, String)>,
@@ -103,6 +105,7 @@ impl Session<'_> {
             link,
             message: 0,
             authenticated: false,
+            server_proven: false,
             challenges: 0,
             list: None,
             detection: None,
@@ -261,6 +264,7 @@ impl Session<'_> {
         self.list_status(message);
 
         let verdict = self.judge_server(header);
+        self.server_proven |= verdict == Some(StatusCode::AUTHENTICATED);
         let mut answers = Vec::new();
         if !self.device.has(Quirk::NoHeaderStatus) {
             answers.push(Command::Status(self.header_status(header, verdict)));
@@ -327,6 +331,8 @@ impl Session<'_> {
                 self.challenges += 1;
                 let mut again = sent.to_vec();
                 if self.device.has(Quirk::CredAgain) {
+                    let answers_header = |command: &Command<'_>| matches!(command, Command::Status(status) if status.command_ref == "0");
+                    again.retain(|command| !answers_header(command));
                     let leading = self.header_status(&message.header, None);
                     again.insert(0, Command::Status(leading));
                 }
@@ -359,8 +365,12 @@ impl Session<'_> {
         }
     }
 
-    /// Whether the gateway proved who it is: `None` without a secret to judge by.
+    /// Whether the gateway proves who it is: `None` without a secret to judge by, or when it has
+    /// done so before in this session.
     fn judge_server(&self, header: &Header<'_>) -> Option<StatusCode> {
+        if self.server_proven {
+            return None;
+        }
         let account = self.peer.account.as_ref()?;
         let secret = account.server_secret.as_ref()?;
         let scheme = account.scheme.unwrap_or(Scheme::Md5);
