@@ -75,12 +75,7 @@ impl Client {
         result
     }
 
-    async fn exchange(
-        &mut self,
-        url: &str,
-        content_type: &str,
-        body: Bytes,
-    ) -> io::Result<Answer> {
+    async fn exchange(&mut self, url: &str, content_type: &str, body: Bytes) -> io::Result<Answer> {
         let target = Target::parse(url)?;
         let kept = self.connection.take().filter(|kept| kept.authority == target.authority);
         if let Some(mut kept) = kept
@@ -144,7 +139,8 @@ impl Connection {
                 .collect()
                 .await
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            Ok(((head.status.as_u16(), content_type, body.to_bytes().into()), keep))
+            let answer: Answer = (head.status.as_u16(), content_type, body.to_bytes().into());
+            io::Result::Ok((answer, keep))
         };
         let driver = &mut self.driver;
         let drive = async {
