@@ -1,4 +1,5 @@
 //! The impure parts on real sockets: loopback, temporary directories, child processes.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers are part of the tests")]
 
 #[path = "bench/plain.rs"]
 mod plain;
@@ -799,6 +800,60 @@ fn child_asks_the_control_socket() {
         Ok(client) => client.ask("{}").unwrap().for_each(|line| eprintln!("{}", line.unwrap())),
         Err(error) => eprintln!("{error}"),
     }
+}
+
+// --- Logger and service manager ------------------------------------------------------------
+
+#[test]
+fn the_journal_and_the_service_manager_are_told_in_their_forms() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify.sock");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let log = directory.path().join("log");
+    let run = |journal: bool| {
+        let file = std::fs::File::create(&log).unwrap();
+        let metadata = file.metadata().unwrap();
+        let stream = format!("{}:{}", metadata.dev(), metadata.ino());
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_logs_and_notifies", "--ignored", "--nocapture"])
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "3000000")
+            .env("JOURNAL_STREAM", if journal { &stream } else { "1:2" })
+            .env("DM_GATEWAY_LOG", "debug")
+            .stdout(Stdio::null())
+            .stderr(file)
+            .status();
+        assert!(status.unwrap().success());
+        let mut told = Vec::new();
+        let mut message = [0; 256];
+        for _ in 0..4 {
+            let length = manager.recv(&mut message).unwrap();
+            told.push(std::str::from_utf8(&message[..length]).unwrap().trim_end().to_owned());
+        }
+        assert_eq!(told, ["READY=1\nSTATUS=3 devices", "STATUS=4", "WATCHDOG=1", "STOPPING=1"]);
+        std::fs::read_to_string(&log).unwrap()
+    };
+    assert_eq!(run(true), "<4>careful\n<7>small\n<3>theirs\n");
+    assert_eq!(run(false), "WARN  careful\nDEBUG small\nERROR theirs\n");
+}
+
+#[test]
+#[ignore = "run by the_journal_and_the_service_manager_are_told_in_their_forms"]
+fn child_logs_and_notifies() {
+    use dm_gateway::io::{logger, systemd};
+    logger::init(None);
+    log::warn!(target: "dm_gateway::io", "careful");
+    log::debug!(target: "dm_gateway::io", "small");
+    log::trace!(target: "dm_gateway::io", "below the level");
+    log::info!(target: "sled", "not ours and nothing wrong");
+    log::error!(target: "sled", "theirs");
+    systemd::ready("3 devices");
+    systemd::status("4");
+    systemd::watchdog();
+    systemd::stopping();
+    assert_eq!(systemd::watchdog_interval(), Some(Duration::from_millis(1500)));
 }
 
 fn wait_until(condition: impl Fn() -> bool) {
