@@ -31,9 +31,9 @@ const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 fn pushes_in_batches_arrive_complete_and_in_order() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         smol::block_on(async {
-            let mut receiver = PushReceiver::bind(address.parse().unwrap(), None).unwrap();
+            let mut receiver = PushReceiver::bind(address.parse().unwrap(), Some("lo")).unwrap();
             let to = receiver.local_address().unwrap();
-            let mut sender = PushSender::open(None).unwrap();
+            let mut sender = PushSender::open(Some("lo")).unwrap();
             let mut expected = 0;
             for round in 0..10_u32 {
                 for number in 0..100 {
@@ -249,7 +249,7 @@ impl Lan {
         let thread = thread::spawn(move || {
             let executor = LocalExecutor::new();
             smol::block_on(executor.run(async {
-                let listener = LanListener::bind(address, None).unwrap();
+                let listener = LanListener::bind(address, Some("lo")).unwrap();
                 let listener = listener.with_connections(connections);
                 tell.send(listener.local_address().unwrap()).unwrap();
                 let stopper = listener.stopper();
