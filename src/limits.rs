@@ -89,10 +89,10 @@ pub const LAN_HEAD: usize = 16 * 1024;
 
 /// Longest time from the end of one answer (or the connection) to the end of the next request's
 /// head. Devices that think longer connect again.
-pub const LAN_HEAD_TIME: Duration = Duration::from_secs(15);
+pub const LAN_HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// Longest time for a request's body: 64 KiB over a modem-like 5 KiB/s.
-pub const LAN_BODY_TIME: Duration = Duration::from_secs(15);
+/// Longest time for a request's body: 64 KiB over a modem-like 7 KiB/s.
+pub const LAN_BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Longest time that the gateway may take over an answer (a commit to slow flash under storm is
 /// a second or two); then the device is told to come again.

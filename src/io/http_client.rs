@@ -148,8 +148,8 @@ impl Connection {
                 .collect()
                 .await
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            let answer = (head.status.as_u16(), content_type, body.to_bytes().into());
-            Ok::<_, io::Error>((answer, keep))
+            let answer: Answer = (head.status.as_u16(), content_type, body.to_bytes().into());
+            io::Result::Ok((answer, keep))
         };
         let driver = &mut self.driver;
         let drive = async {

@@ -256,7 +256,9 @@ mod tests {
     fn two_lengths_are_found_in_a_head_and_nowhere_else() {
         assert!(both("POST / HTTP/1.1\r\nContent-Length: 1\r\nTRANSFER-ENCODING: chunked\r\n\r\n"));
         assert!(both("POST / HTTP/1.1\nTransfer-Encoding:chunked\ncontent-length:1\n\n"));
-        assert!(!both("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nContent-Length: 1\r\n"));
+        assert!(!both(
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nContent-Length: 1\r\n"
+        ));
         assert!(!both("POST / HTTP/1.1\r\nA: Transfer-Encoding: x\r\nContent-Length: 1\r\n\r\n"));
         assert!(!both("POST / HTTP/1.1\r\nxTransfer-Encoding: x\r\nContent-Length: 1\r\n\r\n"));
         assert!(!both("POST / HTTP/1.1\r\nTransfer-Encodings: x\r\nContent-Length: 1\r\n\r\n"));

@@ -1,7 +1,7 @@
 //! HTTP/1 on a LAN: takes end devices' requests whole, hands them on, writes the answers.
 //!
 //! hyper frames; this module bounds. A connection is in one of two states, which
-//! [`connection`](super::http_connection) keeps:
+//! `http_connection` keeps:
 //!
 //! ```text
 //!  waiting (no octet of a request yet) --first octet--> busy (head, body, answer)

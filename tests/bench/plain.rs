@@ -31,10 +31,10 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use dm_gateway::limits::{DATAGRAM, PUSH_BATCH, PUSH_SOCKET_BUFFER};
 
 /// How long a blocked receiver takes to see that it shall end.
-pub const TICK: Duration = Duration::from_millis(50);
+pub(crate) const TICK: Duration = Duration::from_millis(50);
 
 /// A bound UDP socket with the buffers and the options of `io::push`, blocking.
-pub fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
+pub(crate) fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if setsockopt(&socket, sockopt::RcvBufForce, &PUSH_SOCKET_BUFFER).is_err() {
         socket.set_recv_buffer_size(PUSH_SOCKET_BUFFER)?;
@@ -50,7 +50,7 @@ pub fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
 
 /// Forwards what comes in on `from` to the `targets` in turn, until `stop`. Returns how many
 /// datagrams went out.
-pub fn forward(
+pub(crate) fn forward(
     from: &UdpSocket,
     to: &UdpSocket,
     targets: &[SocketAddr],
@@ -82,7 +82,7 @@ pub fn forward(
 }
 
 /// Counts what comes in, until `stop`. The count is readable meanwhile.
-pub fn sink(socket: &UdpSocket, count: &AtomicU64, stop: &AtomicBool) -> io::Result<()> {
+pub(crate) fn sink(socket: &UdpSocket, count: &AtomicU64, stop: &AtomicBool) -> io::Result<()> {
     let mut receiver = Receiver::new();
     while !stop.load(Ordering::Relaxed) {
         let received = receiver.receive(socket)? as u64;
@@ -93,7 +93,7 @@ pub fn sink(socket: &UdpSocket, count: &AtomicU64, stop: &AtomicBool) -> io::Res
 
 /// How fast [`generate`] sends.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
+pub(crate) enum Pace {
     /// As fast as the socket takes it.
     Full,
     /// Datagrams per second, evenly spread by batches.
@@ -102,7 +102,7 @@ pub enum Pace {
 
 /// Sends the datagrams in turn to `to` for a time, or until all `limit` are out. Returns how
 /// many went out.
-pub fn generate(
+pub(crate) fn generate(
     socket: &UdpSocket,
     to: SocketAddr,
     datagrams: &[Vec<u8>],
@@ -127,9 +127,8 @@ pub fn generate(
             }
         }
         let batch = usize::try_from(limit - sent).unwrap_or(PUSH_BATCH).min(PUSH_BATCH);
-        let slices: [[IoSlice<'_>; 1]; PUSH_BATCH] = std::array::from_fn(|slot| {
-            [IoSlice::new(&datagrams[(next + slot) % datagrams.len()])]
-        });
+        let slices: [[IoSlice<'_>; 1]; PUSH_BATCH] =
+            std::array::from_fn(|slot| [IoSlice::new(&datagrams[(next + slot) % datagrams.len()])]);
         let count = send(socket, &mut headers, &slices[..batch], &targets[..batch])?;
         sent += count as u64;
         next = (next + count) % datagrams.len();
