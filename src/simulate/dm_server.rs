@@ -1,5 +1,6 @@
 //! A simulated DM server: an HTTP endpoint for end devices, and a sender of pushes.
 
+use super::command::number;
 use super::event::{Report, SimEvent, Sink, summary};
 use super::payload::associated_gateway;
 use crate::gateway::seam::Response;
@@ -242,7 +243,7 @@ impl DmServer {
             self.sessions.borrow_mut().insert(key.clone(), Phase::Asked);
         }
         let phase = self.sessions.borrow().get(&key).copied().unwrap_or(Phase::Done);
-        number(&mut commands);
+        number(&mut commands, false);
         let answer = Message {
             header: Header {
                 version_dtd: "1.2".into(),
@@ -334,15 +335,4 @@ fn get(uri: &'static str) -> Command<'static> {
         correlator: None,
         items: vec![Item { target, ..Item::default() }],
     })
-}
-
-fn number(commands: &mut [Command<'static>]) {
-    for (index, command) in commands.iter_mut().enumerate() {
-        let id = (index + 1).to_string().into();
-        match command {
-            Command::Status(status) => status.command_id = id,
-            Command::Operation(operation) => operation.command_id = id,
-            _ => {}
-        }
-    }
 }

@@ -15,6 +15,7 @@
 //! Every future here wants a `LocalExecutor` or `block_on`; nothing is `Send`, nothing starts a
 //! thread. Behaviour is reported as [`SimEvent`]s through a [`Sink`].
 
+mod command;
 mod dm_server;
 mod end_device;
 mod event;

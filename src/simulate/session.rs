@@ -1,5 +1,6 @@
 //! One DM session of a simulated end device, package by package. (DM Protocol 1.2.1, 8.)
 
+use super::command::{asks, device_info, empty_credentials, fresh_nonce, list_id, number};
 use super::end_device::{Account, EndDevice, Nonces, Quirk, Server};
 use super::event::{SimEvent, summary};
 use super::payload;
@@ -7,14 +8,12 @@ use crate::io::http_client::{Answer, Client};
 use crate::limits::LAN_BODY;
 use crate::proto::auth::{self, Scheme, Verdict};
 use crate::proto::syncml::{
-    Alert, AlertCode, Command, Credentials, Data, Encoding, Header, Item, Location, Message, Meta,
-    Operation, Results, Status, StatusCode, Verb,
+    Alert, AlertCode, Command, Encoding, Header, Location, Message, Meta, Operation, Results,
+    Status, StatusCode, Verb,
 };
 use smol::Timer;
 use smol::lock::SemaphoreGuardArc;
 use std::borrow::Cow;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -174,10 +173,7 @@ impl Session<'_> {
     /// Numbers and sends `commands` as the next message. A peer that is busy is asked again.
     async fn send(&mut self, commands: &mut Vec<Command<'static>>) -> Result<Answer, String> {
         self.message += 1;
-        for (index, command) in commands.iter_mut().enumerate() {
-            let id = if self.device.has(Quirk::DuplicateIds) { 1 } else { index + 1 };
-            set_command_id(command, id.to_string().into());
-        }
+        number(commands, self.device.has(Quirk::DuplicateIds));
         let is_final = true;
         let message = Message { header: self.header(), commands: commands.clone(), is_final };
         let encoding = self.device.options.encoding;
@@ -495,57 +491,4 @@ impl Link {
         let client = if device.has(Quirk::Http10) { client.with_http10() } else { client };
         Self { client, _permit: device.gate.acquire_arc().await }
     }
-}
-
-/// DevInfo, leaf by leaf. (DM StdObj 1.2.1, 5.)
-fn device_info(id: &str) -> Vec<Item<'static>> {
-    let leaf = |name: &str, value: &str| Item {
-        source: Some(Location { uri: format!("./DevInfo/{name}").into(), name: None }),
-        data: Some(Data::Text(value.to_owned().into())),
-        ..Item::default()
-    };
-    vec![
-        leaf("DevId", id),
-        leaf("Man", "Simulated"),
-        leaf("Mod", "End device"),
-        leaf("DmV", "1.2"),
-        leaf("Lang", "en"),
-    ]
-}
-
-fn asks(get: &Operation<'_>, leaf: &Item<'_>) -> bool {
-    let asked = get.items.first().and_then(|item| item.target.as_ref());
-    let held = leaf.source.as_ref();
-    asked.zip(held).is_some_and(|(asked, held)| asked.uri == held.uri)
-}
-
-/// CmdID of a BootstrappedDMSList alert.
-fn list_id(command: &Command<'_>) -> Option<String> {
-    let Command::Alert(alert) = command else { return None };
-    let item = alert.items.first()?;
-    let kind = item.meta.kind.as_deref().or(alert.meta.kind.as_deref())?;
-    payload::LIST.contains(&kind).then(|| alert.command_id.to_string())
-}
-
-fn set_command_id(command: &mut Command<'static>, id: Cow<'static, str>) {
-    match command {
-        Command::Status(status) => status.command_id = id,
-        Command::Results(results) => results.command_id = id,
-        Command::Alert(alert) => alert.command_id = id,
-        Command::Operation(operation) => operation.command_id = id,
-        Command::Group(group) => group.command_id = id,
-        Command::Other { command_id, .. } => *command_id = id,
-    }
-}
-
-fn empty_credentials() -> Credentials<'static> {
-    let kind = Some("syncml:auth-basic".into());
-    let meta = Meta { kind, format: Some("b64".into()), ..Meta::default() };
-    Credentials { meta, data: Some(Data::Text("".into())) }
-}
-
-/// Sixteen octets nobody can foresee: the keys of std's hasher come from the kernel.
-fn fresh_nonce() -> Vec<u8> {
-    let half = || RandomState::new().build_hasher().finish().to_be_bytes();
-    [half(), half()].concat()
 }
