@@ -20,6 +20,7 @@ Simulated peers of the gateway, over real UDP and HTTP. One JSON line an event o
 dm-gateway simulate device --id ID --listen ADDR:PORT --gateway URL [options]
   --gateway-id ID           the gateway's DM server id (default: any unknown id)
   --server ID=URL           a DM server it is bootstrapped to; may be repeated
+  --push-secret-file FILE   checks the digest of those servers' Package #0
   --encoding xml|wbxml      (default xml)
   --profile registered|draft
   --auth none|basic|md5 --user U --secret-file FILE --server-secret-file FILE

@@ -30,6 +30,7 @@ pub(super) fn read(mut arguments: Parser) -> Result<Task, Failure> {
             "user",
             "secret-file",
             "server-secret-file",
+            "push-secret-file",
             "quirk",
             "open-session",
         ],
@@ -102,6 +103,7 @@ struct Given {
     user: Option<String>,
     secret: Option<Secret>,
     server_secret: Option<Secret>,
+    push_secret: Option<Secret>,
     quirks: Vec<Quirk>,
     open_session: bool,
     push_to: Option<SocketAddr>,
@@ -164,6 +166,7 @@ impl Given {
             }
             "user" => self.user = Some(value.string()?),
             "secret-file" => self.secret = Some(secret(&value.string()?)?),
+            "push-secret-file" => self.push_secret = Some(secret(&value.string()?)?),
             "server-secret-file" => self.server_secret = Some(secret(&value.string()?)?),
             "push-to" => self.push_to = Some(value.parse()?),
             "device" => self.device = Some(value.string()?),
@@ -182,8 +185,11 @@ impl Given {
         Ok(())
     }
 
-    fn device(self) -> Result<Task, Failure> {
+    fn device(mut self) -> Result<Task, Failure> {
         let account = self.account();
+        for server in &mut self.servers {
+            server.secret.clone_from(&self.push_secret);
+        }
         let options = EndDeviceOptions {
             id: needed("id", self.id)?,
             listen: needed("listen", self.listen)?,
