@@ -20,6 +20,10 @@ pub const ELEMENTS: usize = 10_000;
 /// Longest text of one element, in octets: no leaf the gateway handles is larger.
 pub const TEXT: usize = 64 * 1024;
 
+/// Most text in one SyncML message, in octets. References into a WBXML string table make text
+/// out of two octets each; four full bodies leave room for every honest use of them.
+pub const MESSAGE_TEXT: usize = 4 * LAN_BODY;
+
 /// Most commands in one message. Each one costs a Status in the reply.
 pub const COMMANDS: usize = 256;
 
@@ -131,3 +135,97 @@ pub const CONFIRM: Duration = Duration::from_secs(15);
 
 /// Default time that a trigger is held for a device that is away.
 pub const TRIGGER_EXPIRY: Duration = Duration::from_secs(15 * 60);
+/// Longest gateway address in an alert, in octets: a DNS name has at most 253.
+pub const GATEWAY_ADDRESS: usize = 255;
+// --- Push sockets --------------------------------------------------------------------------
+
+/// Datagrams moved by one system call. More gains nothing measurable; fewer loses the gain of
+/// batching. Buffers are `PUSH_BATCH` × [`DATAGRAM`] = 128 KiB for each socket.
+pub const PUSH_BATCH: usize = 32;
+
+/// Socket buffer asked of the kernel for pushes, in octets: a burst of some 5,000 triggers waits
+/// there while the gateway is busy. Without CAP_NET_ADMIN the kernel gives what it allows.
+pub const PUSH_SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Receive calls between two looks at the kernel's drop counter: a look costs one call for one
+/// datagram, so this bounds its cost to a few percent under flood.
+pub const PUSH_DROP_CHECK: u32 = 64;
+
+/// Longest wait for room in a send buffer, per wait. An Ethernet link drains in microseconds.
+pub const PUSH_SEND_WAIT: Duration = Duration::from_millis(50);
+
+/// Waits for room in one flush before the rest of it is dropped and counted: with
+/// [`PUSH_SEND_WAIT`] a dead link holds the daemon up for at most 200 ms.
+pub const PUSH_SEND_WAITS: u32 = 4;
+
+// --- HTTP on a LAN -------------------------------------------------------------------------
+
+/// Connections open at once on one LAN listener; further ones wait in the backlog. One costs
+/// about 17 KiB, so all together 8.5 MiB.
+pub const LAN_CONNECTIONS: usize = 512;
+
+/// Connections that the kernel keeps for us until we have room (`net.core.somaxconn` caps it):
+/// what 4,096 devices try at the same moment does not have to be tried again.
+pub const LAN_BACKLOG: i32 = 4096;
+
+/// Largest request head, in octets, before 431. Devices send under 1 KiB; a cookie or two more
+/// is no reason to refuse.
+pub const LAN_HEAD: usize = 16 * 1024;
+
+/// Longest time from the end of one answer (or the connection) to the end of the next request's
+/// head. Devices that think longer connect again.
+pub const LAN_HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// Longest time for a request's body: 64 KiB over a modem-like 7 KiB/s.
+pub const LAN_BODY_TIME: Duration = Duration::from_secs(10);
+
+/// Longest time that the gateway may take over an answer (a commit to slow flash under storm is
+/// a second or two); then the device is told to come again.
+pub const LAN_ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// Longest time in which a peer takes nothing of an answer before its connection is dropped.
+pub const LAN_WRITE_TIME: Duration = Duration::from_secs(10);
+
+/// How long, and [`LAN_LINGER`] how much, is still read and thrown away after a refusal, so
+/// that the reset which unread octets provoke does not destroy the answer on its way.
+pub const LAN_LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// See [`LAN_LINGER_TIME`], in octets.
+pub const LAN_LINGER: usize = 4 * LAN_BODY;
+
+/// Pause between two looks for idle connections while others wait in the backlog; also the
+/// pause after an accept that failed for want of descriptors or memory.
+pub const LAN_SCARCE_TICK: Duration = Duration::from_millis(100);
+
+/// Looks for which a kept connection may idle while others wait: 300 ms, longer than a device
+/// needs between two messages of a session.
+pub const LAN_SCARCE_IDLE: u32 = 3;
+
+/// Looks for which a new connection may stay silent while others wait: 2 s, above a lost and
+/// repeated segment.
+pub const LAN_SCARCE_SILENT: u32 = 20;
+
+/// Longest time for requests in progress to end when the daemon stops: the whole stop must stay
+/// below 2 s.
+pub const LAN_DRAIN_TIME: Duration = Duration::from_secs(1);
+
+// --- Control socket ------------------------------------------------------------------------
+
+/// Longest path of a Unix socket on Linux, in octets (`sun_path` without its NUL).
+pub const CONTROL_PATH: usize = 107;
+
+/// Operators' connections at once: a handful of `monitor`s and the command being typed.
+pub const CONTROL_CONNECTIONS: usize = 16;
+
+/// Longest request line of an operator, in octets.
+pub const CONTROL_LINE: usize = 64 * 1024;
+
+/// Longest wait for an operator's request, and for room to write an answer into.
+pub const CONTROL_TIME: Duration = Duration::from_secs(10);
+
+// --- Simulators ----------------------------------------------------------------------------
+
+/// Largest body that a simulated end device takes from a server, in octets: twice what a
+/// server takes from it.
+#[cfg(feature = "simulate")]
+pub const CLIENT_BODY: usize = 2 * LAN_BODY;

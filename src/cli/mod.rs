@@ -1,0 +1,5 @@
+//! The subcommands, one file each.
+
+pub mod decode;
+#[cfg(feature = "simulate")]
+pub mod simulate;
