@@ -7,6 +7,7 @@
 //! and is strict only where a lax reading could be wrong about who speaks or what is meant.
 
 mod grammar;
+mod lexer;
 mod tokens;
 pub mod wbxml;
 mod writer;

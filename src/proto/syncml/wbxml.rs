@@ -5,7 +5,8 @@
 //! Attributes, literal tags, extensions and processing instructions, which SyncML does not use,
 //! are refused.
 
-use super::grammar::{self, Budget, Lexer, Token};
+use super::grammar;
+use super::lexer::{Budget, Lexer, Token, no_controls};
 use super::tokens::{PAGE_SYNCML, Tag};
 use super::writer::{self, Sink};
 use super::xml::XmlSink;
@@ -115,7 +116,7 @@ impl<'a> WbxmlLexer<'a> {
     fn entity(&mut self) -> Result<Token<'a>, DecodeError> {
         let character = char::from_u32(self.reader.uintvar()?)
             .map(String::from)
-            .filter(|text| grammar::no_controls(text.as_bytes()))
+            .filter(|text| no_controls(text.as_bytes()))
             .ok_or_else(|| self.reader.error(DecodeErrorKind::Text))?;
         self.count(character.len())?;
         Ok(Token::Text(Cow::Owned(character)))
@@ -230,7 +231,7 @@ impl<'a> Lexer<'a> for WbxmlLexer<'a> {
 }
 
 fn clean(octets: &[u8]) -> Option<&str> {
-    std::str::from_utf8(octets).ok().filter(|text| grammar::no_controls(text.as_bytes()))
+    std::str::from_utf8(octets).ok().filter(|text| no_controls(text.as_bytes()))
 }
 
 struct WbxmlSink {
@@ -272,10 +273,10 @@ impl Sink for WbxmlSink {
 
     fn text(&mut self, text: &str) {
         self.out.push(STR_I);
-        if grammar::no_controls(text.as_bytes()) {
+        if no_controls(text.as_bytes()) {
             self.out.extend_from_slice(text.as_bytes());
         } else {
-            let dirty = |it: char| !grammar::no_controls(it.to_string().as_bytes());
+            let dirty = |it: char| !no_controls(it.to_string().as_bytes());
             self.out.extend_from_slice(text.replace(dirty, "\u{fffd}").as_bytes());
         }
         self.out.push(0);

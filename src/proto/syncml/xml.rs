@@ -4,7 +4,8 @@
 //! instead: entity declarations, and references to them. A bare DOCTYPE is skipped and never
 //! fetched. Prefixes and namespaces are not looked at.
 
-use super::grammar::{self, Budget, Lexer, Token};
+use super::grammar;
+use super::lexer::{Budget, Lexer, Token, no_controls};
 use super::tokens::Tag;
 use super::writer::{self, Sink};
 use super::{Data, Message};
@@ -27,8 +28,8 @@ pub fn decode(octets: &[u8]) -> Result<Message<'_>, DecodeError> {
         offset: error.valid_up_to(),
         kind: DecodeErrorKind::Text,
     })?;
-    if !grammar::no_controls(octets) {
-        let offset = octets.iter().position(|octet| !grammar::no_controls(&[*octet]));
+    if !no_controls(octets) {
+        let offset = octets.iter().position(|octet| !no_controls(&[*octet]));
         return Err(DecodeError {
             offset: offset.unwrap_or_default(),
             kind: DecodeErrorKind::Text,
