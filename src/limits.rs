@@ -45,3 +45,29 @@ pub const DATAGRAM: usize = 4 * 1024;
 
 /// Longest nonce, in octets, that a peer may hand out. 16 is usual.
 pub const NONCE: usize = 128;
+
+// --- Linux and flash -----------------------------------------------------------------------
+
+/// Largest DHCP lease file read, in octets: [`LEASES`] lines of 256 octets. The rest is ignored.
+pub const LEASE_FILE: usize = 4 * 1024 * 1024;
+
+/// Longest line of a DHCP lease file, in octets: a host name has 255, a client id twice 255 and
+/// its colons. Longer lines are skipped.
+pub const LEASE_LINE: usize = 1024;
+
+/// Most leases taken from one file: a /18 full of devices.
+pub const LEASES: usize = 16_384;
+
+/// Receive buffer asked for the netlink socket, in octets. The kernel charges about 1 KiB for a
+/// change, so that 4,000 of them may come while we are busy; what overflows is dumped again.
+pub const NETLINK_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Largest netlink datagram read, in octets: the kernel never packs more into a part of a dump.
+pub const NETLINK_DATAGRAM: usize = 32 * 1024;
+
+/// The store's page cache, in octets. sled takes it as a hint; its default is 1 GiB.
+pub const STORE_CACHE: u64 = 4 * 1024 * 1024;
+
+/// How long a failed store is left alone before it is opened again: a full flash is not freed in
+/// milliseconds, and every try costs writes and a log line.
+pub const STORE_RETRY: Duration = Duration::from_secs(30);
