@@ -1,1 +1,3 @@
 //! IMPURE: executes Outputs, produces Inputs, decides nothing.
+pub mod clock;
+pub mod leases;
