@@ -1,3 +1,4 @@
 //! IMPURE: executes Outputs, produces Inputs, decides nothing.
 pub mod clock;
 pub mod leases;
+pub mod sled_store;
