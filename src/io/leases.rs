@@ -173,8 +173,8 @@ fn parse_line(line: &[u8]) -> Option<Lease> {
 
 /// A MAC, perhaps after the hardware type of Ethernet (1, RFC 1700).
 fn parse_mac(text: &str) -> Option<MacAddress> {
-    let mac = MacAddress::parse(text)
-        .or_else(|| text.strip_prefix("01-").and_then(MacAddress::parse))?;
+    let mac =
+        MacAddress::parse(text).or_else(|| text.strip_prefix("01-").and_then(MacAddress::parse))?;
     (!mac.is_group() && mac != MacAddress([0; 6])).then_some(mac)
 }
 
