@@ -2,6 +2,8 @@
 //!
 //! The test starts itself again inside a namespace: `ip netns exec`. Needs root and `ip`.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, UdpSocket};

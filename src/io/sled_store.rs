@@ -4,6 +4,8 @@
 //!   for its newest snapshot and refuse to open for ever (sled #1527): removed before every open.
 //! - What sled calls corruption is mostly a bad snapshot; without any, it reads the whole log.
 //!   Only then is the directory moved aside, to `<name>.broken`, and an empty store begun.
+//! - A log that was cut off at its begin opens as an empty store, without a word: a record of our
+//!   own and a file `begun` in the directory tell that from a new one.
 //! - sled's flush does not reach the disk (sled #1351): every commit ends with an fdatasync.
 //! - After one failed write, all later ones fail: the handle is dropped and opened anew.
 //! - sled's own lock comes after the cleaning up, which another process would not survive: a file
@@ -27,7 +29,13 @@ use crate::gateway::seam::{Change, CommitId, StoreError};
 use crate::gateway::store::{Record, Store};
 use crate::limits::{STORE_CACHE, STORE_RETRY};
 
-/// A [`Store`] in a directory of its own. All calls block on flash.
+/// The file that says that the store was begun: from then on our own record must be there.
+const MARKER: &str = "begun";
+
+/// The value of our own record, under the empty key: the layout of the directory.
+const FORMAT: &[u8] = b"1";
+
+/// A [`Store`] in a directory of its own. All calls block on flash. The empty key is taken.
 #[derive(Debug)]
 pub struct SledStore {
     directory: PathBuf,
@@ -104,7 +112,10 @@ impl Store for SledStore {
         if let Some(records) = self.records.take() {
             return Ok(records);
         }
-        read_all(&self.reopen()?.db).map_err(|e| StoreError(format!("cannot read the store: {e}")))
+        let result = read_all(&self.reopen()?.db);
+        let mut records = result.map_err(|e| explain(&self.directory, &e))?;
+        records.retain(|(key, _)| !key.is_empty());
+        Ok(records)
     }
 
     fn commit(&mut self, batch: &[Vec<Change>]) -> Result<(), StoreError> {
@@ -153,13 +164,31 @@ fn open_once(directory: &Path) -> Result<(Open, Vec<Record>), OpenError> {
     remove_snapshots(directory, |name| name.ends_with(".generating"))?;
     let error = |e| OpenError::from_sled(directory, e);
     let db = open_sled(directory).map_err(error)?;
-    let records = read_all(&db).map_err(error)?;
+    let mut records = read_all(&db).map_err(error)?;
     let file = File::open(directory.join("db")).map_err(|e| error(e.into()))?;
-    // New names in a directory are not durable before the directory is.
-    for directory in [Some(directory), directory.parent()].into_iter().flatten() {
-        sync_directory(directory).map_err(|e| error(e.into()))?;
+    let open = Open { db, file };
+    let marker = directory.join(MARKER);
+    if records.first().is_some_and(|(key, _)| key.is_empty()) {
+        records.remove(0);
+    } else if marker.exists() {
+        return Err(OpenError::Damaged("its log does not hold what was written".to_owned()));
+    } else {
+        let first = Change { key: Vec::new(), value: Some(FORMAT.to_vec()) };
+        open.commit(&[vec![first]]).map_err(error)?;
     }
-    Ok((Open { db, file }, records))
+    mark(directory, &marker).map_err(|e| error(e.into()))?;
+    Ok((open, records))
+}
+
+/// Makes the marker durable, and with it all names in the directory and its own.
+fn mark(directory: &Path, marker: &Path) -> io::Result<()> {
+    if !marker.exists() {
+        File::create(marker)?.sync_all()?;
+    }
+    for directory in [Some(directory), directory.parent()].into_iter().flatten() {
+        sync_directory(directory)?;
+    }
+    Ok(())
 }
 
 /// sled gives up its lock on a thread of its own, some time after the handle is dropped.
@@ -185,6 +214,7 @@ fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(e) if e.to_string().starts_with("could not acquire lock"))
 }
 
+/// Every record, our own (the one with the empty key, hence the first) among them.
 fn read_all(db: &Db) -> sled::Result<Vec<Record>> {
     db.iter().map(|item| item.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
 }
