@@ -1,5 +1,5 @@
 //! skeleton
 pub mod gateway;
-pub mod io;
 pub mod limits;
+pub mod io;
 pub mod proto;

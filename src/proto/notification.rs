@@ -32,23 +32,13 @@ pub enum UiMode {
 }
 impl<'a> Notification<'a> {
     /// decode; ignores reserved bits; refuses id length 0, past the end, < 25 octets, server id not clean UTF-8
-    pub fn decode(_octets: &'a [u8]) -> Result<Self, DecodeError> {
-        todo!()
-    }
+    pub fn decode(_octets: &'a [u8]) -> Result<Self, DecodeError> { todo!() }
     /// Encodes with `digest` as it stands.
-    pub fn encode(&self) -> Vec<u8> {
-        todo!()
-    }
+    pub fn encode(&self) -> Vec<u8> { todo!() }
     /// Encodes with the digest computed from secret and nonce.
-    pub fn encode_signed(&self, _secret: &str, _nonce: &[u8]) -> Vec<u8> {
-        todo!()
-    }
+    pub fn encode_signed(&self, _secret: &str, _nonce: &[u8]) -> Vec<u8> { todo!() }
 }
 /// MD5(B64(MD5(server-id:secret)):nonce:B64(MD5(trigger)))
-pub fn digest(_server_id: &str, _secret: &str, _nonce: &[u8], _trigger: &[u8]) -> [u8; 16] {
-    todo!()
-}
+pub fn digest(_server_id: &str, _secret: &str, _nonce: &[u8], _trigger: &[u8]) -> [u8; 16] { todo!() }
 /// constant time
-pub fn verify(_package: &[u8], _server_id: &str, _secret: &str, _nonce: &[u8]) -> bool {
-    todo!()
-}
+pub fn verify(_package: &[u8], _server_id: &str, _secret: &str, _nonce: &[u8]) -> bool { todo!() }

@@ -52,33 +52,16 @@ pub enum HeaderValue<'a> {
 
 impl<'a> Push<'a> {
     /// Decodes a datagram; every header is walked.
-    pub fn decode(_datagram: &'a [u8]) -> Result<Self, DecodeError> {
-        todo!()
-    }
+    pub fn decode(_datagram: &'a [u8]) -> Result<Self, DecodeError> { todo!() }
     /// Iterates over the header fields (already validated by decode).
-    pub fn fields(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
-        std::iter::empty()
-    }
+    pub fn fields(&self) -> impl Iterator<Item = Header<'a>> + use<'a> { std::iter::empty() }
     /// whether content type is application/vnd.syncml.notification, code 0x44 or text, case-insensitive.
-    pub fn is_notification(&self) -> bool {
-        todo!()
-    }
+    pub fn is_notification(&self) -> bool { todo!() }
     /// whether X-Wap-Application-Id is 7 (code, or text `7`, or the URI x-wap-application:syncml.dm).
-    pub fn is_for_dm(&self) -> bool {
-        todo!()
-    }
-    /// The value of X-Oma-GwMO, if there:
-    pub fn gateway_header(&self) -> Option<&'a str> {
-        todo!()
-    }
+    pub fn is_for_dm(&self) -> bool { todo!() }
+    /// The value of X-Oma-GwMO, if there: 
+    pub fn gateway_header(&self) -> Option<&'a str> { todo!() }
 }
 
 /// Appends a push in the form DM Notification 1.2 prescribes (`TID 06 03 C4 AF 87`, + optional X-Oma-GwMO `D0 value 00`) and `body`.
-pub fn encode_notification(
-    _out: &mut Vec<u8>,
-    _transaction_id: u8,
-    _gateway_header: Option<&str>,
-    _body: &[u8],
-) {
-    todo!()
-}
+pub fn encode_notification(_out: &mut Vec<u8>, _transaction_id: u8, _gateway_header: Option<&str>, _body: &[u8]) { todo!() }
