@@ -40,6 +40,9 @@ pub const LIST_SERVERS: usize = 16;
 /// need 5 KiB.
 pub const LIST_PAYLOAD: usize = 16 * 1024;
 
+/// Longest gateway address in an alert, in octets: a DNS name has at most 253.
+pub const GATEWAY_ADDRESS: usize = 255;
+
 /// Longest string table of a WBXML document, in octets: real ones hold a public identifier.
 pub const STRING_TABLE: usize = 4 * 1024;
 
@@ -135,8 +138,7 @@ pub const CONFIRM: Duration = Duration::from_secs(15);
 
 /// Default time that a trigger is held for a device that is away.
 pub const TRIGGER_EXPIRY: Duration = Duration::from_secs(15 * 60);
-/// Longest gateway address in an alert, in octets: a DNS name has at most 253.
-pub const GATEWAY_ADDRESS: usize = 255;
+
 // --- Push sockets --------------------------------------------------------------------------
 
 /// Datagrams moved by one system call. More gains nothing measurable; fewer loses the gain of
@@ -222,6 +224,32 @@ pub const CONTROL_LINE: usize = 64 * 1024;
 
 /// Longest wait for an operator's request, and for room to write an answer into.
 pub const CONTROL_TIME: Duration = Duration::from_secs(10);
+
+// --- Linux and flash -----------------------------------------------------------------------
+
+/// Largest DHCP lease file read, in octets: [`LEASES`] lines of 256 octets. The rest is ignored.
+pub const LEASE_FILE: usize = 4 * 1024 * 1024;
+
+/// Longest line of a DHCP lease file, in octets: a host name has 255, a client id twice 255 and
+/// its colons. Longer lines are skipped.
+pub const LEASE_LINE: usize = 1024;
+
+/// Most leases taken from one file: a /18 full of devices.
+pub const LEASES: usize = 16_384;
+
+/// Receive buffer asked for the netlink socket, in octets. The kernel charges about 1 KiB for a
+/// change, so that 4,000 of them may come while we are busy; what overflows is dumped again.
+pub const NETLINK_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Largest netlink datagram read, in octets: the kernel never packs more into a part of a dump.
+pub const NETLINK_DATAGRAM: usize = 32 * 1024;
+
+/// The store's page cache, in octets. sled takes it as a hint; its default is 1 GiB.
+pub const STORE_CACHE: u64 = 4 * 1024 * 1024;
+
+/// How long a failed store is left alone before it is opened again: a full flash is not freed in
+/// milliseconds, and every try costs writes and a log line.
+pub const STORE_RETRY: Duration = Duration::from_secs(30);
 
 // --- Simulators ----------------------------------------------------------------------------
 

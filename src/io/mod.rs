@@ -3,13 +3,17 @@
 use std::fmt::Display;
 use std::io;
 
+pub mod clock;
 pub mod control_socket;
 #[cfg(feature = "simulate")]
 pub mod http_client;
 mod http_connection;
 pub mod http_server;
+pub mod leases;
 pub mod logger;
+pub mod netlink;
 pub mod push;
+pub mod sled_store;
 pub mod systemd;
 
 /// The same error, its text saying what was tried.
