@@ -71,9 +71,6 @@ pub const ADDRESSES: usize = 16;
 /// Most neighbour entries mirrored from the kernel, whose own default limit is 1,024 a family.
 pub const NEIGHBOURS: usize = 65_536;
 
-/// Most wanted servers over all devices: a flood of invented names stays small.
-pub const WANTED: usize = 256;
-
 /// How long a rival claim to an identity stays visible after it was last made.
 pub const CONFLICT_MEMORY: Duration = Duration::from_secs(24 * 3600);
 

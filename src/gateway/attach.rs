@@ -86,17 +86,11 @@ impl Gateway {
             }
             None => return,
         };
-        // The address may have been another device's.
-        if let Some(owner) = self.inventory.at(lan, ip).filter(|&owner| owner != key) {
-            let shared = self.inventory.device(owner).is_some_and(|d| d.has_hardware(mac));
-            if !shared {
-                self.inventory.drop_address(owner, lan, ip);
-                self.detach_if_gone(owner, "another device has its address now", now);
-            }
+        if self.is_elsewhere(key, lan) {
+            return self.sighted_elsewhere(key, lan, ip, mac, now);
         }
-        let moved = before.is_none_or(|before| {
-            before.mac != Some(mac) || before.state == NeighbourState::Failed
-        });
+        let moved = before
+            .is_none_or(|before| before.mac != Some(mac) || before.state == NeighbourState::Failed);
         self.present(key, lan, ip, now, |address| {
             if moved && address.failed {
                 address.appeared = now.uptime;
@@ -153,8 +147,7 @@ impl Gateway {
         self.neighbours.retain(|(interface, _), _| *interface != event.index);
         if let Some(lan) = lan {
             for key in self.inventory.attached_to(lan) {
-                let configured_only = self.options.lans[lan.0].verify == Verify::None;
-                if !configured_only {
+                if self.options.lans[lan.0].verify == Verify::Neighbour {
                     self.inventory.fail_all_addresses(key);
                     self.detach_if_gone(key, "its network interface is down", now);
                     self.recall(key, now);
@@ -189,13 +182,7 @@ impl Gateway {
             };
             ended.remove(&(key, lease.address));
             let renewed = self.inventory.lease(key, lease.address) != Some(lease.expiry);
-            if let Some(owner) = self.inventory.at(lan, lease.address)
-                && owner != key
-            {
-                self.inventory.drop_address(owner, lan, lease.address);
-                self.detach_if_gone(owner, "its address was leased to another device", now);
-            }
-            if renewed {
+            if renewed && !self.is_elsewhere(key, lan) {
                 self.present(key, lan, lease.address, now, |address| {
                     address.leased = Some(lease.expiry);
                     address.failed = false;
@@ -261,6 +248,47 @@ impl Gateway {
         Some(key)
     }
 
+    /// Whether a device is provably still on another LAN than `lan`.
+    pub(super) fn is_elsewhere(&self, key: DeviceKey, lan: LanId) -> bool {
+        let Some(device) = self.inventory.device(key) else { return false };
+        let Some(own) = device.lan.filter(|own| *own != lan && device.attachment.is_some()) else {
+            return false;
+        };
+        device.addresses.iter().any(|address| {
+            let neighbour = self.neighbour(own, address.ip);
+            let seen = neighbour.is_some_and(|neighbour| {
+                neighbour.is_usable() && neighbour.mac.is_some_and(|mac| device.has_hardware(mac))
+            });
+            let unseen = self.options.lans[own.0].verify == Verify::None;
+            !address.failed && (seen || unseen && address.is_assigned())
+        })
+    }
+
+    /// Somebody with a device's Ethernet address shows up on another LAN while the device is
+    /// on its own: a rival, or the device has just changed over. Its old addresses are checked;
+    /// if nobody answers there it moves.
+    fn sighted_elsewhere(
+        &mut self,
+        key: DeviceKey,
+        lan: LanId,
+        ip: IpAddr,
+        mac: MacAddress,
+        now: Now,
+    ) {
+        let Some(device) = self.inventory.device_mut(key) else { return };
+        if device.elsewhere.replace((lan, ip)) == Some((lan, ip)) {
+            return;
+        }
+        let own = device.lan;
+        let addresses: Vec<_> = device.addresses.iter().map(|address| address.ip).collect();
+        self.conflict(key, ip, Some(mac), now);
+        for address in addresses {
+            if let Some(own) = own {
+                self.probe(own, address);
+            }
+        }
+    }
+
     /// The device is at an address of a LAN.
     pub(super) fn present(
         &mut self,
@@ -270,6 +298,13 @@ impl Gateway {
         now: Now,
         update: impl FnOnce(&mut crate::gateway::device::Address),
     ) {
+        if let Some(owner) = self.inventory.at(lan, ip).filter(|&owner| owner != key) {
+            let shared = self.share_hardware(owner, key);
+            if !shared {
+                self.inventory.drop_address(owner, lan, ip);
+                self.detach_if_gone(owner, "another device has its address now", now);
+            }
+        }
         let moved = self.inventory.place(key, lan, ip, now, update);
         if moved {
             self.moved_to(key, lan, now);
@@ -282,7 +317,7 @@ impl Gateway {
         device.detached = None;
         device.detection = None;
         if self.options.lans[lan.0].policy.asks() {
-            self.timers.set(now.uptime + limits::SETTLE, Timer::Ask(key));
+            self.timers.set(Timer::Ask(key), now.uptime + limits::SETTLE);
         }
         let address = self.push_address(lan, ip);
         self.tell_of(EventKind::Detected, key, None, Some(address), || {
@@ -314,7 +349,25 @@ impl Gateway {
         }
         device.attachment = None;
         device.detached = Some(now.uptime);
+        let elsewhere = device.elsewhere.take();
         self.tell_of(EventKind::Detached, key, None, None, || why.to_owned());
+        if let Some((lan, ip)) = elsewhere
+            && self.neighbour(lan, ip).is_some_and(|neighbour| {
+                let device = self.inventory.device(key);
+                let own = |mac| device.is_some_and(|device| device.has_hardware(mac));
+                neighbour.is_usable() && neighbour.mac.is_some_and(own)
+            })
+        {
+            self.present(key, lan, ip, now, |address| address.failed = false);
+            self.release(key, now);
+        }
+    }
+
+    /// Whether two devices have an Ethernet address in common: two clients on one host.
+    fn share_hardware(&self, one: DeviceKey, other: DeviceKey) -> bool {
+        let (one, other) = (self.inventory.device(one), self.inventory.device(other));
+        let (Some(one), Some(other)) = (one, other) else { return false };
+        one.record.hardware.iter().any(|mac| other.has_hardware(*mac))
     }
 
     /// Sends Package #0 to a device that has opened no session yet.
@@ -356,7 +409,7 @@ impl Gateway {
         {
             attachment.asks += 1;
         }
-        self.timers.set(now.uptime + limits::ASK_AGAIN, Timer::Ask(key));
+        self.timers.set(Timer::Ask(key), now.uptime + limits::ASK_AGAIN);
         self.tell_of(EventKind::Asked, key, None, Some(to), || {
             "Package #0: please open a DM session to the gateway".to_owned()
         });

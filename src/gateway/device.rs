@@ -242,7 +242,7 @@ fn decode_list(reader: &mut Reader<'_>) -> Result<List, DecodeError> {
     let servers = (0..servers)
         .map(|_| {
             let id = text(reader)?;
-            ServerId::parse(id).ok_or(reader.error(DecodeErrorKind::Text))
+            ServerId::new(id).map_err(|_| reader.error(DecodeErrorKind::Text))
         })
         .collect::<Result<_, _>>()?;
     Ok(List { servers, policy, received, unconfirmed: (count > 0).then_some((since, count)) })
@@ -285,6 +285,8 @@ pub struct Device {
     pub planned: Option<Box<Record>>,
     /// Whether the store was ever handed this device.
     pub stored: bool,
+    /// Whether the store failed to take the newest facts.
+    pub unsaved: bool,
     /// The LAN it was last seen on, if that is still configured.
     pub lan: Option<LanId>,
     /// Where it may be reached.
@@ -305,6 +307,8 @@ pub struct Device {
     pub repeats: VecDeque<(u64, Duration)>,
     /// Whether a timer for unconfirmed triggers runs.
     pub confirming: bool,
+    /// Where the device was sighted on another LAN while it was attached to its own.
+    pub elsewhere: Option<(LanId, IpAddr)>,
     /// When the kernel was last asked to confirm the device's neighbour entry.
     pub probed: Option<Duration>,
 }
@@ -337,6 +341,13 @@ pub struct Address {
     pub failed: bool,
 }
 
+impl Address {
+    /// Whether a lease or the configuration gives the address to the device.
+    pub fn is_assigned(&self) -> bool {
+        !self.failed && (self.configured || self.leased.is_some())
+    }
+}
+
 /// A rival claim to an identity. It never changes a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
@@ -357,6 +368,7 @@ impl Device {
             record,
             planned: None,
             stored: false,
+            unsaved: false,
             lan,
             addresses: Vec::new(),
             attachment: None,
@@ -367,6 +379,7 @@ impl Device {
             slots: Vec::new(),
             repeats: VecDeque::new(),
             confirming: false,
+            elsewhere: None,
             probed: None,
         }
     }
@@ -396,6 +409,7 @@ impl Device {
                 .map_or(0, |(index, _)| index);
             self.addresses.remove(oldest);
         }
+        let index = self.addresses.len();
         self.addresses.push(Address {
             ip,
             appeared: now.uptime,
@@ -404,7 +418,7 @@ impl Device {
             configured: false,
             failed: false,
         });
-        self.addresses.last_mut().expect("just pushed")
+        &mut self.addresses[index]
     }
 
     /// The usable address most worth trying: the one that the device last spoke from, unless
@@ -445,6 +459,13 @@ pub struct Neighbour {
     pub dump: u32,
 }
 
+impl Neighbour {
+    /// Whether the entry tells who is at the address.
+    pub fn is_usable(&self) -> bool {
+        !matches!(self.state, NeighbourState::Failed | NeighbourState::Incomplete)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -470,7 +491,7 @@ mod tests {
         record.client_nonce = vec![1, 2, 3];
         assert_eq!(Record::decode(&record.encode()).unwrap(), record);
         record.list = Some(List {
-            servers: vec![ServerId::parse("http://www.someDMServer.com").unwrap()],
+            servers: vec![ServerId::new("http://www.someDMServer.com").unwrap()],
             policy: Policy::Transparent,
             received: 7,
             unconfirmed: Some((8, 2)),

@@ -9,7 +9,7 @@
 //! if the device proved it by a secret; a rival claim becomes a visible conflict and nothing
 //! else.
 
-use crate::gateway::alert::{self, AlertType, PayloadError, ServerId};
+use crate::gateway::alert::{self, AlertType, Found, PayloadError, ServerId};
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, List, Record};
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::policy::{DeviceAuth, Verify};
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 /// What tells one session from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionKey {
+pub(super) struct SessionKey {
     lan: LanId,
     peer: IpAddr,
     source: Arc<str>,
@@ -34,7 +34,7 @@ pub struct SessionKey {
 
 /// A session with an end device.
 #[derive(Debug)]
-pub struct LanSession {
+pub(super) struct LanSession {
     protocol: ServerSession,
     brought_list: bool,
     alerted: bool,
@@ -54,7 +54,7 @@ struct Call<'a> {
 }
 
 /// The path of our DM server.
-pub const DM_PATH: &str = "/dm";
+pub(super) const DM_PATH: &str = "/dm";
 
 impl Gateway {
     /// Takes an HTTP request from a LAN.
@@ -178,29 +178,27 @@ impl Gateway {
             });
         }
         for (index, alert) in std::mem::take(&mut turn.generic_alerts) {
-            let code = match alert::find(alert) {
-                Some((AlertType::BootstrappedDmsList, payload)) => {
-                    session.brought_list = true;
-                    match alert::parse_server_list(payload) {
-                        Ok(servers) => {
-                            dependent.push(index);
-                            self.decide_list(&mut record, servers, call.lan, now);
-                            StatusCode::OK
-                        }
-                        Err(PayloadError::Malformed(_)) => {
-                            self.refuse_list(Reason::MalformedList, call, key);
-                            StatusCode::INCOMPLETE_COMMAND
-                        }
-                        Err(PayloadError::TooLarge(_)) => {
-                            self.refuse_list(Reason::ListTooLarge, call, key);
-                            StatusCode::TOO_LARGE
+            let mut code = None;
+            for Found { kind, payload, .. } in alert::find(alert) {
+                code = Some(match kind {
+                    AlertType::BootstrappedDmsList => {
+                        match alert::parse_server_list(payload.unwrap_or_default()) {
+                            Ok(servers) => {
+                                session.brought_list = true;
+                                dependent.push(index);
+                                self.decide_list(&mut record, servers, call.lan, now);
+                                StatusCode::OK
+                            }
+                            Err(error) => {
+                                self.refuse_list(error, call, key);
+                                error.status()
+                            }
                         }
                     }
-                }
-                Some(_) => StatusCode::OK,
-                None => StatusCode::UNSUPPORTED_TYPE,
-            };
-            turn.statuses[index].code = code;
+                    _ => StatusCode::OPTIONAL_FEATURE_NOT_SUPPORTED,
+                });
+            }
+            turn.statuses[index].code = code.unwrap_or(StatusCode::UNSUPPORTED_TYPE);
         }
         if let Some(nonce) = turn.server_nonce.take() {
             record.server_nonce = nonce;
@@ -211,13 +209,13 @@ impl Gateway {
             record.client_nonce.clone_from(&nonce);
             dependent.push(0);
         }
-        if !session.brought_list && !session.alerted && !turn.aborted {
+        if message.is_final && !session.brought_list && !session.alerted && !turn.aborted {
             self.alert_device(call, session, key);
         }
         let Reply { message: reply, ended } =
             session.protocol.reply(message, turn, call.uri, &nonce);
-        let stored = self.inventory.device(key).is_some_and(|device| device.stored);
-        if record == before && stored {
+        let saved = self.inventory.device(key).is_some_and(|d| d.stored && !d.unsaved);
+        if record == before && saved {
             self.send(call, &reply);
         } else {
             let held = HeldReply {
@@ -255,7 +253,8 @@ impl Gateway {
         let share = policy.shares(options.share_address, options.public_address.is_some());
         let address = options.public_address.clone().unwrap_or_else(|| host_of(call.uri).into());
         session.alerted = true;
-        session.protocol.send(alert::detection(&address, share, options.wire_profile));
+        let alert = alert::device_detection(Some(&address), share, options.wire_profile);
+        session.protocol.send(alert);
         self.metrics.alerted += 1;
         self.tell_of(EventKind::Alerted, key, None, None, || {
             format!("Device Detection Alert 1230: GwAddress {address}, Share {share}")
@@ -305,7 +304,7 @@ impl Gateway {
         let age = now.unix.saturating_sub(since.0);
         if age < limits::UNCONFIRMED {
             let rest = Duration::from_secs(limits::UNCONFIRMED - age);
-            return self.timers.set(now.uptime + rest, Timer::Unconfirmed(key));
+            return self.timers.set(Timer::Unconfirmed(key), now.uptime + rest);
         }
         let mut record = device.newest().clone();
         if let Some(list) = &mut record.list {
@@ -332,6 +331,11 @@ impl Gateway {
             self.metrics.refuse(reason);
             self.tell_of_peer(reason, call.lan, call.peer, Some(claim));
         })?;
+        if !proven && self.is_elsewhere(key, call.lan) {
+            self.metrics.refuse(Reason::IdentityTaken);
+            self.conflict(key, call.peer, None, now);
+            return Err(Reason::IdentityTaken);
+        }
         self.present(key, call.lan, call.peer, now, |address| {
             address.spoke = Some(now.uptime);
             address.failed = false;
@@ -346,11 +350,25 @@ impl Gateway {
         claim: &DeviceId,
         now: Now,
     ) -> Result<DeviceKey, Reason> {
-        if let Some(key) = self.inventory.find(claim.normal()) {
+        let owner = self.inventory.find(claim.normal());
+        let holder = self.inventory.at(call.lan, call.peer).filter(|&key| Some(key) != owner);
+        let placed = |key: DeviceKey, at: Option<IpAddr>| {
+            self.inventory.device(key).is_some_and(|device| {
+                let mut addresses = device.addresses.iter();
+                addresses.any(|a| a.is_assigned() && at.is_none_or(|ip| a.ip == ip))
+            })
+        };
+        if let Some(key) = owner {
+            // Where lease file or configuration say who is where, their word counts.
+            let at_home = self.inventory.at(call.lan, call.peer) == Some(key);
+            let rival = holder.is_some_and(|holder| placed(holder, Some(call.peer)));
+            if !at_home && (rival || placed(key, None)) {
+                self.conflict(key, call.peer, None, now);
+                return Err(Reason::IdentityTaken);
+            }
             return Ok(key);
         }
-        let anonymous = self.inventory.at(call.lan, call.peer).filter(|&key| self.is_unnamed(key));
-        if let Some(key) = anonymous {
+        if let Some(key) = holder.filter(|&key| self.is_unnamed(key)) {
             return Ok(key);
         }
         self.new_device(claim.clone(), true, call.lan, now).ok_or(Reason::InventoryFull)
@@ -368,9 +386,9 @@ impl Gateway {
         let Some(mac) = neighbour else {
             return match owner {
                 Some(key) if proven => Ok(key),
-                None if proven => self
-                    .new_device(claim.clone(), true, call.lan, now)
-                    .ok_or(Reason::InventoryFull),
+                None if proven => {
+                    self.new_device(claim.clone(), true, call.lan, now).ok_or(Reason::InventoryFull)
+                }
                 _ => Err(Reason::Unverified),
             };
         };
@@ -381,7 +399,7 @@ impl Gateway {
             })
         {
             if let Some(key) = owner {
-                self.conflict(key, call, Some(mac), now);
+                self.conflict(key, call.peer, Some(mac), now);
             }
             return Err(Reason::Spoofed);
         }
@@ -396,7 +414,7 @@ impl Gateway {
                     return Ok(key);
                 }
                 if !proven && !unbound {
-                    self.conflict(key, call, Some(mac), now);
+                    self.conflict(key, call.peer, Some(mac), now);
                     return Err(Reason::IdentityTaken);
                 }
                 self.bind(key, mac, holder);
@@ -417,12 +435,7 @@ impl Gateway {
 
     /// Gives a device one more Ethernet address. `holder` had it before; if that was only a
     /// detected address without a name, it and the device are one.
-    fn bind(
-        &mut self,
-        key: DeviceKey,
-        mac: MacAddress,
-        holder: Option<DeviceKey>,
-    ) {
+    fn bind(&mut self, key: DeviceKey, mac: MacAddress, holder: Option<DeviceKey>) {
         if let Some(holder) = holder.filter(|&holder| holder != key && self.is_unnamed(holder)) {
             self.forget(holder);
         }
@@ -453,20 +466,21 @@ impl Gateway {
         (!record.named && claim.mac().is_none()).then_some(claim)
     }
 
-    fn conflict(
+    /// Notes a rival claim to a device's identity.
+    pub(super) fn conflict(
         &mut self,
         key: DeviceKey,
-        call: Call<'_>,
+        peer: IpAddr,
         mac: Option<MacAddress>,
         now: Now,
     ) {
         let Some(device) = self.inventory.device_mut(key) else { return };
         let count = device.conflict.map_or(0, |conflict| conflict.count).saturating_add(1);
         if count == 1 {
-            log::warn!("{}: {} claims the same identity", device.record.id, call.peer);
+            log::warn!("{}: {peer} claims the same identity", device.record.id);
         }
-        device.conflict = Some(Conflict { at: now.uptime, address: call.peer, mac, count });
-        let from = SocketAddr::new(call.peer, 0);
+        device.conflict = Some(Conflict { at: now.uptime, address: peer, mac, count });
+        let from = SocketAddr::new(peer, 0);
         self.tell_of(EventKind::Conflict, key, None, Some(from), || {
             "somebody else claims this identity; the owner keeps its mappings".to_owned()
         });
@@ -497,9 +511,8 @@ impl Gateway {
         let nonces = device.map(Device::newest);
         Credentials {
             scheme: Some(scheme),
-            client: account.and_then(|account| {
-                Some((account.user.clone(), account.secret.clone()?))
-            }),
+            client: account
+                .and_then(|account| Some((account.user.clone(), account.secret.clone()?))),
             client_nonce: nonces.map(|record| record.client_nonce.clone()).unwrap_or_default(),
             server: account.and_then(|account| {
                 Some((self.options.id.clone(), account.server_secret.clone()?))
@@ -516,7 +529,7 @@ impl Gateway {
             self.sessions.remove(&oldest);
         }
         if self.sessions.is_empty() {
-            self.timers.set(now.uptime + limits::SESSION_IDLE, Timer::Sessions);
+            self.timers.set(Timer::Sessions, now.uptime + limits::SESSION_IDLE);
         }
         self.sessions.insert(key, session);
     }
@@ -525,7 +538,7 @@ impl Gateway {
     pub(super) fn sessions_due(&mut self, now: Now) {
         self.sessions.retain(|_, session| now.uptime < session.last + limits::SESSION_IDLE);
         if let Some(oldest) = self.sessions.values().map(|session| session.last).min() {
-            self.timers.set(oldest + limits::SESSION_IDLE, Timer::Sessions);
+            self.timers.set(Timer::Sessions, oldest + limits::SESSION_IDLE);
         }
     }
 
@@ -542,10 +555,14 @@ impl Gateway {
         self.send(call, &server::refusal(message, code, call.uri));
     }
 
-    fn refuse_list(&mut self, reason: Reason, call: Call<'_>, key: DeviceKey) {
+    fn refuse_list(&mut self, error: PayloadError, call: Call<'_>, key: DeviceKey) {
+        let reason = match error {
+            PayloadError::Malformed { .. } => Reason::MalformedList,
+            PayloadError::TooLarge(_) => Reason::ListTooLarge,
+        };
         self.metrics.refuse(reason);
         let from = SocketAddr::new(call.peer, 0);
-        self.tell_of(EventKind::Refused, key, None, Some(from), || reason.to_string());
+        self.tell_of(EventKind::Refused, key, None, Some(from), || format!("{reason}: {error}"));
     }
 
     fn refuse_request(&mut self, reason: Reason, lan: LanId, peer: IpAddr) {

@@ -142,8 +142,6 @@ pub enum Reason {
     MalformedList,
     /// The list exceeds a bound.
     ListTooLarge,
-    /// Too many servers are wanted already.
-    WantedFull,
     /// The inventory is full.
     InventoryFull,
     /// The store could not keep what would have been acknowledged.
@@ -152,7 +150,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 26] = [
         Self::UntrustedSource,
         Self::FromLan,
         Self::MalformedPush,
@@ -177,7 +175,6 @@ impl Reason {
         Self::Unverified,
         Self::MalformedList,
         Self::ListTooLarge,
-        Self::WantedFull,
         Self::InventoryFull,
         Self::StoreFailed,
     ];
@@ -209,7 +206,6 @@ impl Reason {
             Self::Unverified => "unverified",
             Self::MalformedList => "malformed-list",
             Self::ListTooLarge => "list-too-large",
-            Self::WantedFull => "wanted-full",
             Self::InventoryFull => "inventory-full",
             Self::StoreFailed => "store-failed",
         }
@@ -244,7 +240,6 @@ impl Reason {
             Self::Unverified => "the sender is not on the link, so nothing confirms its identity",
             Self::MalformedList => "its server list is not well formed",
             Self::ListTooLarge => "its server list exceeds 16 servers, 255 octets an id or 16 KiB",
-            Self::WantedFull => "256 servers are wanted already",
             Self::InventoryFull => "the inventory is full",
             Self::StoreFailed => "the store could not keep it",
         }

@@ -225,9 +225,10 @@ impl Gateway {
 
     /// The device that an X-Oma-GwMO value names, if this gateway is the last hop to it.
     fn device_of_header(&mut self, header: &str) -> Option<DeviceKey> {
-        let id = wsp::route(header)?;
+        let route = wsp::route(header).filter(|route| !route.has_further_hops)?;
         let mut normal = std::mem::take(&mut self.scratch);
-        let key = normalise(id, &mut normal).then(|| self.inventory.find(&normal)).flatten();
+        let key =
+            normalise(route.device, &mut normal).then(|| self.inventory.find(&normal)).flatten();
         self.scratch = normal;
         key
     }
@@ -235,8 +236,7 @@ impl Gateway {
     /// Whether pushes of `server` for the device may pass: the slot, or the rule against it.
     /// `map explain` and the live path both end here.
     pub(super) fn judge(&self, server: &str, key: Option<DeviceKey>) -> Result<usize, Rule> {
-        let device =
-            key.and_then(|key| self.inventory.device(key)).ok_or(Rule::DeviceUnknown)?;
+        let device = key.and_then(|key| self.inventory.device(key)).ok_or(Rule::DeviceUnknown)?;
         let lan = device.lan.ok_or(Rule::LanGone)?;
         if self.options.lans[lan.0].policy != Policy::Transparent {
             return Err(Rule::NoAccount);
@@ -274,8 +274,7 @@ impl Gateway {
             return true;
         }
         self.neighbour(lan, address.ip).is_some_and(|neighbour| {
-            !matches!(neighbour.state, NeighbourState::Failed | NeighbourState::Incomplete)
-                && neighbour.mac.is_some_and(|mac| device.has_hardware(mac))
+            neighbour.is_usable() && neighbour.mac.is_some_and(|mac| device.has_hardware(mac))
         })
     }
 
@@ -313,7 +312,7 @@ impl Gateway {
         );
         let range = start..self.datagrams.len();
         if !std::mem::replace(&mut device.confirming, true) {
-            self.timers.set(now.uptime + limits::CONFIRM, Timer::Confirm(key));
+            self.timers.set(Timer::Confirm(key), now.uptime + limits::CONFIRM);
         }
         self.outputs.push_datagram(lan, to, range);
         self.confirm_presence(key, lan, to.ip(), now);
@@ -337,7 +336,7 @@ impl Gateway {
 
     fn hold(&mut self, key: DeviceKey, slot: usize, away: Away, now: Now) {
         self.metrics.held += 1;
-        self.timers.set(now.uptime + self.options.trigger_expiry, Timer::Expire(key));
+        self.timers.set_no_later(Timer::Expire(key), now.uptime + self.options.trigger_expiry);
         if let Away::Unconfirmed(ip) = away
             && let Some(device) = self.inventory.device(key)
             && let Some(lan) = device.lan
@@ -396,7 +395,7 @@ impl Gateway {
         }
         for (slot, until) in recalled {
             self.metrics.held += 1;
-            self.timers.set(until, Timer::Expire(key));
+            self.timers.set_no_later(Timer::Expire(key), until);
             self.tell_of(EventKind::Held, key, Some(slot), None, || {
                 "the device had vanished when the trigger was sent; it is kept".to_owned()
             });
@@ -420,7 +419,7 @@ impl Gateway {
         }
         device.confirming = next.is_some();
         if let Some(due) = next {
-            self.timers.set(due, Timer::Confirm(key));
+            self.timers.set(Timer::Confirm(key), due);
         }
     }
 
@@ -430,7 +429,10 @@ impl Gateway {
         for index in 0..count {
             let Some(device) = self.inventory.device_mut(key) else { return };
             let slot = &mut device.slots[index];
-            if matches!(slot.state, TriggerState::Held { until } if until <= now.uptime) {
+            let TriggerState::Held { until } = slot.state else { continue };
+            if until > now.uptime {
+                self.timers.set_no_later(Timer::Expire(key), until);
+            } else {
                 slot.state = TriggerState::None;
                 self.metrics.refuse(Reason::TriggerExpired);
                 self.tell_of(EventKind::Expired, key, Some(index), None, || {
@@ -451,7 +453,7 @@ impl Gateway {
         self.tell(super::event::Event {
             kind: EventKind::Refused,
             device: device.map(Into::into),
-            server: server.and_then(ServerId::parse),
+            server: server.and_then(|server| ServerId::new(server).ok()),
             lan: None,
             address: Some(from),
             why: reason.to_string(),

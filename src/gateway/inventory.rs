@@ -58,9 +58,10 @@ impl Inventory {
 
     /// The device by its identity or `mac:` alias in normal form.
     pub fn find(&self, normal: &str) -> Option<DeviceKey> {
-        self.names.get(normal).copied().or_else(|| {
-            self.by_hardware(MacAddress::parse(normal.strip_prefix("mac:")?)?)
-        })
+        self.names
+            .get(normal)
+            .copied()
+            .or_else(|| self.by_hardware(MacAddress::parse(normal.strip_prefix("mac:")?)?))
     }
 
     /// The device that owns an Ethernet address.
@@ -332,4 +333,3 @@ impl Inventory {
 fn is_random(record: &Record) -> bool {
     !record.named && record.id.mac().is_some_and(MacAddress::is_local)
 }
-

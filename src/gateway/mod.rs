@@ -44,8 +44,7 @@ use crate::limits;
 use crate::proto::auth::Secret;
 use crate::proto::syncml::{Encoding, Message, StatusCode};
 use sha2::{Digest, Sha256};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
@@ -169,9 +168,6 @@ pub struct Gateway {
     neighbours: HashMap<(u32, IpAddr), Neighbour>,
     neighbours_available: bool,
     dump: u32,
-    /// Servers named under the policy `bootstrap`, with the time (seconds since 1970) at which
-    /// each was first wanted since the start.
-    wanted: BTreeMap<ServerId, u64>,
     sessions: HashMap<SessionKey, LanSession>,
     request_sources: HashMap<IpAddr, Duration>,
     pending: VecDeque<PendingCommit>,
@@ -211,7 +207,7 @@ struct HeldReply {
     dependent: Vec<usize>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Timer {
     /// A device may be due for Package #0.
     Ask(DeviceKey),
@@ -242,7 +238,6 @@ impl Gateway {
             neighbours: HashMap::new(),
             neighbours_available: true,
             dump: 0,
-            wanted: BTreeMap::new(),
             sessions: HashMap::new(),
             request_sources: HashMap::new(),
             pending: VecDeque::new(),
@@ -295,7 +290,7 @@ impl Gateway {
 
     /// The uptime at which [`Input::Timeout`] is wanted next.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.timers.heap.peek().map(|Reverse((at, _))| *at)
+        self.timers.queue.first().map(|(at, _)| *at)
     }
 
     /// Sets whether anybody watches: without watchers no [`Output::Event`] is made.
@@ -304,7 +299,7 @@ impl Gateway {
     }
 
     fn timeout(&mut self, now: Now) {
-        while let Some(timer) = self.timers.due(now.uptime) {
+        while let Some(timer) = self.timers.take_due(now.uptime) {
             match timer {
                 Timer::Ask(key) => self.ask(key, now),
                 Timer::Confirm(key) => self.confirm_due(key, now),
@@ -356,11 +351,7 @@ impl Gateway {
         }
     }
 
-    fn commit(
-        &mut self,
-        updates: Vec<(DeviceKey, Option<Box<Record>>)>,
-        reply: Option<HeldReply>,
-    ) {
+    fn commit(&mut self, updates: Vec<(DeviceKey, Option<Box<Record>>)>, reply: Option<HeldReply>) {
         let commit = CommitId(self.next_commit);
         self.next_commit += 1;
         let mut changes = Vec::with_capacity(updates.len());
@@ -391,6 +382,7 @@ impl Gateway {
             if device.planned == record {
                 device.planned = None;
             }
+            device.unsaved = failed;
             if let (Some(record), false) = (record, failed) {
                 let before = device.record.clone();
                 self.inventory.replace(key, *record);
@@ -436,34 +428,14 @@ impl Gateway {
         self.store_error = error;
     }
 
-    /// What follows from a device's facts: wanted servers, the end of unconfirmed mappings.
+    /// What follows from a device's facts: the end of unconfirmed mappings.
     fn settled(&mut self, key: DeviceKey, now: Now) {
-        let Some(device) = self.inventory.device(key) else { return };
-        let Some(list) = &device.record.list else { return self.prune_wanted() };
-        if let Some((since, _)) = list.unconfirmed {
+        let list = self.inventory.device(key).and_then(|device| device.record.list.as_ref());
+        if let Some((since, _)) = list.and_then(|list| list.unconfirmed) {
             let age = now.unix.saturating_sub(since);
             let rest = Duration::from_secs(limits::UNCONFIRMED.saturating_sub(age));
-            self.timers.set(now.uptime + rest, Timer::Unconfirmed(key));
+            self.timers.set(Timer::Unconfirmed(key), now.uptime + rest);
         }
-        if list.policy == Policy::Bootstrap {
-            let servers = list.servers.clone();
-            for server in servers {
-                if self.wanted.contains_key(&server) {
-                    continue;
-                }
-                if self.wanted.len() >= limits::WANTED {
-                    self.metrics.refuse(Reason::WantedFull);
-                    continue;
-                }
-                self.wanted.insert(server, now.unix);
-            }
-        }
-        self.prune_wanted();
-    }
-
-    fn prune_wanted(&mut self) {
-        let inventory = &self.inventory;
-        self.wanted.retain(|server, _| inventory.names_server(server.as_str()));
     }
 
     // --- Small helpers of the files below ---------------------------------------------------
@@ -630,22 +602,34 @@ impl Outputs {
     }
 }
 
-/// Timers; one that is no longer wanted does nothing when it fires.
+/// When what is due. A timer that is no longer wanted does nothing when it fires.
 #[derive(Debug, Default)]
 struct Timers {
-    heap: BinaryHeap<Reverse<(Duration, Timer)>>,
+    queue: BTreeSet<(Duration, Timer)>,
+    due: HashMap<Timer, Duration>,
 }
 
 impl Timers {
-    fn set(&mut self, at: Duration, timer: Timer) {
-        self.heap.push(Reverse((at, timer)));
+    /// Sets a timer, whenever it was due before.
+    fn set(&mut self, timer: Timer, at: Duration) {
+        if let Some(before) = self.due.insert(timer, at) {
+            self.queue.remove(&(before, timer));
+        }
+        self.queue.insert((at, timer));
     }
 
-    fn due(&mut self, now: Duration) -> Option<Timer> {
-        if self.heap.peek()?.0.0 > now {
-            return None;
+    /// Sets a timer unless it is due earlier anyway.
+    fn set_no_later(&mut self, timer: Timer, at: Duration) {
+        if self.due.get(&timer).is_none_or(|before| *before > at) {
+            self.set(timer, at);
         }
-        self.heap.pop().map(|Reverse((_, timer))| timer)
+    }
+
+    fn take_due(&mut self, now: Duration) -> Option<Timer> {
+        let &(at, timer) = self.queue.first().filter(|(at, _)| *at <= now)?;
+        self.queue.remove(&(at, timer));
+        self.due.remove(&timer);
+        Some(timer)
     }
 }
 
@@ -658,7 +642,11 @@ struct Entropy {
 impl Entropy {
     fn block(&mut self) -> [u8; 32] {
         self.counter += 1;
-        Sha256::new().chain_update(self.seed).chain_update(self.counter.to_be_bytes()).finalize().into()
+        Sha256::new()
+            .chain_update(self.seed)
+            .chain_update(self.counter.to_be_bytes())
+            .finalize()
+            .into()
     }
 
     fn nonce(&mut self) -> [u8; 16] {

@@ -163,7 +163,12 @@ impl ServerSession {
         verdict
     }
 
-    fn command<'m>(&mut self, message: &Message<'_>, command: &'m Command<'m>, turn: &mut Turn<'m>) {
+    fn command<'m>(
+        &mut self,
+        message: &Message<'_>,
+        command: &'m Command<'m>,
+        turn: &mut Turn<'m>,
+    ) {
         let code = match command {
             Command::Status(status) => return self.status(status, turn),
             Command::Results(_) => return,
@@ -286,11 +291,7 @@ impl ServerSession {
         let challenged = verdict != Verdict::Accepted && !hopeless;
         let more = accepted && !is_final && !aborted && !hopeless;
         Reply {
-            message: Message {
-                header: self.header(request, uri),
-                commands,
-                is_final: !more,
-            },
+            message: Message { header: self.header(request, uri), commands, is_final: !more },
             ended: !sent && !challenged && !more,
         }
     }
@@ -326,10 +327,7 @@ impl ServerSession {
             source: Location { uri: Cow::Owned(uri.to_owned()), name },
             response_uri: Some(Cow::Owned(uri.to_owned())),
             credentials: own,
-            meta: Meta {
-                max_message_size: Some(limits::LAN_BODY as u64),
-                ..Meta::default()
-            },
+            meta: Meta { max_message_size: Some(limits::LAN_BODY as u64), ..Meta::default() },
         }
     }
 }
