@@ -323,7 +323,6 @@ impl Gateway {
                     let lan = self.options.lans.iter().position(|lan| lan.name == record.lan);
                     let mut device = Device::new(record, lan.map(LanId));
                     device.stored = true;
-                    device.detached = Some(now.uptime);
                     self.inventory.restore(key, device);
                     self.settled(key, now);
                 }
