@@ -358,6 +358,10 @@ impl Gateway {
                 neighbour.is_usable() && neighbour.mac.is_some_and(own)
             })
         {
+            // Whoever was sighted over there was the device itself, on its way.
+            if let Some(device) = self.inventory.device_mut(key) {
+                device.conflict.take_if(|conflict| conflict.address == ip);
+            }
             self.present(key, lan, ip, now, |address| address.failed = false);
             self.release(key, now);
         }
