@@ -345,6 +345,10 @@ impl Gateway {
     fn forget(&mut self, key: DeviceKey) {
         let stored = self.inventory.device(key).is_some_and(|device| device.stored);
         self.inventory.remove(key);
+        // What the store still reports of it must not reach the next device under this key.
+        for pending in &mut self.pending {
+            pending.updates.retain(|(updated, _)| *updated != key);
+        }
         if stored {
             self.commit(vec![(key, None)], None);
         }
