@@ -166,42 +166,46 @@ impl Gateway {
     pub(super) fn push(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
         self.metrics.pushes += 1;
         if !self.options.trusts(from.ip()) {
-            return self.refuse_push(Reason::UntrustedSource, from, None);
+            return self.refuse_push(Reason::UntrustedSource, from);
         }
         if self.inventory.is_device_address(from.ip()) {
-            return self.refuse_push(Reason::FromLan, from, None);
+            return self.refuse_push(Reason::FromLan, from);
         }
         let Ok(push) = Push::decode(datagram) else {
-            return self.refuse_push(Reason::MalformedPush, from, None);
+            return self.refuse_push(Reason::MalformedPush, from);
         };
         if !push.is_notification() {
-            return self.refuse_push(Reason::NotNotification, from, None);
+            return self.refuse_push(Reason::NotNotification, from);
         }
         if !push.is_for_dm() {
-            return self.refuse_push(Reason::NotForDm, from, None);
+            return self.refuse_push(Reason::NotForDm, from);
         }
         let Some(header) = push.gateway_header() else {
-            return self.refuse_push(Reason::NotForwardable, from, None);
+            return self.refuse_push(Reason::NotForwardable, from);
         };
         let Ok(notification) = Notification::decode(push.body) else {
-            return self.refuse_push(Reason::MalformedPackage0, from, None);
+            return self.refuse_push(Reason::MalformedPackage0, from);
         };
         let server = notification.server_id;
         let key = self.device_of_header(header);
         let slot = match self.judge(server, key) {
             Ok(slot) => slot,
-            Err(rule) => return self.refuse_push(rule.reason(), from, Some((header, server))),
+            Err(rule) => {
+                return self.refuse_pair(rule.reason(), rule.sentence(), from, header, server);
+            }
         };
         let Some(key) = key else { return };
         let hash = self.hash(push.body);
         let Some(device) = self.inventory.device_mut(key) else { return };
         if is_repeat(device, hash, now.uptime) {
-            return self.refuse_push(Reason::Repeat, from, Some((header, server)));
+            let reason = Reason::Repeat;
+            return self.refuse_pair(reason, reason.sentence(), from, header, server);
         }
         if let Some(interval) = self.options.push_interval
             && !device.slots[slot].take_token(interval, now.uptime)
         {
-            return self.refuse_push(Reason::PushRate, from, Some((header, server)));
+            let reason = Reason::PushRate;
+            return self.refuse_pair(reason, reason.sentence(), from, header, server);
         }
         remember(device, hash, now.uptime);
         let until = now.uptime + self.options.trigger_expiry;
@@ -442,10 +446,32 @@ impl Gateway {
         }
     }
 
-    fn refuse_push(&mut self, reason: Reason, from: SocketAddr, pair: Option<(&str, &str)>) {
+    fn refuse_push(&mut self, reason: Reason, from: SocketAddr) {
+        self.refuse_named(reason, reason.sentence(), from, None);
+    }
+
+    /// Refuses a push that names a device and a server.
+    fn refuse_pair(
+        &mut self,
+        reason: Reason,
+        why: &str,
+        from: SocketAddr,
+        device: &str,
+        server: &str,
+    ) {
+        self.refuse_named(reason, why, from, Some((device, server)));
+    }
+
+    fn refuse_named(
+        &mut self,
+        reason: Reason,
+        why: &str,
+        from: SocketAddr,
+        pair: Option<(&str, &str)>,
+    ) {
         self.metrics.refuse(reason);
         self.metrics.pushes_refused += 1;
-        log::trace!("push from {from} refused: {reason}");
+        log::trace!("push from {from} refused: {why}");
         if !self.observed {
             return;
         }
@@ -456,7 +482,7 @@ impl Gateway {
             server: server.and_then(|server| ServerId::new(server).ok()),
             lan: None,
             address: Some(from),
-            why: reason.to_string(),
+            why: why.to_owned(),
         });
     }
 
