@@ -68,7 +68,7 @@ impl Gateway {
         now: Now,
     ) {
         self.metrics.requests += 1;
-        let peer = from.ip();
+        let peer = from.ip().to_canonical();
         if !self.take_request_token(lan, peer, now) {
             self.refuse_request(Reason::RequestRate, lan, peer);
             return self.respond(connection, plain(503, Some(1)));
@@ -627,11 +627,8 @@ fn version_fault(header: &Header<'_>) -> Option<StatusCode> {
 }
 
 fn own_uri(local: SocketAddr) -> String {
-    let local = match local {
-        // A scope means nothing outside this host.
-        SocketAddr::V6(local) => SocketAddr::new(IpAddr::V6(*local.ip()), local.port()),
-        local @ SocketAddr::V4(_) => local,
-    };
+    // Without the scope, which means nothing outside this host.
+    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
     format!("http://{local}{DM_PATH}")
 }
 

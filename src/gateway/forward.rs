@@ -165,10 +165,11 @@ impl Gateway {
     /// Takes a datagram from the WAN.
     pub(super) fn push(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
         self.metrics.pushes += 1;
-        if !self.options.trusts(from.ip()) {
+        let source = from.ip().to_canonical();
+        if !self.options.trusts(source) {
             return self.refuse_push(Reason::UntrustedSource, from);
         }
-        if self.inventory.is_device_address(from.ip()) {
+        if self.inventory.is_device_address(source) {
             return self.refuse_push(Reason::FromLan, from);
         }
         let Ok(push) = Push::decode(datagram) else {
