@@ -329,11 +329,15 @@ impl Gateway {
         if self.options.lans[lan.0].verify == Verify::None {
             return;
         }
-        let reachable =
-            self.neighbour(lan, ip).is_some_and(|n| n.state == NeighbourState::Reachable);
+        if self.neighbour(lan, ip).is_some_and(|n| n.state == NeighbourState::Reachable) {
+            self.look_for(key, lan, ip, now);
+        }
+    }
+
+    /// Has the kernel look for a device, unless it was told to just now.
+    fn look_for(&mut self, key: DeviceKey, lan: LanId, ip: IpAddr, now: Now) {
         let Some(device) = self.inventory.device_mut(key) else { return };
-        let lately = device.probed.is_some_and(|at| now.uptime < at + PROBE_INTERVAL);
-        if reachable && !lately {
+        if device.probed.is_none_or(|at| now.uptime >= at + PROBE_INTERVAL) {
             device.probed = Some(now.uptime);
             self.probe(lan, ip);
         }
@@ -346,7 +350,7 @@ impl Gateway {
             && let Some(device) = self.inventory.device(key)
             && let Some(lan) = device.lan
         {
-            self.probe(lan, ip);
+            self.look_for(key, lan, ip, now);
         }
         self.tell_of(EventKind::Held, key, Some(slot), None, || {
             format!("{}; the newest trigger of each server is kept", away.sentence())
@@ -497,7 +501,7 @@ impl Gateway {
     }
 }
 
-/// A device that is asked for its presence is not asked again within this.
+/// A device that the kernel looks for is not looked for again within this.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 fn is_repeat(device: &Device, hash: u64, now: Duration) -> bool {
