@@ -130,8 +130,7 @@ impl Gateway {
             return;
         }
         self.inventory.fail_address(key, ip);
-        self.detach_if_gone(key, "it does not answer at its address", now);
-        self.recall(key, now);
+        self.address_lost(key, "it does not answer at its address", now);
     }
 
     /// Takes what the kernel says of an interface.
@@ -149,8 +148,7 @@ impl Gateway {
             for key in self.inventory.attached_to(lan) {
                 if self.options.lans[lan.0].verify == Verify::Neighbour {
                     self.inventory.fail_all_addresses(key);
-                    self.detach_if_gone(key, "its network interface is down", now);
-                    self.recall(key, now);
+                    self.address_lost(key, "its network interface is down", now);
                 }
             }
         }
@@ -195,7 +193,7 @@ impl Gateway {
             let neighbour = self.neighbour(lan, ip).is_some();
             if !neighbour {
                 self.inventory.drop_address(key, lan, ip);
-                self.detach_if_gone(key, "its lease ended", now);
+                self.address_lost(key, "its lease ended", now);
             }
         }
     }
@@ -302,7 +300,7 @@ impl Gateway {
             let shared = self.share_hardware(owner, key);
             if !shared {
                 self.inventory.drop_address(owner, lan, ip);
-                self.detach_if_gone(owner, "another device has its address now", now);
+                self.address_lost(owner, "another device has its address now", now);
             }
         }
         let moved = self.inventory.place(key, lan, ip, now, update);
@@ -341,8 +339,14 @@ impl Gateway {
         self.recall(key, now);
     }
 
-    /// Detaches a device that has no live address.
-    pub(super) fn detach_if_gone(&mut self, key: DeviceKey, why: &'static str, now: Now) {
+    /// A device lost an address: it is detached if that was its last live one, and what was
+    /// sent to it just now is not taken as delivered.
+    fn address_lost(&mut self, key: DeviceKey, why: &'static str, now: Now) {
+        self.detach_if_gone(key, why, now);
+        self.recall(key, now);
+    }
+
+    fn detach_if_gone(&mut self, key: DeviceKey, why: &'static str, now: Now) {
         let Some(device) = self.inventory.device_mut(key) else { return };
         if device.attachment.is_none() || device.addresses.iter().any(|address| !address.failed) {
             return;
