@@ -509,8 +509,8 @@ fn is_repeat(device: &Device, hash: u64, now: Duration) -> bool {
 }
 
 fn remember(device: &mut Device, hash: u64, now: Duration) {
-    if device.repeats.len() >= limits::REPEATS {
-        device.repeats.pop_front();
-    }
+    let expired = device.repeats.iter().take_while(|(_, at)| now >= *at + limits::REPEAT).count();
+    let crowded = usize::from(device.repeats.len() >= limits::REPEATS);
+    device.repeats.drain(..expired.max(crowded));
     device.repeats.push_back((hash, now));
 }
