@@ -91,19 +91,25 @@ impl Gateway {
         }
         let moved = before
             .is_none_or(|before| before.mac != Some(mac) || before.state == NeighbourState::Failed);
-        self.present(key, lan, ip, now, |address| {
-            if moved && address.failed {
-                address.appeared = now.uptime;
+        let mut here = vec![key];
+        here.extend(self.inventory.all_at(lan, ip).filter(|&other| {
+            other != key && self.inventory.device(other).is_some_and(|it| it.has_hardware(mac))
+        }));
+        for key in here {
+            self.present(key, lan, ip, now, |address| {
+                if moved && address.failed {
+                    address.appeared = now.uptime;
+                }
+                address.failed = false;
+            });
+            if state == NeighbourState::Reachable {
+                if let Some(device) = self.inventory.device_mut(key) {
+                    device.last_seen = Some(now.uptime);
+                }
+                self.confirmed(key);
             }
-            address.failed = false;
-        });
-        if state == NeighbourState::Reachable {
-            if let Some(device) = self.inventory.device_mut(key) {
-                device.last_seen = Some(now.uptime);
-            }
-            self.confirmed(key);
+            self.release(key, now);
         }
-        self.release(key, now);
     }
 
     /// A device that the configuration places at an address, and whose Ethernet address is not
@@ -125,12 +131,14 @@ impl Gateway {
     /// The kernel found nobody at an address.
     fn address_failed(&mut self, interface: u32, ip: IpAddr, now: Now) {
         let Some(lan) = self.interfaces.get(&interface).and_then(|i| i.lan) else { return };
-        let Some(key) = self.inventory.at(lan, ip) else { return };
         if self.options.lans[lan.0].verify == Verify::None {
             return;
         }
-        self.inventory.fail_address(key, ip);
-        self.address_lost(key, "it does not answer at its address", now);
+        let devices: Vec<_> = self.inventory.all_at(lan, ip).collect();
+        for key in devices {
+            self.inventory.fail_address(key, ip);
+            self.address_lost(key, "it does not answer at its address", now);
+        }
     }
 
     /// Takes what the kernel says of an interface.
@@ -296,9 +304,9 @@ impl Gateway {
         now: Now,
         update: impl FnOnce(&mut crate::gateway::device::Address),
     ) {
-        if let Some(owner) = self.inventory.at(lan, ip).filter(|&owner| owner != key) {
-            let shared = self.share_hardware(owner, key);
-            if !shared {
+        let owners: Vec<_> = self.inventory.all_at(lan, ip).collect();
+        for owner in owners {
+            if owner != key && !self.share_hardware(owner, key) {
                 self.inventory.drop_address(owner, lan, ip);
                 self.address_lost(owner, "another device has its address now", now);
             }
