@@ -86,6 +86,9 @@ pub const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// Most Package #0 in one attachment.
 pub const ASKS: u8 = 2;
 
+/// Longest SessionID, in octets: real ones have one to four digits. Each open session keeps its.
+pub const SESSION_ID: usize = 64;
+
 /// A session with a silent device is forgotten after this.
 pub const SESSION_IDLE: Duration = Duration::from_secs(30);
 

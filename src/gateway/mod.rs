@@ -23,6 +23,7 @@ pub mod device;
 mod dialogue;
 pub mod event;
 pub mod forward;
+mod identity;
 pub mod inventory;
 pub mod metrics;
 pub mod policy;
@@ -171,6 +172,8 @@ pub struct Gateway {
     sessions: HashMap<SessionKey, LanSession>,
     request_sources: HashMap<IpAddr, Duration>,
     pending: VecDeque<PendingCommit>,
+    /// Identities that pending commits give to devices.
+    naming: HashMap<Arc<str>, DeviceKey>,
     next_commit: u64,
     store_error: Option<StoreError>,
     timers: Timers,
@@ -241,6 +244,7 @@ impl Gateway {
             sessions: HashMap::new(),
             request_sources: HashMap::new(),
             pending: VecDeque::new(),
+            naming: HashMap::new(),
             next_commit: 0,
             store_error: None,
             timers: Timers::default(),
@@ -362,6 +366,9 @@ impl Gateway {
             if let (Some(device), Some(record)) = (self.inventory.device_mut(*key), record) {
                 device.stored = true;
                 device.planned = Some(record.clone());
+                if record.id != device.record.id {
+                    self.naming.insert(record.id.normal().into(), *key);
+                }
             }
             let value = record.as_ref().map(|record| record.encode());
             changes.push(Change { key: store_key(*key), value });
@@ -381,6 +388,10 @@ impl Gateway {
         let failed = result.is_err();
         self.note_store(result.err());
         for (key, record) in updates {
+            let name = record.as_ref().map_or("", |record| record.id.normal());
+            if self.naming.get(name) == Some(&key) {
+                self.naming.remove(name);
+            }
             let Some(device) = self.inventory.device_mut(key) else { continue };
             if device.planned == record {
                 device.planned = None;

@@ -105,6 +105,11 @@ impl ServerSession {
         self.authenticated && self.credentials.scheme.is_some()
     }
 
+    /// The nonce of a challenge that the client has not answered.
+    pub fn open_challenge(&self) -> Option<Vec<u8>> {
+        (!self.authenticated && self.tries > 0).then(|| self.credentials.client_nonce.clone())
+    }
+
     /// Has `alert` sent to the client with the next reply that may carry commands.
     pub fn send(&mut self, alert: Alert<'static>) {
         self.queue.push(Queued { alert, sent: None, answer: None });
