@@ -334,6 +334,8 @@ impl Gateway {
             list.unconfirmed = None;
         }
         self.keep(key, record);
+        // Does nothing then, unless the store failed.
+        self.timers.set(Timer::Unconfirmed(key), now.uptime + limits::STORE_RETRY);
     }
 
     /// The account of a device, by its identity or an alias.

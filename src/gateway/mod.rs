@@ -543,6 +543,9 @@ impl Gateway {
         {
             let why = match list.unconfirmed {
                 Some(_) => "the list is empty: its mappings stay, unconfirmed".to_owned(),
+                None if before.list.as_ref().is_some_and(|old| old.received == list.received) => {
+                    "the mappings stayed unconfirmed too long: they end".to_owned()
+                }
                 None => format!("BootstrappedDMSList: {} servers", list.servers.len()),
             };
             events.push(event(EventKind::List, None, why));
