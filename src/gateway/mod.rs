@@ -544,7 +544,7 @@ impl Gateway {
             let why = match list.unconfirmed {
                 Some(_) => "the list is empty: its mappings stay, unconfirmed".to_owned(),
                 None if before.list.as_ref().is_some_and(|old| old.received == list.received) => {
-                    "the mappings stayed unconfirmed too long: they end".to_owned()
+                    "no list confirmed the mappings: they end".to_owned()
                 }
                 None => format!("BootstrappedDMSList: {} servers", list.servers.len()),
             };

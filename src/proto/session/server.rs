@@ -296,7 +296,11 @@ impl ServerSession {
         let challenged = verdict != Verdict::Accepted && !hopeless;
         let more = accepted && !is_final && !aborted && !hopeless;
         Reply {
-            message: Message { header: self.header(request, uri), commands, is_final: !more },
+            message: Message {
+                header: self.header(request, uri, accepted),
+                commands,
+                is_final: !more,
+            },
             ended: !sent && !challenged && !more,
         }
     }
@@ -314,10 +318,11 @@ impl ServerSession {
         sent
     }
 
-    fn header(&self, request: &Message<'_>, uri: &str) -> Header<'static> {
+    /// `accepted`: our own credentials are for the client, not for whoever uses its name.
+    fn header(&self, request: &Message<'_>, uri: &str, accepted: bool) -> Header<'static> {
         let (mut name, mut own) = (None, None);
-        if let (Some(scheme), Some((user, secret)), false) =
-            (self.credentials.scheme, &self.credentials.server, self.trusted)
+        if let (Some(scheme), Some((user, secret)), true) =
+            (self.credentials.scheme, &self.credentials.server, accepted && !self.trusted)
         {
             let nonce = &self.credentials.server_nonce;
             own = Some(auth::credentials(scheme, user, secret, nonce));
