@@ -1,5 +1,7 @@
 //! skeleton
 pub mod cli;
+pub mod config;
+pub mod control;
 pub mod gateway;
 pub mod io;
 pub mod limits;
