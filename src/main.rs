@@ -8,6 +8,12 @@ fn main() -> ExitCode {
     match verb.to_str() {
         #[cfg(feature = "simulate")]
         Some("simulate") => dm_gateway::cli::simulate::run(arguments),
+        Some("status") => dm_gateway::cli::status::run(arguments),
+        Some("devices") => dm_gateway::cli::devices::run(arguments),
+        Some("servers") => dm_gateway::cli::servers::run(arguments),
+        Some("map") => dm_gateway::cli::map::run(arguments),
+        Some("monitor") => dm_gateway::cli::monitor::run(arguments),
+        Some("decode") => dm_gateway::cli::decode::command(arguments),
         _ => ExitCode::from(64),
     }
 }
