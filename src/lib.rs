@@ -1,5 +1,6 @@
 //! skeleton
 pub mod cli;
+pub mod config;
 pub mod gateway;
 pub mod io;
 pub mod limits;
