@@ -266,6 +266,31 @@ pub const NETLINK_BATCH: usize = 64;
 /// Longest wait for the last commits when the daemon stops; with [`LAN_DRAIN_TIME`] below 2 s.
 pub const STOP_STORE_TIME: Duration = Duration::from_millis(700);
 
+// --- Configuration -------------------------------------------------------------------------
+
+/// Largest configuration file, in octets: [`DEVICES`] sections of 256 octets.
+pub const CONFIG_FILE: usize = 4 * 1024 * 1024;
+
+/// Largest secret file, in octets. Secrets are made by generators and have some dozen.
+pub const SECRET: usize = 1024;
+
+/// Longest name of a LAN, in octets: it stands in a column of every table.
+pub const LAN_NAME: usize = 64;
+
+/// Longest name of a network interface on Linux, in octets (`IFNAMSIZ` without its NUL).
+pub const INTERFACE_NAME: usize = 15;
+
+/// Rates that a configuration may set, per second. From one in 17 minutes to more than a
+/// socket carries; their intervals are exact enough in nanoseconds.
+pub const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
+
+/// Largest burst that a configuration may set: more is no bound any more.
+pub const LARGEST_REQUEST_BURST: u32 = 1_000_000;
+
+/// Longest time for which a configuration may hold a trigger: a server that waited a week has
+/// given the session up.
+pub const LONGEST_TRIGGER_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+
 // --- Simulators ----------------------------------------------------------------------------
 
 /// Largest body that a simulated end device takes from a server, in octets: twice what a

@@ -52,7 +52,10 @@ fn pushes_in_batches_arrive_complete_and_in_order() {
                     }
                 }
             }
-            assert_eq!((receiver.counters().datagrams, sender.borrow().counters().datagrams), (1000, 1000));
+            assert_eq!(
+                (receiver.counters().datagrams, sender.borrow().counters().datagrams),
+                (1000, 1000)
+            );
         });
     }
 }

@@ -4,9 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test")]
 
-use std::future::poll_fn;
 use std::collections::BTreeMap;
 use std::fs;
+use std::future::poll_fn;
 use std::net::{IpAddr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -62,29 +62,37 @@ impl From<lexopt::Error> for Stop {
 
 /// Ends a command: prints why it could not do its work, and makes the exit code.
 pub(super) fn finish(result: Result<u8, Stop>, usage: &str) -> ExitCode {
-    // Where stderr is gone as well, the exit code has to do.
-    let say = |text: String| drop(writeln!(io::stderr().lock(), "{text}"));
     ExitCode::from(match result {
         Ok(code) => code,
         Err(Stop::Help) => return finish(print(usage).map(|()| 0), usage),
         Err(Stop::Usage(error)) => {
-            let usage = usage.lines().next().unwrap_or_default();
-            say(format!("error: {}\n{usage}", printable(&error)));
+            complain(&error);
+            note(usage.lines().next().unwrap_or_default());
             EX_USAGE
         }
         Err(Stop::Unanswered(error)) => {
-            say(format!("error: {}", printable(&error)));
+            complain(&error);
             UNANSWERED
         }
         Err(Stop::Failed(error)) => {
-            say(format!("error: {}", printable(&error)));
+            complain(&error);
             1
         }
         Err(Stop::Output(error)) => {
-            say(format!("error: cannot write the result: {error}"));
+            complain(&format!("cannot write the result: {error}"));
             EX_IOERR
         }
     })
+}
+
+/// Says on standard error what went wrong.
+pub(super) fn complain(error: &str) {
+    note(&format!("error: {}", printable(error)));
+}
+
+/// Says something on standard error. Where that is gone as well, the exit code has to do.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Writes text to standard output. A reader that has gone away wants no more, and is no error.

@@ -1,10 +1,10 @@
 //! `dm-gateway monitor`: what happens, while it happens.
 
-use crate::cli::client::{Call, Stop, broken, finish, understand, usage, write};
+use crate::cli::client::{Call, Stop, broken, finish, note, understand, usage, write};
 use crate::cli::narrate;
 use crate::control::{EventLine, Request, Watching};
 use lexopt::Parser;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 /// What `monitor --help` prints.
@@ -30,7 +30,7 @@ fn monitor(arguments: Parser) -> Result<u8, Stop> {
         write(&format!("{}\n", first.line))?;
     } else {
         // Words go to stderr: what is piped on are events only.
-        let _ = writeln!(io::stderr().lock(), "watching; times are UTC, Ctrl-C ends");
+        note("watching; times are UTC, Ctrl-C ends");
     }
     for line in lines {
         let event = understand::<EventLine>(line.map_err(broken)?)?;

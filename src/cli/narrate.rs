@@ -6,8 +6,11 @@
 //! ```
 
 use crate::cli::table::{NOTHING, printable};
-use crate::control::{EventLine, LOST};
+pub use crate::control::EventLine;
+use crate::control::LOST;
 
+/// Columns of the time of day.
+const TIME: usize = 8;
 /// Columns of the way that something takes: the longest in [`direction`].
 const DIRECTION: usize = 17;
 /// Columns of a device's identity: a `mac:` one and an IMEI fit, others push the rest aside.
@@ -23,16 +26,24 @@ pub fn line(event: &EventLine) -> String {
 
 /// The same without the time of day.
 pub fn told(event: &EventLine) -> String {
-    let way = direction(event);
-    let device = event.device.as_deref().map_or_else(|| NOTHING.to_owned(), printable);
-    let name = printable(&event.event);
-    let why = printable(&event.why);
-    let mut line = format!("{way:DIRECTION$}  {device:DEVICE$}  {name:NAME$}  {why}");
     let details = details(event);
-    if !details.is_empty() {
-        line.push_str(&format!(" ({})", printable(&details.join(", "))));
-    }
-    line
+    let details = match details.as_slice() {
+        [] => String::new(),
+        some => format!(" ({})", some.join(", ")),
+    };
+    let device = event.device.as_deref().unwrap_or(NOTHING);
+    columns(direction(event), device, &event.event, &format!("{}{details}", event.why))
+}
+
+/// A line in the columns of [`line`], without a time, for what the gateway does not tell itself:
+/// from where to where, who, what and why.
+pub fn between(from: &str, to: &str, who: &str, event: &str, why: &str) -> String {
+    format!("{:TIME$}  {}", "", columns(&format!("{from} → {to}"), who, event, why))
+}
+
+fn columns(way: &str, who: &str, event: &str, why: &str) -> String {
+    let (who, event, why) = (printable(who), printable(event), printable(why));
+    format!("{way:DIRECTION$}  {who:DEVICE$}  {event:NAME$}  {why}")
 }
 
 /// Who speaks to whom.
@@ -152,6 +163,13 @@ mod tests {
             let column = line.chars().position(|character| character == '@');
             assert_eq!(column, Some(10 + DIRECTION + 2 + DEVICE + 2 + NAME + 2), "{line}");
         }
+    }
+
+    #[test]
+    fn what_others_tell_stands_in_the_same_columns() {
+        let own = line(&EventLine { device: Some("IMEI:1".into()), ..event("session") });
+        let other = between("device", "gateway", "IMEI:1", "session", "why");
+        assert_eq!(own.replace("12:03:07", "        "), other);
     }
 
     #[test]

@@ -12,7 +12,9 @@
 mod shell;
 
 use crate::config::Config;
+use crate::gateway::Gateway;
 use crate::gateway::seam::LanId;
+use crate::gateway::store::Store;
 use crate::gateway::view::Health;
 use crate::io::clock::Clock;
 use crate::io::control_socket::ControlSocket;
@@ -21,8 +23,6 @@ use crate::io::leases::LeaseWatch;
 use crate::io::push::PushReceiver;
 use crate::io::sled_store::{Committer, SledStore};
 use crate::io::systemd;
-use crate::gateway::Gateway;
-use crate::gateway::store::Store;
 use crate::limits;
 use shell::Shell;
 use smol::{LocalExecutor, Timer, future};

@@ -467,7 +467,8 @@ impl Shell {
     }
 
     fn io_counters(&self) -> IoCounters {
-        let received = self.wan_ports.iter().fold(Received::default(), |sum, port| sum + port.received.get());
+        let received =
+            self.wan_ports.iter().fold(Received::default(), |sum, port| sum + port.received.get());
         let sent = self.lans.iter().fold(Sent::default(), |sum, lan| sum + lan.counters());
         let store = self.committer.stats();
         IoCounters {
