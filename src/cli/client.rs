@@ -66,7 +66,7 @@ pub(super) fn finish(result: Result<u8, Stop>, usage: &str) -> ExitCode {
         Ok(code) => code,
         Err(Stop::Help) => return finish(print(usage).map(|()| 0), usage),
         Err(Stop::Usage(error)) => {
-            complain(&error);
+            complain(&format!("{error}; try: --help"));
             note(usage.lines().next().unwrap_or_default());
             EX_USAGE
         }
