@@ -8,7 +8,7 @@ mod common;
 use common::*;
 use dm_gateway::gateway::event::EventKind;
 use dm_gateway::gateway::policy::{Policy, Verify};
-use dm_gateway::gateway::seam::{LanId, MacAddress};
+use dm_gateway::gateway::seam::{Input, LanId, LinkEvent, MacAddress, NeighbourEvent};
 use dm_gateway::limits;
 use dm_gateway::proto::notification::{Notification, digest};
 use std::time::Duration;
@@ -317,6 +317,48 @@ fn a_lan_without_verification_does_not_believe_the_kernel_either() {
     lab.neighbour("127.0.1.5", 5, Failed);
     lab.link(0, false);
     assert_eq!(lab.state("IMEI:1"), "attached");
+}
+
+#[test]
+fn lans_that_share_an_interface_are_up_when_it_is() {
+    let mut options = options(&[Policy::Transparent, Policy::Ignore]);
+    for lan in &mut options.lans {
+        lan.verify = Verify::None;
+        lan.interface = "lo".to_owned();
+    }
+    let mut lab = Lab::new(options);
+    let up = |lab: &Lab| {
+        let status = lab.gateway.status(lab.now);
+        status.lans.iter().map(|lan| lan.up).collect::<Vec<_>>()
+    };
+    assert_eq!(up(&lab), [Some(true); 2]);
+    lab.link(1, false);
+    lab.link(0, false);
+    assert_eq!(up(&lab), [Some(false); 2]);
+}
+
+#[test]
+fn an_interface_that_is_made_anew_brings_its_devices_back() {
+    let mut lab = Lab::transparent();
+    lab.mapped_device(5, &["s"]);
+    let mut link = LinkEvent {
+        index: INTERFACE,
+        name: "eth0".to_owned(),
+        running: false,
+        removed: true,
+        mac: None,
+    };
+    lab.handle(Input::Link(link.clone()));
+    assert_eq!(lab.state(&name(5)), "detached");
+    assert_eq!(lab.gateway.status(lab.now).lans[0].up, Some(false));
+    link = LinkEvent { index: 90, running: true, removed: false, ..link };
+    lab.handle(Input::Link(link));
+    assert_eq!(lab.gateway.status(lab.now).lans[0].up, Some(true));
+    let (address, mac) = ("fe80::5".parse().unwrap(), Some(mac_of(5)));
+    let entry = NeighbourEvent::Entry { interface: 90, address, mac, state: Reachable };
+    lab.handle(Input::Neighbour(entry));
+    lab.push("s", &name(5), 1);
+    assert_eq!(lab.take_sent()[0].to.to_string(), "[fe80::5%90]:2948");
 }
 
 // --- Start and restart ------------------------------------------------------------------------

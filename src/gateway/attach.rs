@@ -143,25 +143,33 @@ impl Gateway {
 
     /// Takes what the kernel says of an interface.
     pub(super) fn link_event(&mut self, event: LinkEvent, now: Now) {
-        let lan = self.options.lans.iter().position(|lan| lan.interface == event.name).map(LanId);
-        if !event.removed {
-            let interface = Interface { lan, running: event.running, mac: event.mac };
-            self.interfaces.insert(event.index, interface);
-        }
-        if event.running && !event.removed {
-            return;
-        }
-        self.neighbours.retain(|(interface, _), _| *interface != event.index);
-        if let Some(lan) = lan {
-            for key in self.inventory.attached_to(lan) {
-                if self.options.lans[lan.0].verify == Verify::Neighbour {
-                    self.inventory.fail_all_addresses(key);
-                    self.address_lost(key, "its network interface is down", now);
-                }
+        let mut lans = Vec::new();
+        for (lan, known) in self.lan_interfaces.iter_mut().enumerate() {
+            if self.options.lans[lan].interface == event.name {
+                lans.push(LanId(lan));
+                *known = Some(event.index).filter(|_| !event.removed);
+            } else {
+                known.take_if(|known| *known == event.index);
             }
         }
         if event.removed {
             self.interfaces.remove(&event.index);
+        } else {
+            // Several LANs share an interface only where neighbours do not count.
+            let lan = lans.first().copied();
+            let interface = Interface { lan, running: event.running, mac: event.mac };
+            self.interfaces.insert(event.index, interface);
+            if event.running {
+                return;
+            }
+        }
+        self.neighbours.retain(|(interface, _), _| *interface != event.index);
+        lans.retain(|lan| self.options.lans[lan.0].verify == Verify::Neighbour);
+        for lan in lans {
+            for key in self.inventory.attached_to(lan) {
+                self.inventory.fail_all_addresses(key);
+                self.address_lost(key, "its network interface is down", now);
+            }
         }
     }
 

@@ -166,6 +166,8 @@ pub struct Gateway {
     options: Options,
     inventory: Inventory,
     interfaces: HashMap<u32, Interface>,
+    /// The interface of each LAN, while it exists.
+    lan_interfaces: Vec<Option<u32>>,
     neighbours: HashMap<(u32, IpAddr), Neighbour>,
     neighbours_available: bool,
     dump: u32,
@@ -235,6 +237,7 @@ impl Gateway {
         let mut entropy = Entropy { seed, counter: 0 };
         let hash_key = (entropy.u64(), entropy.u64());
         let mut gateway = Self {
+            lan_interfaces: vec![None; options.lans.len()],
             options,
             inventory: Inventory::default(),
             interfaces: HashMap::new(),
@@ -464,7 +467,7 @@ impl Gateway {
     }
 
     fn lan_interface(&self, lan: LanId) -> Option<u32> {
-        self.interfaces.iter().find(|(_, i)| i.lan == Some(lan)).map(|(index, _)| *index)
+        self.lan_interfaces[lan.0]
     }
 
     fn neighbour(&self, lan: LanId, ip: IpAddr) -> Option<&Neighbour> {
