@@ -10,6 +10,8 @@
 //! nothing: the device stays attached, and its next push asks the kernel first.
 
 use crate::gateway::Gateway;
+use crate::gateway::Interface;
+use crate::gateway::agenda::Timer;
 use crate::gateway::device::{Attachment, Device, DeviceId, DeviceKey, Neighbour, Record};
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::inventory::Full;
@@ -17,7 +19,6 @@ use crate::gateway::policy::Verify;
 use crate::gateway::seam::{
     LanId, Lease, LinkEvent, MacAddress, NeighbourEvent, NeighbourState, Now,
 };
-use crate::gateway::{Interface, Timer};
 use crate::limits;
 use crate::proto::notification::{Notification, UiMode};
 use crate::proto::wsp;

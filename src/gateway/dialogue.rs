@@ -5,13 +5,15 @@
 //! BootstrappedDMSList is judged by the LAN's policy; its Status 200 leaves only when what it
 //! acknowledges is on flash. (GwMO change request, 8.6.1.2 and 8.6.1.3.)
 
+use crate::gateway::agenda::Timer;
 use crate::gateway::alert::{self, AlertType, Found, PayloadError, ServerId};
 use crate::gateway::device::{Device, DeviceId, DeviceKey, List, Record};
+use crate::gateway::durable::HeldReply;
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::identity::{Claim, claimed_identity};
 use crate::gateway::policy::DeviceAuth;
 use crate::gateway::seam::{ConnectionId, LanId, MacAddress, Now, Request, Response};
-use crate::gateway::{Account, Gateway, HeldReply, Timer};
+use crate::gateway::{Account, Gateway};
 use crate::limits;
 use crate::proto::auth::{Scheme, Verdict};
 use crate::proto::session::server::{self, Credentials, Reply, ServerSession, Turn};
@@ -51,6 +53,7 @@ pub(super) struct Call<'a> {
     pub(super) lan: LanId,
     pub(super) peer: IpAddr,
     encoding: Encoding,
+    now: Now,
     /// Our own URI, as the device reaches us.
     uri: &'a str,
 }
@@ -93,14 +96,15 @@ impl Gateway {
             }
         };
         let uri = own_uri(local);
-        let call = Call { connection, lan, peer, encoding, uri: &uri };
+        let call = Call { connection, lan, peer, encoding, now, uri: &uri };
         match version_fault(&message.header) {
             Some(code) => self.refuse_message(call, &message, code, Reason::Version),
-            None => self.message(call, &message, now),
+            None => self.message(call, &message),
         }
     }
 
-    fn message(&mut self, call: Call<'_>, message: &Message<'_>, now: Now) {
+    fn message(&mut self, call: Call<'_>, message: &Message<'_>) {
+        let now = call.now;
         let Some(source) = DeviceId::parse(&message.header.source.uri) else {
             let code = StatusCode::FORBIDDEN;
             return self.refuse_message(call, message, code, Reason::MalformedMessage);
@@ -144,7 +148,7 @@ impl Gateway {
             let id = claimed_identity(&source, session.device_id.as_ref());
             let proven = session.protocol.is_proven() && self.proves(&source, &id);
             match self.identify(call, Claim { source: &source, id: &id, proven }, now) {
-                Ok(device) => self.turn(call, message, &mut session, turn, device, &id, now),
+                Ok(device) => self.turn(call, message, &mut session, turn, device, &id),
                 Err(reason) => {
                     let code = match reason {
                         Reason::InventoryFull => StatusCode::RETRY_LATER,
@@ -175,8 +179,8 @@ impl Gateway {
         mut turn: Turn<'_>,
         key: DeviceKey,
         id: &DeviceId,
-        now: Now,
     ) -> bool {
+        let now = call.now;
         let Some(device) = self.inventory.device(key) else { return true };
         let before = device.newest().clone();
         let mut record = before.clone();

@@ -2,8 +2,8 @@
 
 use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Address, Device, DeviceKey, Record};
-use crate::gateway::forward::Slot;
 use crate::gateway::seam::{LanId, MacAddress, Now};
+use crate::gateway::trigger::Slot;
 use crate::limits;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
