@@ -174,8 +174,10 @@ impl Gateway {
         claim: Claim<'_>,
         now: Now,
     ) -> Result<DeviceKey, Reason> {
-        let named = claim.source.mac().is_none();
-        self.new_device(claim.source.clone(), named, call.lan, now).ok_or(Reason::InventoryFull)
+        // Where the address is somebody's already, two clients share a host.
+        let id = if self.owner_of(claim.source).is_none() { claim.source } else { claim.id };
+        let named = id.mac().is_none();
+        self.new_device(id.clone(), named, call.lan, now).ok_or(Reason::InventoryFull)
     }
 
     /// Whether nothing says yet who a device of the configuration is: its Ethernet address is
