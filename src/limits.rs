@@ -86,6 +86,9 @@ pub const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// Most Package #0 in one attachment.
 pub const ASKS: u8 = 2;
 
+/// Longest SessionID, in octets: real ones have one to four digits. Each open session keeps its.
+pub const SESSION_ID: usize = 64;
+
 /// A session with a silent device is forgotten after this.
 pub const SESSION_IDLE: Duration = Duration::from_secs(30);
 
@@ -127,8 +130,9 @@ pub const PUSH_BURST: u32 = 5;
 /// An exact repeat of Package #0 within this is a duplicate on the way, not a retransmission.
 pub const REPEAT: Duration = Duration::from_secs(10);
 
-/// Package #0 remembered of one device for finding repeats.
-pub const REPEATS: usize = 8;
+/// Package #0 remembered of one device for finding repeats: four servers at the default rate
+/// send 60 within [`REPEAT`]. One costs 24 octets, while they are remembered.
+pub const REPEATS: usize = 64;
 
 /// How long a forwarded trigger is kept for the case that its device has vanished.
 pub const CONFIRM: Duration = Duration::from_secs(15);

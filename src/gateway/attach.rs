@@ -10,6 +10,8 @@
 //! nothing: the device stays attached, and its next push asks the kernel first.
 
 use crate::gateway::Gateway;
+use crate::gateway::Interface;
+use crate::gateway::agenda::Timer;
 use crate::gateway::device::{Attachment, Device, DeviceId, DeviceKey, Neighbour, Record};
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::inventory::Full;
@@ -17,7 +19,6 @@ use crate::gateway::policy::Verify;
 use crate::gateway::seam::{
     LanId, Lease, LinkEvent, MacAddress, NeighbourEvent, NeighbourState, Now,
 };
-use crate::gateway::{Interface, Timer};
 use crate::limits;
 use crate::proto::notification::{Notification, UiMode};
 use crate::proto::wsp;
@@ -91,19 +92,25 @@ impl Gateway {
         }
         let moved = before
             .is_none_or(|before| before.mac != Some(mac) || before.state == NeighbourState::Failed);
-        self.present(key, lan, ip, now, |address| {
-            if moved && address.failed {
-                address.appeared = now.uptime;
+        let mut here = vec![key];
+        here.extend(self.inventory.all_at(lan, ip).filter(|&other| {
+            other != key && self.inventory.device(other).is_some_and(|it| it.has_hardware(mac))
+        }));
+        for key in here {
+            self.present(key, lan, ip, now, |address| {
+                if moved && address.failed {
+                    address.appeared = now.uptime;
+                }
+                address.failed = false;
+            });
+            if state == NeighbourState::Reachable {
+                if let Some(device) = self.inventory.device_mut(key) {
+                    device.last_seen = Some(now.uptime);
+                }
+                self.confirmed(key);
             }
-            address.failed = false;
-        });
-        if state == NeighbourState::Reachable {
-            if let Some(device) = self.inventory.device_mut(key) {
-                device.last_seen = Some(now.uptime);
-            }
-            self.confirmed(key);
+            self.release(key, now);
         }
-        self.release(key, now);
     }
 
     /// A device that the configuration places at an address, and whose Ethernet address is not
@@ -125,37 +132,45 @@ impl Gateway {
     /// The kernel found nobody at an address.
     fn address_failed(&mut self, interface: u32, ip: IpAddr, now: Now) {
         let Some(lan) = self.interfaces.get(&interface).and_then(|i| i.lan) else { return };
-        let Some(key) = self.inventory.at(lan, ip) else { return };
         if self.options.lans[lan.0].verify == Verify::None {
             return;
         }
-        self.inventory.fail_address(key, ip);
-        self.detach_if_gone(key, "it does not answer at its address", now);
-        self.recall(key, now);
+        let devices: Vec<_> = self.inventory.all_at(lan, ip).collect();
+        for key in devices {
+            self.inventory.fail_address(key, ip);
+            self.address_lost(key, "it does not answer at its address", now);
+        }
     }
 
     /// Takes what the kernel says of an interface.
     pub(super) fn link_event(&mut self, event: LinkEvent, now: Now) {
-        let lan = self.options.lans.iter().position(|lan| lan.interface == event.name).map(LanId);
-        if !event.removed {
-            let interface = Interface { lan, running: event.running, mac: event.mac };
-            self.interfaces.insert(event.index, interface);
-        }
-        if event.running && !event.removed {
-            return;
-        }
-        self.neighbours.retain(|(interface, _), _| *interface != event.index);
-        if let Some(lan) = lan {
-            for key in self.inventory.attached_to(lan) {
-                if self.options.lans[lan.0].verify == Verify::Neighbour {
-                    self.inventory.fail_all_addresses(key);
-                    self.detach_if_gone(key, "its network interface is down", now);
-                    self.recall(key, now);
-                }
+        let mut lans = Vec::new();
+        for (lan, known) in self.lan_interfaces.iter_mut().enumerate() {
+            if self.options.lans[lan].interface == event.name {
+                lans.push(LanId(lan));
+                *known = Some(event.index).filter(|_| !event.removed);
+            } else {
+                known.take_if(|known| *known == event.index);
             }
         }
         if event.removed {
             self.interfaces.remove(&event.index);
+        } else {
+            // Several LANs share an interface only where neighbours do not count.
+            let lan = lans.first().copied();
+            let interface = Interface { lan, running: event.running, mac: event.mac };
+            self.interfaces.insert(event.index, interface);
+            if event.running {
+                return;
+            }
+        }
+        self.neighbours.retain(|(interface, _), _| *interface != event.index);
+        lans.retain(|lan| self.options.lans[lan.0].verify == Verify::Neighbour);
+        for lan in lans {
+            for key in self.inventory.attached_to(lan) {
+                self.inventory.fail_all_addresses(key);
+                self.address_lost(key, "its network interface is down", now);
+            }
         }
     }
 
@@ -195,7 +210,7 @@ impl Gateway {
             let neighbour = self.neighbour(lan, ip).is_some();
             if !neighbour {
                 self.inventory.drop_address(key, lan, ip);
-                self.detach_if_gone(key, "its lease ended", now);
+                self.address_lost(key, "its lease ended", now);
             }
         }
     }
@@ -298,11 +313,11 @@ impl Gateway {
         now: Now,
         update: impl FnOnce(&mut crate::gateway::device::Address),
     ) {
-        if let Some(owner) = self.inventory.at(lan, ip).filter(|&owner| owner != key) {
-            let shared = self.share_hardware(owner, key);
-            if !shared {
+        let owners: Vec<_> = self.inventory.all_at(lan, ip).collect();
+        for owner in owners {
+            if owner != key && !self.share_hardware(owner, key) {
                 self.inventory.drop_address(owner, lan, ip);
-                self.detach_if_gone(owner, "another device has its address now", now);
+                self.address_lost(owner, "another device has its address now", now);
             }
         }
         let moved = self.inventory.place(key, lan, ip, now, update);
@@ -341,8 +356,14 @@ impl Gateway {
         self.recall(key, now);
     }
 
-    /// Detaches a device that has no live address.
-    pub(super) fn detach_if_gone(&mut self, key: DeviceKey, why: &'static str, now: Now) {
+    /// A device lost an address: it is detached if that was its last live one, and what was
+    /// sent to it just now is not taken as delivered.
+    fn address_lost(&mut self, key: DeviceKey, why: &'static str, now: Now) {
+        self.detach_if_gone(key, why, now);
+        self.recall(key, now);
+    }
+
+    fn detach_if_gone(&mut self, key: DeviceKey, why: &'static str, now: Now) {
         let Some(device) = self.inventory.device_mut(key) else { return };
         if device.attachment.is_none() || device.addresses.iter().any(|address| !address.failed) {
             return;
@@ -358,6 +379,10 @@ impl Gateway {
                 neighbour.is_usable() && neighbour.mac.is_some_and(own)
             })
         {
+            // Whoever was sighted over there was the device itself, on its way.
+            if let Some(device) = self.inventory.device_mut(key) {
+                device.conflict.take_if(|conflict| conflict.address == ip);
+            }
             self.present(key, lan, ip, now, |address| address.failed = false);
             self.release(key, now);
         }
