@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use dm_gateway::proto::notification::{Notification, UiMode};
 
 use crate::lab::{Lab, PUBLIC, SERVER};
-use crate::process::{Gateway, PATIENCE, Process, device, receive, server};
+use crate::process::{Gateway, PATIENCE, Process, completed, device, receive, server};
 use crate::{ACME, DM, TRANSPARENT, WAN};
 
 #[test]
@@ -16,8 +16,8 @@ fn a_push_of_kannel_wakes_a_device() {
     let Some(lab) = Lab::new("a_push_of_kannel_wakes_a_device", 1, &tools) else { return };
     let gateway = Gateway::start(&lab, &format!("{WAN}{TRANSPARENT}"));
     let mut acme = server(&lab, "acme", &format!("{SERVER}:8000"), &[]);
-    let host = lab.host("radio", 0, "02:00:00:00:00:0a", &["192.168.4.20/24"]);
-    let id = "mac:02-00-00-00-00-0a";
+    let host = lab.host("radio", 0, "00:16:3e:00:00:0a", &["192.168.4.20/24"]);
+    let id = "mac:00-16-3e-00-00-0a";
     let options = ["--gateway", DM, "--server", ACME];
     let mut radio = device(&lab, &host, id, "192.168.4.20:2948", &options);
     host.announce("192.168.4.20");
@@ -49,8 +49,7 @@ fn a_push_of_kannel_wakes_a_device() {
         let answer = submit(&lab, id, session, &package0);
         assert!(answer.contains("code =\"1001\""), "not accepted: {answer}");
         receive(&mut radio, "acme", &hex(&package0));
-        let ended = acme.next("session-ended");
-        assert_eq!((&ended["session"], &ended["ok"]), (&session.to_string().into(), &true.into()));
+        completed(&mut acme, id, session);
     }
     assert_eq!(radio.count_of("push-refused"), 0);
 }

@@ -15,7 +15,7 @@ mod process;
 use std::net::{SocketAddr, UdpSocket};
 
 use crate::lab::{Lab, PUBLIC, PUBLIC6, SERVER, SERVER6};
-use crate::process::{Gateway, PATIENCE, device, push, push_to, receive, server};
+use crate::process::{Gateway, PATIENCE, completed, device, push, push_to, receive, server};
 
 /// Everything but the LANs of most tests' configuration.
 pub(crate) const WAN: &str = "\
@@ -47,7 +47,7 @@ fn a_device_behind_nat_is_detected_asked_mapped_and_woken() {
     };
     let gateway = Gateway::start(&lab, &format!("{WAN}{TRANSPARENT}"));
     let mut acme = server(&lab, "acme", &format!("{SERVER}:8000"), &[]);
-    let host = lab.host("radio", 0, "02:00:00:00:00:0a", &["192.168.4.20/24"]);
+    let host = lab.host("radio", 0, "00:16:3e:00:00:0a", &["192.168.4.20/24"]);
     let address = "192.168.4.20";
     let id = "IMEI:490154203237518";
     let options = ["--gateway", DM, "--server", ACME, "--server", "other=http://192.0.2.9/dm"];
@@ -75,17 +75,13 @@ fn a_device_behind_nat_is_detected_asked_mapped_and_woken() {
     assert_eq!(seen["address"], address);
     assert_eq!(seen["lan"], "radios");
     assert_eq!(seen["state"], "attached");
-    assert_eq!(seen["aliases"][0], "mac:02-00-00-00-00-0a");
+    assert_eq!(seen["aliases"][0], "mac:00-16-3e-00-00-0a");
 
     // A push for its name, and one for its alias.
-    for (session, name) in [(0x1a2b, id), (0x1a2c, "MAC:02-00-00-00-00-0A")] {
+    for (session, name) in [(0x1a2b, id), (0x1a2c, "MAC:00-16-3e-00-00-0A")] {
         let package0 = push(&lab, "acme", name, session);
         receive(&mut radio, "acme", &package0);
-        let opened = radio.next("session-opened");
-        assert_eq!(opened["session"], format!("{session:X}"));
-        assert_eq!(opened["with"], "acme");
-        let ended = acme.next("session-ended");
-        assert_eq!((&ended["with"], &ended["ok"]), (&id.into(), &true.into()));
+        completed(&mut acme, id, session);
     }
     // The sessions went through the NAT.
     let sessions = lab.counted("wan", "sessions");
@@ -114,8 +110,8 @@ fn ipv6_devices_are_reached_at_routed_and_at_unique_local_addresses() {
     let from = format!("[{SERVER6}]:0");
 
     let hosts = [
-        ("routed", "02:00:00:00:00:0a", "2001:db8:4::20", "IMEI:1", "from_routed"),
-        ("local", "02:00:00:00:00:0b", "fd04::20", "IMEI:2", "from_public6"),
+        ("routed", "00:16:3e:00:00:0a", "2001:db8:4::20", "IMEI:1", "from_routed"),
+        ("local", "00:16:3e:00:00:0b", "fd04::20", "IMEI:2", "from_public6"),
     ];
     for (number, (name, mac, address, id, counter)) in hosts.into_iter().enumerate() {
         let host = lab.host(name, 0, mac, &[&format!("{address}/64")]);
@@ -140,7 +136,7 @@ fn ipv6_devices_are_reached_at_routed_and_at_unique_local_addresses() {
         let session = 100 + number as u16;
         let package0 = push_to(&lab, &wan6, &from, "acme", id, session);
         receive(&mut radio, "acme", &package0);
-        assert_eq!(acme.next("session-ended")["with"], id);
+        completed(&mut acme, id, session);
         assert!(lab.counted("wan", counter) > before, "{counter}");
         // The same gateway takes pushes over IPv4 for it.
         let package0 = push(&lab, "acme", id, session + 100);
@@ -155,7 +151,7 @@ fn the_lab_translates_addresses_and_keeps_carrier() {
     let Some(lab) = Lab::new("the_lab_translates_addresses_and_keeps_carrier", 1, &[]) else {
         return;
     };
-    let host = lab.host("radio", 0, "02:00:00:00:00:0a", &["192.168.4.20/24", "fd04::20/64"]);
+    let host = lab.host("radio", 0, "00:16:3e:00:00:0a", &["192.168.4.20/24", "fd04::20/64"]);
     for (server, public, own) in [(SERVER, PUBLIC, "192.168.4.20"), (SERVER6, PUBLIC6, "fd04::20")]
     {
         let listener = lab.inside("wan", || UdpSocket::bind(address(server, 7000)).unwrap());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::lab::{Lab, PUBLIC, SERVER};
-use crate::process::{Gateway, device, push, receive, server};
+use crate::process::{Gateway, completed, device, push, receive, server};
 use crate::{ACME, DM, TRANSPARENT, WAN};
 
 #[test]
@@ -19,7 +19,7 @@ fn each_lan_has_a_policy_of_its_own() {
     let gateway = Gateway::start(&lab, &format!("{WAN}{sections}"));
 
     let hosts = [0, 1, 2].map(|number| {
-        let (name, mac) = (format!("host{number}"), format!("02:00:00:00:00:0{number}"));
+        let (name, mac) = (format!("host{number}"), format!("00:16:3e:00:00:0{number}"));
         let address = format!("192.168.{}.20", 4 + number);
         (lab.host(&name, number, &mac, &[&format!("{address}/24")]), address)
     });
@@ -81,7 +81,7 @@ fn servers_learn_of_the_gateway_from_devices_that_may_share_it() {
     let listen = |port: u16| format!("{SERVER}:{port}");
     let mut servers = [("acme", 8000), ("zeta", 8001)]
         .map(|(id, port)| server(&lab, id, &listen(port), &["--push-on-association"]));
-    let host = lab.host("radio", 0, "02:00:00:00:00:0a", &["192.168.4.20/24"]);
+    let host = lab.host("radio", 0, "00:16:3e:00:00:0a", &["192.168.4.20/24"]);
     let options =
         ["--gateway", DM, "--server", ACME, "--server", "zeta=http://198.51.100.1:8001/dm"];
     let mut radio = device(&lab, &host, "IMEI:1", "192.168.4.20:2948", &options);
@@ -115,7 +115,7 @@ fn nobody_learns_of_a_gateway_that_is_not_to_be_shared() {
     let gateway = Gateway::start(&lab, &sections);
     let listen = format!("{SERVER}:8000");
     let mut acme = server(&lab, "acme", &listen, &["--push-on-association"]);
-    let host = lab.host("radio", 0, "02:00:00:00:00:0a", &["192.168.4.20/24"]);
+    let host = lab.host("radio", 0, "00:16:3e:00:00:0a", &["192.168.4.20/24"]);
     let options = ["--gateway", DM, "--server", ACME];
     let mut radio = device(&lab, &host, "IMEI:1", "192.168.4.20:2948", &options);
     host.announce("192.168.4.20");
@@ -124,7 +124,8 @@ fn nobody_learns_of_a_gateway_that_is_not_to_be_shared() {
     // The first that the server hears of the device is the answer to its own push.
     let package0 = push(&lab, "acme", "IMEI:1", 9);
     receive(&mut radio, "acme", &package0);
-    assert_eq!(acme.next("session-ended")["session"], "9");
+    assert_eq!(acme.next("session-opened")["session"], "9");
+    completed(&mut acme, "IMEI:1", 9);
     assert_eq!(acme.count_of("associated-gateway-received"), 0);
     assert_eq!(acme.count_of("push-sent"), 0);
     assert_eq!(radio.count_of("associated-gateway-sent"), 0);
@@ -137,12 +138,12 @@ fn a_rival_is_shown_and_changes_nothing() {
     let hosts = [("owner", "0a", "20"), ("radio", "0b", "21"), ("rival", "0c", "66")].map(
         |(name, mac, address)| {
             let address = format!("192.168.4.{address}");
-            let mac = format!("02:00:00:00:00:{mac}");
+            let mac = format!("00:16:3e:00:00:{mac}");
             (lab.host(name, 0, &mac, &[&format!("{address}/24")]), address)
         },
     );
     // One that is known by its Ethernet address only, and one that gave itself a name.
-    let ids = ["mac:02-00-00-00-00-0a", "IMEI:490154203237518"];
+    let ids = ["mac:00-16-3e-00-00-0a", "IMEI:490154203237518"];
     let [mut owner, mut radio] = [0, 1].map(|number| {
         let (host, address) = &hosts[number];
         let listen = format!("{address}:2948");
@@ -166,7 +167,7 @@ fn a_rival_is_shown_and_changes_nothing() {
         assert_eq!(rival.count(|line| line["status"] == 200), 0);
         let shown = gateway.until_device(id, "in conflict", |d| d["conflict"].is_object());
         assert_eq!(shown["conflict"]["address"], address.as_str());
-        assert_eq!(shown["conflict"]["mac"], "02-00-00-00-00-0c");
+        assert_eq!(shown["conflict"]["mac"], "00-16-3e-00-00-0c");
     }
     assert_eq!(gateway.ask(&["status"])["devices"]["conflicts"], 2);
     gateway.until_mapped(&both);
