@@ -4,6 +4,7 @@
 //! Needs root, `ip` and `nft`, and for one test kannel. Where they are missing a test says
 //! `left out: netns: …` and passes; `DM_GATEWAY_REQUIRE_TOOLS=1` makes that a failure.
 
+#![cfg(feature = "simulate")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test")]
 
 mod away;
