@@ -1,5 +1,8 @@
 //! skeleton
 pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod gateway;
 pub mod io;
 pub mod limits;

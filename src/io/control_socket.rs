@@ -180,7 +180,10 @@ pub struct Client {
 
 impl Client {
     /// Sends one line; the answer's lines come until the daemon closes.
-    pub fn ask(mut self, line: &str) -> io::Result<impl Iterator<Item = io::Result<String>>> {
+    pub fn ask(
+        mut self,
+        line: &str,
+    ) -> io::Result<impl Iterator<Item = io::Result<String>> + use<>> {
         match self.stream.write_all(format!("{line}\n").as_bytes()) {
             // Refused without being read; the reason waits to be read.
             Err(error) if !is_closed(&error) => Err(error),
