@@ -28,7 +28,9 @@ pub(super) fn lans(
             let value = section.need("name", "")?;
             return Err(value.error("is the name of another LAN too", "a name of its own"));
         }
-        if options.iter().any(|other| other.interface == lan.interface) {
+        // Where the kernel's neighbour table counts, an interface says which LAN it is.
+        let mut others = options.iter().filter(|other| other.interface == lan.interface);
+        if others.any(|other| [other.verify, lan.verify].contains(&Verify::Neighbour)) {
             let value = section.need("interface", "")?;
             let problem = "is the interface of another LAN too";
             return Err(value.error(problem, "one [[lan]] for each interface"));
