@@ -128,16 +128,18 @@ impl Lab {
             self.add_namespace("gateway"),
             self.add_namespace("switch"),
         );
+        // The bridges are no hosts.
+        self.set("switch", "net/ipv6/conf/default/disable_ipv6", "1");
         self.set("gateway", "net/ipv4/ip_forward", "1");
         self.set("gateway", "net/ipv6/conf/all/forwarding", "1");
         sh(&format!(
             "ip -n {wan} link add eth0 type veth peer name wan0 netns {gateway}
              ip -n {wan} link set eth0 up
              ip -n {wan} addr add {SERVER}/24 dev eth0
-             ip -n {wan} addr add {SERVER6}/64 dev eth0
+             ip -n {wan} addr add {SERVER6}/64 dev eth0 nodad
              ip -n {gateway} link set wan0 up
              ip -n {gateway} addr add {PUBLIC}/24 dev wan0
-             ip -n {gateway} addr add {PUBLIC6}/64 dev wan0"
+             ip -n {gateway} addr add {PUBLIC6}/64 dev wan0 nodad"
         ));
         for lan in 0..lans {
             let net = 4 + lan;
@@ -148,8 +150,8 @@ impl Lab {
                  ip -n {switch} link set up{lan} master br{lan} up
                  ip -n {gateway} link set lan{lan} up
                  ip -n {gateway} addr add 192.168.{net}.1/24 dev lan{lan}
-                 ip -n {gateway} addr add fd0{net}::1/64 dev lan{lan}
-                 ip -n {gateway} addr add 2001:db8:{net}::1/64 dev lan{lan}
+                 ip -n {gateway} addr add fd0{net}::1/64 dev lan{lan} nodad
+                 ip -n {gateway} addr add 2001:db8:{net}::1/64 dev lan{lan} nodad
                  ip -n {wan} route add 2001:db8:{net}::/64 via {PUBLIC6}"
             ));
             // The kernel gives a silent neighbour up after 0.6 s instead of 3 s, and looks at a
@@ -174,9 +176,6 @@ impl Lab {
         let namespace = self.namespace(name);
         self.namespaces.lock().unwrap().push(namespace.clone());
         sh(&format!("ip netns add {namespace}; ip -n {namespace} link set lo up"));
-        // Addresses are to be usable at once.
-        self.set(name, "net/ipv6/conf/default/accept_dad", "0");
-        self.set(name, "net/ipv6/conf/all/accept_dad", "0");
         namespace
     }
 
@@ -208,12 +207,13 @@ impl Host<'_> {
     /// Gives it an address, and a default route by the gateway of the same network.
     pub(crate) fn add_address(&self, address: &str) {
         let own = self.lab.namespace(&self.name);
-        let (network, family) = match address.rsplit_once("::") {
-            Some((network, _)) => (format!("{network}::"), "-6"),
-            None => (format!("192.168.{}.", 4 + self.lan), "-4"),
+        // An IPv6 address is to be usable at once.
+        let (network, family, how) = match address.rsplit_once("::") {
+            Some((network, _)) => (format!("{network}::"), "-6", "nodad"),
+            None => (format!("192.168.{}.", 4 + self.lan), "-4", ""),
         };
         sh(&format!(
-            "ip -n {own} addr add {address} dev eth0
+            "ip -n {own} addr add {address} dev eth0 {how}
              ip {family} -n {own} route replace default via {network}1"
         ));
     }
