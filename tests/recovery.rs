@@ -25,10 +25,6 @@ const CYCLES: u16 = 100;
 /// New devices in each cycle.
 const DEVICES: u8 = 4;
 
-/// The daemon dies up to this long after the first device began. A session takes a few
-/// milliseconds; all of them about this.
-const LIFE: Duration = Duration::from_millis(40);
-
 #[test]
 fn whatever_was_acknowledged_survives_a_kill_at_any_instant() {
     let lab = Lab::new();
@@ -36,17 +32,23 @@ fn whatever_was_acknowledged_survives_a_kill_at_any_instant() {
     // and whose fate nobody was told.
     let mut expected = BTreeMap::<String, (Option<String>, BTreeSet<String>)>::new();
     let (mut acknowledged, mut silent) = (0, 0);
+    // How long all devices of a cycle take, where nobody disturbs them.
+    let mut whole = Duration::from_secs(2);
     for cycle in 0..CYCLES {
         let mut daemon = lab.start();
         check(&lab.mappings(), &expected, cycle);
-        let life = LIFE.mul_f64(random());
+        let life = if cycle == 0 { whole } else { whole.mul_f64(1.6 * random()) };
         let killer = std::thread::spawn(move || {
             std::thread::sleep(life);
             daemon.kill().unwrap();
             daemon.wait().unwrap();
         });
         let offers = offers(cycle);
+        let began = Instant::now();
         let told = lab.deliver(&offers, cycle);
+        if told.len() == offers.len() {
+            whole = began.elapsed();
+        }
         killer.join().unwrap();
         for (device, server) in offers {
             let (known, maybe) = expected.entry(device.clone()).or_default();
@@ -65,8 +67,8 @@ fn whatever_was_acknowledged_survives_a_kill_at_any_instant() {
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     println!("{CYCLES} kills: {acknowledged} lists acknowledged, {silent} not");
-    assert!(acknowledged > usize::from(CYCLES), "the kills came too early to show anything");
-    assert!(silent > usize::from(CYCLES) / 10, "the kills came too late to show anything");
+    assert!(acknowledged > usize::from(CYCLES) / 2, "the kills came too early to show anything");
+    assert!(silent > usize::from(CYCLES) / 4, "the kills came too late to show anything");
 }
 
 /// Which device names which server in a cycle.
