@@ -1,5 +1,7 @@
 //! Devices that move, vanish and return; a gateway that restarts.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 
 use crate::lab::{Lab, SERVER};
@@ -48,7 +50,7 @@ fn a_push_for_a_device_that_vanished_silently_waits_for_its_return() {
     let host = lab.host("radio", 0, "00:16:3e:00:00:0a", &["192.168.4.20/24"]);
     let zeta = "zeta=http://198.51.100.1:8001/dm";
     let options = ["--gateway", DM, "--server", ACME, "--server", zeta];
-    let mut radio = device(&lab, &host, ID, "192.168.4.20:2948", &options);
+    let mut radio = device(&lab, &host, ID, "0.0.0.0:2948", &options);
     host.announce("192.168.4.20");
     assert_eq!(radio.next("list-answered")["status"], 200);
     gateway.until_mapped(&[("acme", ID), ("zeta", ID)]);
@@ -92,6 +94,17 @@ fn a_push_for_a_device_that_vanished_silently_waits_for_its_return() {
         radio.count(|line| line["event"] == "push-received" && line["session"] == session)
     };
     assert_eq!([1, 2, 3, 4, 5].map(of), [1, 1, 0, 1, 1]);
+
+    // It goes again, and comes back at another address.
+    host.unplug();
+    let package0 = push(&lab, "acme", ID, 6);
+    gateway.until_device(ID, "detached", |device| device["state"] == "detached");
+    host.remove_address("192.168.4.20/24");
+    host.add_address("192.168.4.99/24");
+    host.plug();
+    host.announce("192.168.4.99");
+    receive(&mut radio, "acme", &package0);
+    assert_eq!(gateway.device(ID)["address"], "192.168.4.99");
 }
 
 #[test]
@@ -112,5 +125,59 @@ fn mappings_outlive_the_gateway() {
         let package0 = push(&lab, "acme", ID, session);
         receive(&mut radio, "acme", &package0);
         completed(&mut acme, ID, session);
+    }
+}
+
+#[test]
+fn a_lan_whose_interface_is_unplugged_and_plugged_in_again_works_on() {
+    let test = "a_lan_whose_interface_is_unplugged_and_plugged_in_again_works_on";
+    let Some(lab) = Lab::new(test, 1, &[]) else { return };
+    for listen in ["192.168.4.1:8080", "0.0.0.0:8080"] {
+        let lan = TRANSPARENT.replace("192.168.4.1:8080", listen);
+        let gateway = Gateway::start(&lab, &format!("{WAN}{lan}"));
+        let host = lab.host("radio", 0, "00:16:3e:00:00:0a", &["192.168.4.20/24"]);
+        let options = ["--gateway", DM, "--server", ACME];
+        let mut radio = device(&lab, &host, ID, "192.168.4.20:2948", &options);
+        host.announce("192.168.4.20");
+        assert_eq!(radio.next("list-answered")["status"], 200);
+
+        lab.remove_lan_interface(0);
+        gateway.until_device(ID, "detached", |device| device["state"] == "detached");
+        let status = gateway.until(&["status"], "down", |status| status["health"] == "down");
+        assert!(status["problems"][0].as_str().unwrap().contains("lan0"), "{status}");
+        let package0 = push(&lab, "acme", ID, 1);
+        gateway.until(&["status"], "a trigger that waits", |status| status["waiting"] == 1);
+
+        lab.add_lan_interface(0);
+        host.announce("192.168.4.20");
+        receive(&mut radio, "acme", &package0);
+        // The new attachment has a session of its own.
+        radio.next("list-answered");
+        assert_eq!(gateway.ask(&["status"])["health"], "healthy");
+        drop((radio, gateway));
+        lab.remove_host(host);
+    }
+}
+
+#[test]
+fn a_modem_that_resets_is_listened_on_again() {
+    let Some(lab) = Lab::new("a_modem_that_resets_is_listened_on_again", 1, &[]) else { return };
+    let gateway = Gateway::start(&lab, &format!("{WAN}{TRANSPARENT}"));
+    let host = lab.host("radio", 0, "00:16:3e:00:00:0a", &["192.168.4.20/24"]);
+    let options = ["--gateway", DM, "--server", ACME];
+    let mut radio = device(&lab, &host, ID, "192.168.4.20:2948", &options);
+    host.announce("192.168.4.20");
+    assert_eq!(radio.next("list-answered")["status"], 200);
+    let mut session = 0;
+    for forwarded in [1, 2] {
+        lab.reset_wan_interface();
+        let began = Instant::now();
+        while gateway.ask(&["status"])["counters"]["forwarded"] != forwarded {
+            let waited = began.elapsed();
+            assert!(waited < Duration::from_secs(3), "no push comes through after {waited:?}");
+            session += 1;
+            push(&lab, "acme", ID, session);
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }

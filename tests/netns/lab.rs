@@ -102,6 +102,58 @@ impl Lab {
         host
     }
 
+    /// Unplugs a host for good.
+    pub(crate) fn remove_host(&self, host: Host<'_>) {
+        let namespace = self.namespace(&host.name);
+        sh(&format!("ip -n {namespace} link del eth0; ip netns del {namespace}"));
+        self.namespaces.lock().unwrap().retain(|name| *name != namespace);
+    }
+
+    fn add_wan_interface(&self) {
+        let (wan, gateway) = (self.namespace("wan"), self.namespace("gateway"));
+        sh(&format!(
+            "ip -n {wan} link add eth0 type veth peer name wan0 netns {gateway}
+             ip -n {wan} link set eth0 up
+             ip -n {wan} addr add {SERVER}/24 dev eth0
+             ip -n {wan} addr add {SERVER6}/64 dev eth0 nodad
+             ip -n {gateway} link set wan0 up
+             ip -n {gateway} addr add {PUBLIC}/24 dev wan0
+             ip -n {gateway} addr add {PUBLIC6}/64 dev wan0 nodad"
+        ));
+    }
+
+    /// The interface to the WAN goes and comes, as that of a modem does.
+    pub(crate) fn reset_wan_interface(&self) {
+        sh(&format!("ip -n {} link del wan0", self.namespace("gateway")));
+        self.add_wan_interface();
+    }
+
+    /// Gives the gateway its interface of a LAN.
+    pub(crate) fn add_lan_interface(&self, lan: usize) {
+        let (gateway, switch, net) = (self.namespace("gateway"), self.namespace("switch"), 4 + lan);
+        sh(&format!(
+            "ip -n {gateway} link add lan{lan} address 00:16:3e:ff:00:0{lan} \
+                 type veth peer name up{lan} netns {switch}
+             ip -n {switch} link set up{lan} master br{lan} up
+             ip -n {gateway} link set lan{lan} up
+             ip -n {gateway} addr add 192.168.{net}.1/24 dev lan{lan}
+             ip -n {gateway} addr add fd0{net}::1/64 dev lan{lan} nodad
+             ip -n {gateway} addr add 2001:db8:{net}::1/64 dev lan{lan} nodad"
+        ));
+        // The kernel gives a silent neighbour up after 0.6 s instead of 3 s, and looks at a
+        // stale one after 1 s instead of 5 s.
+        for family in ["ipv4", "ipv6"] {
+            let of_lan = format!("net/{family}/neigh/lan{lan}");
+            self.set("gateway", &format!("{of_lan}/retrans_time_ms"), "200");
+            self.set("gateway", &format!("{of_lan}/delay_first_probe_time"), "1");
+        }
+    }
+
+    /// Takes it away, as when a USB plug is pulled: the kernel forgets all about it.
+    pub(crate) fn remove_lan_interface(&self, lan: usize) {
+        sh(&format!("ip -n {} link del lan{lan}", self.namespace("gateway")));
+    }
+
     /// Runs `task` on a thread of its own inside a namespace.
     pub(crate) fn inside<T: Send>(&self, name: &str, task: impl FnOnce() -> T + Send) -> T {
         let namespace = File::open(format!("/run/netns/{}", self.namespace(name))).unwrap();
@@ -123,7 +175,7 @@ impl Lab {
     }
 
     fn build(&self, lans: usize) {
-        let (wan, gateway, switch) = (
+        let (wan, _, switch) = (
             self.add_namespace("wan"),
             self.add_namespace("gateway"),
             self.add_namespace("switch"),
@@ -132,35 +184,15 @@ impl Lab {
         self.set("switch", "net/ipv6/conf/default/disable_ipv6", "1");
         self.set("gateway", "net/ipv4/ip_forward", "1");
         self.set("gateway", "net/ipv6/conf/all/forwarding", "1");
-        sh(&format!(
-            "ip -n {wan} link add eth0 type veth peer name wan0 netns {gateway}
-             ip -n {wan} link set eth0 up
-             ip -n {wan} addr add {SERVER}/24 dev eth0
-             ip -n {wan} addr add {SERVER6}/64 dev eth0 nodad
-             ip -n {gateway} link set wan0 up
-             ip -n {gateway} addr add {PUBLIC}/24 dev wan0
-             ip -n {gateway} addr add {PUBLIC6}/64 dev wan0 nodad"
-        ));
+        self.add_wan_interface();
         for lan in 0..lans {
             let net = 4 + lan;
             sh(&format!(
                 "ip -n {switch} link add br{lan} type bridge forward_delay 0 stp_state 0
                  ip -n {switch} link set br{lan} up
-                 ip -n {gateway} link add lan{lan} type veth peer name up{lan} netns {switch}
-                 ip -n {switch} link set up{lan} master br{lan} up
-                 ip -n {gateway} link set lan{lan} up
-                 ip -n {gateway} addr add 192.168.{net}.1/24 dev lan{lan}
-                 ip -n {gateway} addr add fd0{net}::1/64 dev lan{lan} nodad
-                 ip -n {gateway} addr add 2001:db8:{net}::1/64 dev lan{lan} nodad
                  ip -n {wan} route add 2001:db8:{net}::/64 via {PUBLIC6}"
             ));
-            // The kernel gives a silent neighbour up after 0.6 s instead of 3 s, and looks at a
-            // stale one after 1 s instead of 5 s.
-            for family in ["ipv4", "ipv6"] {
-                let of_lan = format!("net/{family}/neigh/lan{lan}");
-                self.set("gateway", &format!("{of_lan}/retrans_time_ms"), "200");
-                self.set("gateway", &format!("{of_lan}/delay_first_probe_time"), "1");
-            }
+            self.add_lan_interface(lan);
         }
         self.load_rules("gateway", include_str!("gateway.nft"));
         self.load_rules("wan", include_str!("wan.nft"));
