@@ -54,6 +54,8 @@ pub(super) struct Shell {
 /// What the others need to know of a task that takes pushes.
 struct WanPort {
     received: Cell<Received>,
+    /// Whether the port has its socket.
+    bound: Cell<bool>,
     /// The WAN interface is another one now.
     renewed: Signal,
 }
@@ -66,6 +68,8 @@ struct Lan {
     /// What earlier senders of this LAN counted.
     sent: Cell<Sent>,
     index: Cell<u32>,
+    /// For each listener that is tied to the interface: it is another one now.
+    renewed: RefCell<Vec<Rc<Signal>>>,
 }
 
 /// Somebody who watches.
@@ -110,6 +114,7 @@ impl Shell {
             sender: RefCell::default(),
             sent: Cell::default(),
             index: Cell::new(0),
+            renewed: RefCell::default(),
         });
         let shell = Self {
             gateway: RefCell::new(gateway),
@@ -126,7 +131,11 @@ impl Shell {
             due: Cell::new(None),
             rescheduled: Signal::new(),
             wan_ports: (0..push_ports)
-                .map(|_| WanPort { received: Cell::default(), renewed: Signal::new() })
+                .map(|_| WanPort {
+                    received: Cell::default(),
+                    bound: Cell::new(true),
+                    renewed: Signal::new(),
+                })
                 .collect(),
             wan_index: Cell::new(0),
             monitors: RefCell::default(),
@@ -205,15 +214,19 @@ impl Shell {
     /// Takes pushes from one WAN port, for ever.
     pub(super) async fn pushes(self: Rc<Self>, index: usize, mut port: PushPort) {
         let interface = self.wan_interface.as_deref();
+        let WanPort { bound, renewed, .. } = &self.wan_ports[index];
         loop {
             let receiver = match port.receiver.take() {
                 Some(receiver) => receiver,
-                None => until_bound(|| PushReceiver::bind(port.address, interface)).await,
+                None => {
+                    bound.set(false);
+                    until_bound(|| PushReceiver::bind(port.address, interface), renewed).await
+                }
             };
+            bound.set(true);
             // A socket stays tied to an interface that is gone: another of that name needs
             // another socket.
-            let renewed = self.wan_ports[index].renewed.wait();
-            future::or(self.receive(index, receiver), renewed).await;
+            future::or(self.receive(index, receiver), renewed.wait()).await;
         }
     }
 
@@ -299,18 +312,35 @@ impl Shell {
     pub(super) async fn lan(
         self: Rc<Self>,
         listener: Listener,
-        stoppers: Rc<RefCell<Vec<Stopper>>>,
+        stoppers: Rc<RefCell<HashMap<(LanId, SocketAddr), Stopper>>>,
     ) {
-        let Listener { lan, address, listener } = listener;
+        let Listener { lan, address, mut listener } = listener;
         let bind = || bind_listener(address, &self.lans[lan.0].interface);
-        let listener: LanListener = match listener {
-            Some(listener) => listener,
-            None => until_bound(bind).await,
-        };
-        stoppers.borrow_mut().push(listener.stopper());
-        let connections = LocalExecutor::new();
-        let handler = Rc::new(LanHandler { shell: Rc::clone(&self), lan });
-        connections.run(listener.serve(&connections, handler)).await;
+        let renewed = Rc::new(Signal::new());
+        if address.ip().is_unspecified() {
+            // Tied to the interface, as `bind_listener` has it.
+            self.lans[lan.0].renewed.borrow_mut().push(Rc::clone(&renewed));
+        }
+        loop {
+            let listener: LanListener = match listener.take() {
+                Some(listener) => listener,
+                None => until_bound(bind, &renewed).await,
+            };
+            stoppers.borrow_mut().insert((lan, address), listener.stopper());
+            let connections = LocalExecutor::new();
+            let handler = Rc::new(LanHandler { shell: Rc::clone(&self), lan });
+            let stopped = async {
+                connections.run(listener.serve(&connections, handler)).await;
+                true
+            };
+            let gone = async {
+                renewed.wait().await;
+                false
+            };
+            if future::or(stopped, gone).await {
+                return;
+            }
+        }
     }
 
     /// Hands every state of a LAN's lease file to the gateway, for ever.
@@ -352,7 +382,8 @@ impl Shell {
         }
     }
 
-    fn read_kernel(&self) {
+    /// Takes what the kernel has told by now.
+    pub(super) fn read_kernel(&self) {
         let mut events = Vec::new();
         let result = match &mut *self.netlink.borrow_mut() {
             Some(netlink) => netlink.drain(limits::NETLINK_BATCH, &mut |event| events.push(event)),
@@ -506,14 +537,18 @@ impl Shell {
 
     fn wan_changed(&self, index: u32) {
         let before = self.wan_index.replace(index);
-        if before != index && before != 0 {
-            self.wan_ports.iter().for_each(|port| port.renewed.set());
+        if before == index {
+            return;
+        }
+        // At the start a port has its socket before the interface's index is known.
+        for port in self.wan_ports.iter().filter(|port| before != 0 || !port.bound.get()) {
+            port.renewed.set();
         }
     }
 }
 
-/// Binds when the interface and its address are there.
-async fn until_bound<T>(bind: impl Fn() -> io::Result<T>) -> T {
+/// Binds when the interface and its address are there. `renewed` tells of an interface.
+async fn until_bound<T>(bind: impl Fn() -> io::Result<T>, renewed: &Signal) -> T {
     let mut told = false;
     loop {
         match bind() {
@@ -523,7 +558,7 @@ async fn until_bound<T>(bind: impl Fn() -> io::Result<T>) -> T {
             }
             Err(_) => {}
         }
-        pause(limits::INTERFACE_RETRY).await;
+        future::or(pause(limits::INTERFACE_RETRY), renewed.wait()).await;
     }
 }
 
@@ -547,6 +582,9 @@ impl Lan {
     /// The interface of this LAN is another one now, or gone (0): sockets follow.
     fn interface_changed(&self, index: u32) {
         let before = self.index.replace(index);
+        if before != index {
+            self.renewed.borrow().iter().for_each(|renewed| renewed.set());
+        }
         if before == index || before == 0 && self.sender.borrow().is_some() {
             return;
         }
