@@ -184,6 +184,9 @@
 //! theirs is known. There is no TLS yet, hence no cryptography written in C or assembly.
 
 pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod gateway;
 pub mod io;
 pub mod limits;

@@ -157,6 +157,15 @@ pub const PUSH_SEND_WAIT: Duration = Duration::from_millis(50);
 /// [`PUSH_SEND_WAIT`] a dead link holds the daemon up for at most 200 ms.
 pub const PUSH_SEND_WAITS: u32 = 4;
 
+/// Pushes that wait beyond the send queues: one for each device that is asked at once.
+pub const PUSH_BACKLOG: usize = DEVICES;
+
+/// Pause after a socket or watch failed, so that a lasting fault does not spin.
+pub const SOCKET_RETRY: Duration = Duration::from_secs(1);
+
+/// Pause between two tries to bind to an address or interface that is not there yet.
+pub const INTERFACE_RETRY: Duration = Duration::from_secs(5);
+
 // --- HTTP on a LAN -------------------------------------------------------------------------
 
 /// Connections open at once on one LAN listener; further ones wait in the backlog. One costs
@@ -222,6 +231,9 @@ pub const CONTROL_LINE: usize = 64 * 1024;
 /// Longest wait for an operator's request, and for room to write an answer into.
 pub const CONTROL_TIME: Duration = Duration::from_secs(10);
 
+/// Events that wait for a slow `monitor`; further ones are counted and left out.
+pub const MONITOR_LINES: usize = 1024;
+
 // --- Linux and flash -----------------------------------------------------------------------
 
 /// Largest DHCP lease file read, in octets: [`LEASES`] lines of 256 octets. The rest is ignored.
@@ -247,6 +259,37 @@ pub const STORE_CACHE: u64 = 4 * 1024 * 1024;
 /// How long a failed store is left alone before it is opened again: a full flash is not freed in
 /// milliseconds, and every try costs writes and a log line.
 pub const STORE_RETRY: Duration = Duration::from_secs(30);
+
+/// Netlink datagrams read before other work gets its turn.
+pub const NETLINK_BATCH: usize = 64;
+
+/// Longest wait for the last commits when the daemon stops; with [`LAN_DRAIN_TIME`] below 2 s.
+pub const STOP_STORE_TIME: Duration = Duration::from_millis(700);
+
+// --- Configuration -------------------------------------------------------------------------
+
+/// Largest configuration file, in octets: [`DEVICES`] sections of 256 octets.
+pub const CONFIG_FILE: usize = 4 * 1024 * 1024;
+
+/// Largest secret file, in octets. Secrets are made by generators and have some dozen.
+pub const SECRET: usize = 1024;
+
+/// Longest name of a LAN, in octets: it stands in a column of every table.
+pub const LAN_NAME: usize = 64;
+
+/// Longest name of a network interface on Linux, in octets (`IFNAMSIZ` without its NUL).
+pub const INTERFACE_NAME: usize = 15;
+
+/// Rates that a configuration may set, per second. From one in 17 minutes to more than a
+/// socket carries; their intervals are exact enough in nanoseconds.
+pub const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
+
+/// Largest burst that a configuration may set: more is no bound any more.
+pub const LARGEST_REQUEST_BURST: u32 = 1_000_000;
+
+/// Longest time for which a configuration may hold a trigger: a server that waited a week has
+/// given the session up.
+pub const LONGEST_TRIGGER_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 
 // --- Simulators ----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::future::poll_fn;
 use std::net::{IpAddr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -134,7 +135,7 @@ impl Table {
         let end = Instant::now() + Duration::from_secs(10);
         while !done(self) {
             assert!(Instant::now() < end, "not in 10 s: {what}: {:?}", self.neighbours);
-            let readable = self.netlink.readable();
+            let readable = poll_fn(|context| self.netlink.poll_readable(context));
             smol::block_on(readable.or(async {
                 smol::Timer::after(Duration::from_secs(1)).await;
                 Ok(())

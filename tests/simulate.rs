@@ -499,6 +499,7 @@ fn a_farm_of_devices_hears_each_its_own_push() {
     drop(free);
     let id = "http://dm.example/mgmt".to_owned();
     let farm = Farm::new(FarmOptions {
+        id_prefix: "IMEI:".to_owned(),
         count: COUNT,
         base_address: [127, 1, 0, 250].into(),
         push_port,

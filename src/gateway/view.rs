@@ -274,18 +274,25 @@ impl Gateway {
     fn health(&self, lans: &[Lan]) -> (Health, Vec<String>) {
         let mut problems = Vec::new();
         if let Some(error) = &self.store_error {
-            problems.push(format!("the store fails: {error}; what it cannot keep is refused"));
+            problems.push(format!(
+                "the store fails: {error}; what it cannot keep is refused; try: df, and \
+                 journalctl -u dm-gateway"
+            ));
         }
         let verified = self.options.lans.iter().any(|lan| lan.verify == Verify::Neighbour);
         if verified && !self.neighbours_available {
             problems.push(
-                "the kernel's neighbour table cannot be read: no device can be verified".to_owned(),
+                "the kernel's neighbour table cannot be read: no device can be verified; try: \
+                 journalctl -u dm-gateway"
+                    .to_owned(),
             );
         }
         for lan in lans.iter().filter(|lan| lan.up == Some(false)) {
             problems.push(format!(
-                "LAN {}: the interface {} is missing or down",
-                lan.name, lan.interface
+                "LAN {name}: the interface {interface} is missing or down; try: ip link show \
+                 {interface}",
+                name = lan.name,
+                interface = lan.interface
             ));
         }
         let health = if problems.is_empty() {

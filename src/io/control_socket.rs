@@ -16,6 +16,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{UnixCredentials, getsockopt, sockopt};
@@ -179,8 +180,18 @@ pub struct Client {
 }
 
 impl Client {
+    /// Sets how long sending the line, and each line of the answer, may take; `None` waits for
+    /// ever. What takes longer fails with WouldBlock.
+    pub fn limit(&self, time: Option<Duration>) -> io::Result<()> {
+        self.stream.set_read_timeout(time)?;
+        self.stream.set_write_timeout(time)
+    }
+
     /// Sends one line; the answer's lines come until the daemon closes.
-    pub fn ask(mut self, line: &str) -> io::Result<impl Iterator<Item = io::Result<String>>> {
+    pub fn ask(
+        mut self,
+        line: &str,
+    ) -> io::Result<impl Iterator<Item = io::Result<String>> + use<>> {
         match self.stream.write_all(format!("{line}\n").as_bytes()) {
             // Refused without being read; the reason waits to be read.
             Err(error) if !is_closed(&error) => Err(error),

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::task::{Context, Poll};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -103,13 +104,14 @@ impl Netlink {
         Ok(netlink)
     }
 
-    /// Waits until [`drain`](Self::drain) has something to do.
+    /// Whether [`drain`](Self::drain) has something to do; wakes the task when it has. For one
+    /// task only.
     ///
     /// # Errors
     ///
     /// The process cannot wait on the socket.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_readable(context)
     }
 
     /// Takes up to `limit` datagrams off the socket, without waiting, and gives their events to

@@ -11,9 +11,13 @@
 //!
 //! Nothing is lost silently: what is not passed on is in [`Received`] or [`Sent`].
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::ops::Add;
 use std::os::fd::{AsFd, AsRawFd};
+use std::task::{Context, Poll};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -40,6 +44,18 @@ pub struct Received {
     pub oversize: u64,
     /// Datagrams that the kernel dropped because its buffer was full (SO_RXQ_OVFL), as last seen.
     pub dropped: u64,
+}
+
+impl Add for Received {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            datagrams: self.datagrams + other.datagrams,
+            oversize: self.oversize + other.oversize,
+            dropped: self.dropped + other.dropped,
+        }
+    }
 }
 
 /// A bound UDP socket that receives pushes.
@@ -188,6 +204,18 @@ pub struct Sent {
     pub dropped: u64,
 }
 
+impl Add for Sent {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            datagrams: self.datagrams + other.datagrams,
+            refused: self.refused + other.refused,
+            dropped: self.dropped + other.dropped,
+        }
+    }
+}
+
 /// The UDP sockets that send pushes into one LAN.
 pub struct PushSender {
     v4: Option<Lane>,
@@ -237,23 +265,37 @@ impl PushSender {
     }
 
     /// Sends what is queued and waits for room in the send buffer where needed, within
-    /// [`PUSH_SEND_WAITS`] × [`PUSH_SEND_WAIT`]; what is left then is dropped and counted.
-    pub async fn flush(&mut self) {
-        for lane in [&mut self.v4, &mut self.v6].into_iter().flatten() {
-            let mut waits = 0;
-            while !lane.send(&mut self.counters) {
-                if waits == PUSH_SEND_WAITS {
-                    self.counters.dropped += lane.drop_all();
-                    break;
-                }
-                waits += 1;
-                let room = async { lane.socket.writable().await.is_ok() };
-                let timeout = async {
-                    Timer::after(PUSH_SEND_WAIT).await;
-                    false
-                };
-                future::or(room, timeout).await;
+    /// [`PUSH_SEND_WAITS`] × [`PUSH_SEND_WAIT`]; what is left then is dropped and counted. The
+    /// sender is borrowed between waits only: others may queue meanwhile.
+    pub async fn flush(sender: &RefCell<Self>) {
+        let mut waits = 0;
+        while !sender.borrow_mut().send() {
+            if waits == PUSH_SEND_WAITS {
+                sender.borrow_mut().drop_queued();
+                break;
             }
+            waits += 1;
+            let room = poll_fn(|context| sender.borrow().poll_room(context));
+            let timeout = async {
+                Timer::after(PUSH_SEND_WAIT).await;
+            };
+            future::or(room, timeout).await;
+        }
+    }
+
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        for lane in [&self.v4, &self.v6].into_iter().flatten().filter(|lane| lane.end > 0) {
+            // A socket that cannot be polled is as good as one with room: sending tells.
+            if lane.socket.poll_writable(context).is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+
+    fn drop_queued(&mut self) {
+        for lane in [&mut self.v4, &mut self.v6].into_iter().flatten() {
+            self.counters.dropped += lane.drop_all();
         }
     }
 

@@ -29,6 +29,8 @@ const SPARE_DESCRIPTORS: u64 = 64;
 /// What a farm consists of.
 #[derive(Clone, Debug)]
 pub struct FarmOptions {
+    /// What their ids begin with; 15 digits, counting from 0, follow.
+    pub id_prefix: String,
     /// How many devices.
     pub count: u32,
     /// Address of the first; the others follow.
@@ -173,7 +175,7 @@ impl FarmOptions {
 
     fn device(&self, index: u32) -> EndDeviceOptions {
         EndDeviceOptions {
-            id: format!("IMEI:{index:015}"),
+            id: format!("{}{index:015}", self.id_prefix),
             listen: (self.address(index), self.push_port).into(),
             gateway_id: self.gateway_id.clone(),
             gateway_url: self.gateway_url.clone(),

@@ -246,6 +246,7 @@ impl Given {
 
     fn farm(self) -> Result<Task, Failure> {
         let options = FarmOptions {
+            id_prefix: "IMEI:".to_owned(),
             count: needed("count", self.count)?,
             base_address: needed("base-address", self.base_address)?,
             push_port: self.push_port.unwrap_or(2948),

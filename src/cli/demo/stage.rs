@@ -1,0 +1,444 @@
+//! What the demo plays on: the daemon in its thread, a directory that goes away, a narrator, and
+//! a memory of what happened that the story waits on.
+
+use crate::cli::narrate::{self, EventLine};
+use crate::config::Config;
+use crate::control::Request;
+use crate::daemon::Daemon;
+use crate::gateway::view::Status;
+use crate::io::control_socket;
+use crate::simulate::{Gate, Report, SimEvent, Sink, gate};
+use smol::channel::{self, Receiver, Sender};
+use smol::{Timer, future};
+use std::cell::{Cell, RefCell};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Port of pushes, on the gateway's WAN side and at the end devices. Not 2948, so that the demo
+/// runs beside a real gateway.
+pub(super) const PUSH_PORT: u16 = 29480;
+/// Port of the gateway's DM server on each LAN.
+pub(super) const DM_PORT: u16 = 29481;
+/// The gateway's DM server id.
+pub(super) const GATEWAY: &str = "gateway.demo";
+
+/// The longest that a step of the story takes.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// What devices tell is told after what the gateway said about it, whose way to us is longer.
+const TOLD_LATER: Duration = Duration::from_millis(30);
+
+/// The stage.
+pub(super) struct Stage {
+    json: bool,
+    start: Instant,
+    directory: PathBuf,
+    gate: Gate,
+    daemon: RefCell<Option<Running>>,
+    told: Sender<Told>,
+    tellings: Receiver<Told>,
+    /// What was told and no step has waited for yet.
+    memory: RefCell<Vec<EventLine>>,
+    sessions: RefCell<Vec<(String, String, bool)>>,
+    totals: Cell<Totals>,
+}
+
+/// The daemon's thread.
+struct Running {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+    monitor: JoinHandle<()>,
+}
+
+/// What comes to the narrator.
+enum Told {
+    Gateway(String),
+    Peer(Report),
+    Failed(String),
+}
+
+/// Counters over the daemon's restarts.
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    forwarded: u64,
+    held: u64,
+    refused: u64,
+    lists: u64,
+}
+
+impl Stage {
+    pub(super) fn new(json: bool) -> Result<Self, String> {
+        let name = format!("dm-gateway-demo-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        let made = std::fs::create_dir(&directory);
+        made.map_err(|error| {
+            format!("cannot make {}: {error}; try: another TMPDIR", directory.display())
+        })?;
+        let (told, tellings) = channel::unbounded();
+        let stage = Self {
+            json,
+            start: Instant::now(),
+            directory,
+            gate: gate(64),
+            daemon: RefCell::default(),
+            told,
+            tellings,
+            memory: RefCell::default(),
+            sessions: RefCell::default(),
+            totals: Cell::default(),
+        };
+        for lan in ["radios", "sensors", "guests"] {
+            stage.leases(lan, &[])?;
+        }
+        Ok(stage)
+    }
+
+    fn control_socket(&self) -> PathBuf {
+        self.directory.join("control.sock")
+    }
+
+    pub(super) fn gate(&self) -> Gate {
+        self.gate.clone()
+    }
+
+    /// Takes the simulators' reports.
+    pub(super) fn sink(&self) -> Sink {
+        let told = self.told.clone();
+        Rc::new(move |report| drop(told.try_send(Told::Peer(report))))
+    }
+
+    /// Takes the end of a simulator that should have run for ever.
+    pub(super) fn failure(&self, who: &str) -> impl FnOnce(io::Result<()>) + 'static {
+        let (told, who) = (self.told.clone(), who.to_owned());
+        move |result| {
+            if let Err(error) = result {
+                let text = format!("{who}: {error}; try: end what uses 127.0.x.x:{PUSH_PORT}");
+                let _ = told.try_send(Told::Failed(text));
+            }
+        }
+    }
+
+    // --- The daemon -----------------------------------------------------------------------
+
+    /// Starts the daemon, and watches it.
+    pub(super) async fn start_gateway(&self) -> Result<(), String> {
+        let text = configuration();
+        let config = Config::parse(&text, &self.directory.join("demo.toml"));
+        let config = config.map_err(|error| error.to_string())?;
+        let (stop, stopped) = channel::bounded::<()>(1);
+        let (report, started) = channel::bounded(1);
+        let thread = std::thread::spawn(move || match Daemon::start(&config) {
+            Ok(daemon) => {
+                let _ = report.try_send(Ok(()));
+                daemon.run(async move {
+                    let _ = stopped.recv().await;
+                });
+            }
+            Err(error) => drop(report.try_send(Err(error))),
+        });
+        started.recv().await.map_err(|_| "the daemon's thread is gone".to_owned())??;
+        let told = self.told.clone();
+        let client = control_socket::connect(&self.control_socket());
+        let client = client.map_err(|error| error.to_string())?;
+        let request = ask_line(&Request::Monitor);
+        let lines = client.ask(&request).map_err(|error| error.to_string())?;
+        let monitor = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if told.try_send(Told::Gateway(line)).is_err() {
+                    return;
+                }
+            }
+        });
+        *self.daemon.borrow_mut() = Some(Running { stop, thread, monitor });
+        Ok(())
+    }
+
+    /// Stops the daemon as SIGTERM does, and adds up its counters.
+    pub(super) async fn stop_gateway(&self) -> Result<(), String> {
+        let status = self.status().await?;
+        let totals = self.totals.get();
+        self.totals.set(totals.plus(&status));
+        let running = self.daemon.borrow_mut().take();
+        if let Some(running) = running {
+            let _ = running.stop.try_send(());
+            smol::unblock(move || {
+                let _ = running.thread.join();
+                let _ = running.monitor.join();
+            })
+            .await;
+        }
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<Status, String> {
+        let path = self.control_socket();
+        let line = smol::unblock(move || -> io::Result<String> {
+            let mut lines = control_socket::connect(&path)?.ask(&ask_line(&Request::Status))?;
+            lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))
+        });
+        let line = line.await.map_err(|error| format!("the daemon does not answer: {error}"))?;
+        serde_json::from_str(&line).map_err(|error| format!("the daemon's status: {error}"))
+    }
+
+    /// Removes what the demo made.
+    pub(super) fn close(&self) {
+        if let Some(running) = self.daemon.borrow_mut().take() {
+            let _ = running.stop.try_send(());
+            let _ = running.thread.join();
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.directory) {
+            log::warn!("cannot remove {}: {error}", self.directory.display());
+        }
+    }
+
+    /// Replaces the lease file of a LAN, as a DHCP server does.
+    pub(super) fn leases(&self, lan: &str, leases: &[(&str, &str)]) -> Result<(), String> {
+        let mut text = String::new();
+        for (mac, ip) in leases {
+            text += &format!("0 {mac} {ip} * *\n");
+        }
+        let path = self.directory.join(format!("{lan}.leases"));
+        let fresh = path.with_extension("new");
+        let written = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &path));
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))
+    }
+
+    /// Leaves the daemon to be looked at, until interrupted.
+    pub(super) async fn keep_running(&self) -> Result<bool, String> {
+        let socket = self.control_socket();
+        self.say("");
+        self.say("The gateway stays up; Ctrl-C ends it. In another terminal, for instance:");
+        for command in ["status", "devices", "servers", "map list", "monitor"] {
+            self.say(&format!("  dm-gateway {command} --socket {}", socket.display()));
+        }
+        let interrupted = crate::cli::run::told_to_stop()?;
+        let telling = async {
+            while let Ok(told) = self.tellings.recv().await {
+                self.take(told).await?;
+            }
+            Ok(true)
+        };
+        let end = async {
+            interrupted.await;
+            Ok(true)
+        };
+        future::or(telling, end).await
+    }
+
+    // --- Waiting --------------------------------------------------------------------------
+
+    /// Waits until the gateway tells `event` of `device`, with `words` in its reason if given.
+    pub(super) async fn expect(
+        &self,
+        device: &str,
+        event: &str,
+        words: Option<&str>,
+    ) -> Result<(), String> {
+        let what = format!("`{event}` of {device}");
+        self.wait(&what, || {
+            let mut memory = self.memory.borrow_mut();
+            let found = memory.iter().position(|line| {
+                line.event == event
+                    && line.device.as_deref() == Some(device)
+                    && words.is_none_or(|words| line.why.contains(words))
+            });
+            found.map(|index| memory.remove(index)).is_some()
+        })
+        .await
+    }
+
+    /// Waits until a session between device and server has come to its proper end.
+    pub(super) async fn session(&self, device: &str, server: &str) -> Result<(), String> {
+        let what = format!("a session of {device} with {server}");
+        self.wait(&what, || {
+            let mut sessions = self.sessions.borrow_mut();
+            let found =
+                sessions.iter().position(|(who, with, ok)| *ok && who == device && with == server);
+            found.map(|index| sessions.remove(index)).is_some()
+        })
+        .await
+    }
+
+    async fn wait(&self, what: &str, mut happened: impl FnMut() -> bool) -> Result<(), String> {
+        let late = Instant::now() + PATIENCE;
+        while !happened() {
+            let next = async { self.tellings.recv().await.ok() };
+            let end = async {
+                Timer::at(late).await;
+                None
+            };
+            match future::or(next, end).await {
+                Some(told) => self.take(told).await?,
+                None => {
+                    let seconds = PATIENCE.as_secs();
+                    return Err(format!(
+                        "the demo waited {seconds} s for {what} in vain; try: `--json`, and \
+                         DM_GATEWAY_LOG=debug"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&self, told: Told) -> Result<(), String> {
+        match told {
+            Told::Gateway(line) => {
+                let Ok(event) = serde_json::from_str::<EventLine>(&line) else { return Ok(()) };
+                self.tell(&line, || narrate::line(&event));
+                self.memory.borrow_mut().push(event);
+            }
+            Told::Peer(report) => {
+                if !matches!(report.event, SimEvent::PushSent { .. }) {
+                    // Let the gateway's own words come first.
+                    Timer::after(TOLD_LATER).await;
+                    while let Ok(Told::Gateway(line)) = self.tellings.try_recv() {
+                        Box::pin(self.take(Told::Gateway(line))).await?;
+                    }
+                }
+                self.tell_report(&report);
+                if let SimEvent::SessionEnded { with, ok, .. } = report.event {
+                    self.sessions.borrow_mut().push((report.who, with, ok));
+                }
+            }
+            Told::Failed(text) => return Err(text),
+        }
+        Ok(())
+    }
+
+    // --- Telling --------------------------------------------------------------------------
+
+    /// Opens a part of the story; each later `expect` is about what happens from here on.
+    pub(super) fn chapter(&self, title: &str) {
+        self.memory.borrow_mut().clear();
+        self.say("");
+        self.say(&format!("── {title}"));
+    }
+
+    /// Prints a line for people.
+    pub(super) fn say(&self, line: &str) {
+        if !self.json {
+            print_line(line);
+        }
+    }
+
+    fn tell(&self, json: &str, line: impl FnOnce() -> String) {
+        print_line(&if self.json { json.to_owned() } else { line() });
+    }
+
+    fn tell_report(&self, report: &Report) {
+        if self.json {
+            if let Ok(line) = serde_json::to_string(report) {
+                print_line(&line);
+            }
+            return;
+        }
+        let (from, to, event) = match &report.event {
+            SimEvent::PushSent { .. } => ("server", "gateway", "push"),
+            SimEvent::PushReceived { .. } => ("gateway", "device", "push"),
+            SimEvent::SessionOpened { with, .. } if with != GATEWAY => {
+                ("device", "server", "session")
+            }
+            SimEvent::AssociatedGatewayReceived { .. } => ("device", "server", "associated"),
+            SimEvent::SessionEnded { with, .. } if with != GATEWAY => {
+                ("device", "server", "session")
+            }
+            _ => return,
+        };
+        self.say(&narrate::between(from, to, &report.who, event, &report.event.to_string()));
+    }
+
+    /// Tells what the whole came to.
+    pub(super) async fn summary(&self) -> Result<(), String> {
+        let status = self.status().await?;
+        let totals = self.totals.get().plus(&status);
+        let seconds = self.start.elapsed().as_secs_f64();
+        let (devices, mappings, wanted) = (status.devices.known, status.mappings, status.wanted);
+        let Totals { forwarded, held, refused, lists } = totals;
+        if self.json {
+            let summary = serde_json::json!({
+                "event": "summary", "devices": devices, "lists": lists, "mappings": mappings,
+                "wanted": wanted, "forwarded": forwarded, "held": held, "refused": refused,
+                "seconds": seconds,
+            });
+            print_line(&summary.to_string());
+        }
+        self.say("");
+        self.say(&format!(
+            "All went right: {devices} end devices, {lists} server lists, {mappings} mappings, \
+             {wanted} wanted servers;"
+        ));
+        self.say(&format!(
+            "{forwarded} pushes forwarded, {held} held, {refused} refused; {seconds:.1} s."
+        ));
+        Ok(())
+    }
+}
+
+impl Totals {
+    fn plus(self, status: &Status) -> Self {
+        let counters = &status.counters;
+        Self {
+            forwarded: self.forwarded + counters.forwarded + counters.released,
+            held: self.held + counters.held,
+            refused: self.refused + counters.pushes_refused,
+            lists: self.lists + counters.lists,
+        }
+    }
+}
+
+fn ask_line(request: &Request) -> String {
+    serde_json::to_string(request).expect("a request is plain data")
+}
+
+/// A reader that has gone away does not stop the demo.
+fn print_line(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn configuration() -> String {
+    let mut text = format!(
+        r#"
+[gateway]
+id = "{GATEWAY}"
+public-address = "127.0.9.1"
+share-address = true
+state-dir = "."
+
+[wan]
+push-listen = ["127.0.9.1:{PUSH_PORT}"]
+"#
+    );
+    for (name, net, policy) in
+        [("radios", 1, "transparent"), ("sensors", 2, "bootstrap"), ("guests", 3, "ignore")]
+    {
+        text += &format!(
+            r#"
+[[lan]]
+name = "{name}"
+interface = "lo"
+listen = "127.0.{net}.1:{DM_PORT}"
+push-port = {PUSH_PORT}
+policy = "{policy}"
+detect = ["leases"]
+lease-file = "{name}.leases"
+verify = "none"
+"#
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_configuration_is_one() {
+        let config =
+            Config::parse(&configuration(), std::path::Path::new("/tmp/demo.toml")).unwrap();
+        assert_eq!(config.lans.len(), 3);
+    }
+}
