@@ -204,6 +204,7 @@ pub(crate) fn machine() {
     println!("machine: {model}, {cores} cores, Linux {}", kernel.trim());
 }
 
+#[expect(clippy::zombie_processes, reason = "whoever gets the process ends it")]
 fn spawn(directory: &Path) -> (Child, Duration) {
     use std::os::unix::net::UnixDatagram;
     let notify = directory.join("notify");
