@@ -229,6 +229,7 @@ pub(crate) fn machine() {
     println!("machine: {model}, {cores} cores, Linux {}", kernel.trim());
 }
 
+#[expect(clippy::zombie_processes, reason = "whoever gets the process ends it")]
 fn spawn(directory: &Path) -> (Child, UnixDatagram, Duration) {
     let notify = directory.join("notify");
     let _ = fs::remove_file(&notify);
