@@ -45,6 +45,8 @@ pub(super) struct Shell {
     /// The timeout that the timer task waits for.
     due: Cell<Option<Duration>>,
     rescheduled: Signal,
+    /// When pushes were taken last.
+    pushes_taken: Cell<Duration>,
     wan_ports: Vec<WanPort>,
     /// Index of the WAN interface, where one is configured and there.
     wan_index: Cell<u32>,
@@ -53,11 +55,21 @@ pub(super) struct Shell {
 
 /// What the others need to know of a task that takes pushes.
 struct WanPort {
+    /// Nothing while the interface is missing.
+    open: RefCell<Option<PushReceiver>>,
+    /// What earlier sockets of this port counted.
     received: Cell<Received>,
     /// Whether the port has its socket.
     bound: Cell<bool>,
     /// The WAN interface is another one now.
     renewed: Signal,
+}
+
+impl WanPort {
+    fn counters(&self) -> Received {
+        let now = self.open.borrow().as_ref().map(PushReceiver::counters);
+        self.received.get() + now.unwrap_or_default()
+    }
 }
 
 /// How one LAN is reached.
@@ -130,8 +142,10 @@ impl Shell {
             next_connection: Cell::new(0),
             due: Cell::new(None),
             rescheduled: Signal::new(),
+            pushes_taken: Cell::default(),
             wan_ports: (0..push_ports)
                 .map(|_| WanPort {
+                    open: RefCell::default(),
                     received: Cell::default(),
                     bound: Cell::new(true),
                     renewed: Signal::new(),
@@ -170,6 +184,7 @@ impl Shell {
 
     /// Gives the gateway one input and carries out what follows.
     pub(super) fn handle(&self, input: Input<'_>) {
+        self.pushes_first();
         let mut gateway = self.gateway.borrow_mut();
         gateway.handle(input, self.clock.now());
         self.carry_out(&mut gateway);
@@ -214,7 +229,7 @@ impl Shell {
     /// Takes pushes from one WAN port, for ever.
     pub(super) async fn pushes(self: Rc<Self>, index: usize, mut port: PushPort) {
         let interface = self.wan_interface.as_deref();
-        let WanPort { bound, renewed, .. } = &self.wan_ports[index];
+        let WanPort { bound, renewed, open, received } = &self.wan_ports[index];
         loop {
             let receiver = match port.receiver.take() {
                 Some(receiver) => receiver,
@@ -224,33 +239,67 @@ impl Shell {
                 }
             };
             bound.set(true);
+            *open.borrow_mut() = Some(receiver);
             // A socket stays tied to an interface that is gone: another of that name needs
             // another socket.
-            future::or(self.receive(index, receiver), renewed.wait()).await;
+            future::or(self.receive(index), renewed.wait()).await;
+            let counted = open.borrow_mut().take().map(|receiver| receiver.counters());
+            received.set(received.get() + counted.unwrap_or_default());
         }
     }
 
-    async fn receive(&self, index: usize, mut receiver: PushReceiver) {
-        let before = self.wan_ports[index].received.get();
+    async fn receive(&self, index: usize) {
+        let open = &self.wan_ports[index].open;
         loop {
-            match receiver.receive().await {
-                Ok(batch) => {
-                    // What the kernel knows of neighbours counts before what a server wants.
-                    self.read_kernel();
-                    let now = self.clock.now();
-                    let mut gateway = self.gateway.borrow_mut();
-                    for (from, datagram) in batch.iter() {
-                        gateway.handle(Input::Push { from, datagram }, now);
-                        self.carry_out(&mut gateway);
-                    }
+            match self.take_pushes(index) {
+                Ok(true) => {
+                    self.flush_all().await;
+                    future::yield_now().await;
+                }
+                Ok(false) => {
+                    let readable = poll_fn(|context| match &*open.borrow() {
+                        Some(receiver) => receiver.poll_readable(context),
+                        None => Poll::Pending,
+                    });
+                    let _ = readable.await;
                 }
                 Err(error) => {
                     log::warn!("cannot receive pushes: {error}");
                     pause(limits::SOCKET_RETRY).await;
                 }
             }
-            self.wan_ports[index].received.set(before + receiver.counters());
-            self.flush_all().await;
+        }
+    }
+
+    /// Hands one batch of pushes to the gateway. False if there is none.
+    fn take_pushes(&self, index: usize) -> io::Result<bool> {
+        let port = &self.wan_ports[index];
+        self.pushes_taken.set(self.clock.now().uptime);
+        // What the kernel knows of neighbours counts before what a server wants.
+        self.read_kernel();
+        let mut open = port.open.borrow_mut();
+        let Some(receiver) = &mut *open else { return Ok(false) };
+        let Some(batch) = receiver.receive()? else { return Ok(false) };
+        let now = self.clock.now();
+        let mut gateway = self.gateway.borrow_mut();
+        for (from, datagram) in batch.iter() {
+            gateway.handle(Input::Push { from, datagram }, now);
+            self.carry_out(&mut gateway);
+        }
+        Ok(true)
+    }
+
+    /// Lets pushes overtake: what waits for a trigger is a person, what waits in a storm of
+    /// sessions is a device.
+    fn pushes_first(&self) {
+        if self.clock.now().uptime < self.pushes_taken.get() + limits::PUSH_WAIT {
+            return;
+        }
+        for index in 0..self.wan_ports.len() {
+            // An error shows again in the port's own task.
+            if matches!(self.take_pushes(index), Ok(true)) {
+                self.send();
+            }
         }
     }
 
@@ -499,7 +548,7 @@ impl Shell {
 
     fn io_counters(&self) -> IoCounters {
         let received =
-            self.wan_ports.iter().fold(Received::default(), |sum, port| sum + port.received.get());
+            self.wan_ports.iter().fold(Received::default(), |sum, port| sum + port.counters());
         let sent = self.lans.iter().fold(Sent::default(), |sum, lan| sum + lan.counters());
         let store = self.committer.stats();
         IoCounters {

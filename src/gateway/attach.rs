@@ -22,7 +22,17 @@ use crate::gateway::seam::{
 use crate::limits;
 use crate::proto::notification::{Notification, UiMode};
 use crate::proto::wsp;
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
+
+/// What is left to be done of a lease file.
+#[derive(Debug)]
+pub(super) struct LeaseRound {
+    /// Leases not looked at yet, none that has ended.
+    left: VecDeque<Lease>,
+    /// Leases known from before that the file did not repeat so far.
+    ended: HashSet<(DeviceKey, IpAddr)>,
+}
 
 /// By what a device became known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,13 +200,22 @@ impl Gateway {
         if !detect {
             return;
         }
-        let ended = self.inventory.leased_addresses(lan);
-        let mut ended: std::collections::HashSet<_> = ended.into_iter().collect();
         let live = |lease: &&Lease| lease.expiry == 0 || lease.expiry > now.unix;
-        for lease in leases.iter().filter(live) {
-            if lease.mac.is_group() {
-                continue;
-            }
+        let live = leases.iter().filter(live).filter(|lease| !lease.mac.is_group());
+        let round = LeaseRound {
+            left: live.copied().collect(),
+            ended: self.inventory.leased_addresses(lan).into_iter().collect(),
+        };
+        self.lease_rounds.insert(lan, round);
+        self.leases_due(lan, now);
+    }
+
+    /// Goes on with what the lease file said last, some leases at a time.
+    pub(super) fn leases_due(&mut self, lan: LanId, now: Now) {
+        let Some(mut round) = self.lease_rounds.remove(&lan) else { return };
+        let rest = round.left.split_off(round.left.len().min(limits::AT_A_TIME));
+        let LeaseRound { left, mut ended } = round;
+        for lease in left {
             let key = match self.inventory.by_hardware(lease.mac) {
                 Some(key) => key,
                 None => {
@@ -216,6 +235,10 @@ impl Gateway {
                 });
                 self.release(key, now);
             }
+        }
+        if !rest.is_empty() {
+            self.lease_rounds.insert(lan, LeaseRound { left: rest, ended });
+            return self.timers.set(Timer::Leases(lan), now.uptime);
         }
         for (key, ip) in ended {
             self.inventory.end_lease(key, ip);
