@@ -24,6 +24,15 @@ use crate::proto::notification::{Notification, UiMode};
 use crate::proto::wsp;
 use std::net::IpAddr;
 
+/// By what a device became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A lease or the configuration gives it an address: their number is bounded elsewhere.
+    Assigned,
+    /// It was seen, or spoke: anybody can make up any number of those.
+    Seen,
+}
+
 impl Gateway {
     /// Takes what the kernel says of a neighbour.
     pub(super) fn neighbour_event(&mut self, event: NeighbourEvent, now: Now) {
@@ -80,7 +89,8 @@ impl Gateway {
         let key = match key {
             Some(key) => key,
             None if self.options.lans[lan.0].detect.neighbours => {
-                let Some(key) = self.new_device(DeviceId::of_mac(mac), false, lan, now) else {
+                let Some(key) = self.new_device(DeviceId::of_mac(mac), Origin::Seen, lan, now)
+                else {
                     return;
                 };
                 key
@@ -191,7 +201,9 @@ impl Gateway {
                 Some(key) => key,
                 None => {
                     let id = DeviceId::of_mac(lease.mac);
-                    let Some(key) = self.new_device(id, false, lan, now) else { continue };
+                    let Some(key) = self.new_device(id, Origin::Assigned, lan, now) else {
+                        continue;
+                    };
                     key
                 }
             };
@@ -226,10 +238,7 @@ impl Gateway {
             }
             let key = match self.inventory.find(id.normal()) {
                 Some(key) => Some(key),
-                None => {
-                    let named = id.mac().is_none();
-                    self.new_device(id, named, lan, now)
-                }
+                None => self.new_device(id, Origin::Assigned, lan, now),
             };
             if let (Some(key), Some(ip)) = (key, address) {
                 self.present(key, lan, ip, now, |address| address.configured = true);
@@ -237,16 +246,18 @@ impl Gateway {
         }
     }
 
-    /// A new device in the inventory, or nothing if that is full.
+    /// A new device in the inventory, or nothing if that is full. An id that is no Ethernet
+    /// address is its own name.
     pub(super) fn new_device(
         &mut self,
         id: DeviceId,
-        named: bool,
+        origin: Origin,
         lan: LanId,
         now: Now,
     ) -> Option<DeviceKey> {
         let random = id.mac().is_some_and(MacAddress::is_local);
-        match self.inventory.room(random) {
+        let named = id.mac().is_none();
+        match self.inventory.room(random && origin == Origin::Seen) {
             Ok(None) => {}
             Ok(Some(oldest)) => self.forget(oldest),
             Err(Full) => {
