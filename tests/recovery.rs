@@ -1,8 +1,9 @@
 //! The real daemon is killed at any instant, a hundred times: what it acknowledged is there
 //! after the restart, and its store opens.
 //!
-//! On loopback, without root. Each cycle end devices deliver lists, all of them new to the
-//! gateway and one a change of what it knew, while a thread of its own kills the daemon.
+//! On loopback, without root; `DM_GATEWAY_KILLS` sets how often. Each cycle end devices deliver
+//! lists, all of them new to the gateway and one a change of what it knew, while a thread of its
+//! own kills the daemon.
 
 #![cfg(feature = "simulate")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test")]
@@ -20,13 +21,12 @@ use dm_gateway::proto::syncml::Encoding;
 use dm_gateway::simulate::{EndDevice, EndDeviceOptions, Profile, Quirk, Server, SimEvent, gate};
 use serde_json::Value;
 
-const CYCLES: u16 = 100;
-
 /// New devices in each cycle.
 const DEVICES: u8 = 4;
 
 #[test]
 fn whatever_was_acknowledged_survives_a_kill_at_any_instant() {
+    let cycles = std::env::var("DM_GATEWAY_KILLS").map_or(100, |kills| kills.parse().unwrap());
     let lab = Lab::new();
     // Device to the server that it was last acknowledged for, and those that it offered since
     // and whose fate nobody was told.
@@ -34,7 +34,7 @@ fn whatever_was_acknowledged_survives_a_kill_at_any_instant() {
     let (mut acknowledged, mut silent) = (0, 0);
     // How long all devices of a cycle take, where nobody disturbs them.
     let mut whole = Duration::from_secs(2);
-    for cycle in 0..CYCLES {
+    for cycle in 0..cycles {
         let mut daemon = lab.start();
         check(&lab.mappings(), &expected, cycle);
         let life = if cycle == 0 { whole } else { whole.mul_f64(1.6 * random()) };
@@ -63,12 +63,12 @@ fn whatever_was_acknowledged_survives_a_kill_at_any_instant() {
         }
     }
     let mut daemon = lab.start();
-    check(&lab.mappings(), &expected, CYCLES);
+    check(&lab.mappings(), &expected, cycles);
     daemon.kill().unwrap();
     daemon.wait().unwrap();
-    println!("{CYCLES} kills: {acknowledged} lists acknowledged, {silent} not");
-    assert!(acknowledged > usize::from(CYCLES) / 2, "the kills came too early to show anything");
-    assert!(silent > usize::from(CYCLES) / 4, "the kills came too late to show anything");
+    println!("{cycles} kills: {acknowledged} lists acknowledged, {silent} not");
+    assert!(acknowledged > usize::from(cycles) / 2, "the kills came too early to show anything");
+    assert!(silent > usize::from(cycles) / 4, "the kills came too late to show anything");
 }
 
 /// Which device names which server in a cycle.
