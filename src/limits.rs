@@ -74,6 +74,9 @@ pub const NEIGHBOURS: usize = 65_536;
 /// How long a rival claim to an identity stays visible after it was last made.
 pub const CONFLICT_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
+/// Leases looked at, and timers served, before other work gets its turn: some 2 ms of work.
+pub const AT_A_TIME: usize = 256;
+
 // --- Asking --------------------------------------------------------------------------------
 
 /// Wait between a detection and its Package #0, so that a device which brings up several
@@ -160,6 +163,10 @@ pub const PUSH_SEND_WAIT: Duration = Duration::from_millis(50);
 /// Waits for room in one flush before the rest of it is dropped and counted: with
 /// [`PUSH_SEND_WAIT`] a dead link holds the daemon up for at most 200 ms.
 pub const PUSH_SEND_WAITS: u32 = 4;
+
+/// Longest that pushes wait while the gateway is busy with other inputs: above the price of a
+/// look, far below what anybody notices.
+pub const PUSH_WAIT: Duration = Duration::from_millis(1);
 
 /// Pushes that wait beyond the send queues: one for each device that is asked at once.
 pub const PUSH_BACKLOG: usize = DEVICES;

@@ -1,4 +1,5 @@
 //! The real binary: how it starts, answers, refuses to start, and stops.
+#![expect(clippy::unwrap_used, reason = "the helpers are part of the tests")]
 
 use std::fs;
 use std::io::{Read, Write};

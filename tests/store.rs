@@ -57,7 +57,7 @@ fn again(name: &str, directory: &Path) -> Child {
 fn skipped(test: &str, missing: &str) {
     let required = std::env::var_os("DM_GATEWAY_REQUIRE_TOOLS").is_some_and(|v| v == "1");
     assert!(!required, "{test}: {missing}");
-    println!("SKIPPED: {test}: {missing}");
+    println!("left out: {test}: {missing}");
 }
 
 /// The other process: commits one record after the other, and acknowledges each when durable.

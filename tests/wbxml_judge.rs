@@ -22,7 +22,7 @@ fn run(tool: &str, arguments: &[&str], input: &[u8]) -> Option<Result<Vec<u8>, S
                 std::env::var("DM_GATEWAY_REQUIRE_TOOLS").as_deref() != Ok("1"),
                 "{tool} is required and not installed"
             );
-            println!("SKIPPED: {tool} not installed");
+            println!("left out: {tool} not installed");
             return None;
         }
         Err(error) => panic!("{tool}: {error}"),

@@ -116,39 +116,38 @@ async fn play(stage: &Stage, executor: &LocalExecutor<'_>) -> Result<bool, Strin
     stage.expect("mac:02-00-00-00-01-0d", "answered", None).await?;
 
     stage
-        .chapter("The devices told their servers the gateway's address; these wake them behind it");
+        .heading("The devices told their servers the gateway's address; these wake them behind it");
     stage.expect(RADIO, "forwarded", None).await?;
-    stage.session(RADIO, AMBULANCE).await?;
-    stage.session(TABLET, AMBULANCE).await?;
-    stage.session(TABLET, FIRE).await?;
+    stage.session(RADIO, AMBULANCE, None).await?;
+    stage.session(TABLET, AMBULANCE, None).await?;
+    stage.session(TABLET, FIRE, None).await?;
 
     stage.chapter("The network repeats a push, octet by octet");
     let gateway = SocketAddr::from(([127, 0, 9, 1], PUSH_PORT));
-    let pushed = |result: std::io::Result<()>| result.map_err(|error| format!("a push: {error}"));
-    pushed(ambulance.push(gateway, RADIO).await.map(drop))?;
-    stage.session(RADIO, AMBULANCE).await?;
+    let session = pushed(ambulance.push(gateway, RADIO).await)?;
+    stage.session(RADIO, AMBULANCE, session).await?;
     pushed(ambulance.push_again().await)?;
     stage.expect(RADIO, "refused", Some("same octets")).await?;
 
     stage.chapter("A server pushes for a device that did not name it");
-    pushed(fire.push(gateway, RADIO).await.map(drop))?;
+    pushed(fire.push(gateway, RADIO).await)?;
     stage.expect(RADIO, "refused", Some("does not name")).await?;
 
     stage.chapter("The radio drives off, is pushed to, and returns");
     stage.leases("radios", &others)?;
     stage.expect(RADIO, "detached", None).await?;
-    pushed(ambulance.push(gateway, RADIO).await.map(drop))?;
+    let session = pushed(ambulance.push(gateway, RADIO).await)?;
     stage.expect(RADIO, "held", None).await?;
     stage.leases("radios", &[radio_lease, others[0], others[1]])?;
     stage.expect(RADIO, "released", None).await?;
-    stage.session(RADIO, AMBULANCE).await?;
+    stage.session(RADIO, AMBULANCE, session).await?;
 
     stage.chapter("Somebody on the LAN claims to be the radio");
     let rival = device(stage, executor, RADIO, "127.0.1.66", vec![on_ambulance.clone()], |_| {});
     rival.open_session().await;
     stage.expect(RADIO, "conflict", None).await?;
-    pushed(ambulance.push(gateway, RADIO).await.map(drop))?;
-    stage.session(RADIO, AMBULANCE).await?;
+    let session = pushed(ambulance.push(gateway, RADIO).await)?;
+    stage.session(RADIO, AMBULANCE, session).await?;
 
     stage.chapter("A sensor on a `bootstrap` LAN, a tablet on an `ignore` LAN");
     device(stage, executor, "IMEI:356938035643809", "127.0.2.11", vec![on_both[1].clone()], |_| {});
@@ -157,17 +156,22 @@ async fn play(stage: &Stage, executor: &LocalExecutor<'_>) -> Result<bool, Strin
     stage.expect("IMEI:356938035643809", "wanted", None).await?;
     stage.leases("guests", &[("02:00:00:00:03:0b", "127.0.3.11")])?;
     stage.expect("mac:02-00-00-00-03-0b", "detected", None).await?;
-    pushed(fire.push(gateway, "mac:02-00-00-00-03-0b").await.map(drop))?;
+    pushed(fire.push(gateway, "mac:02-00-00-00-03-0b").await)?;
     stage.expect("mac:02-00-00-00-03-0b", "refused", Some("account")).await?;
 
     stage.chapter("The gateway restarts; what it acknowledged is still there");
     stage.stop_gateway().await?;
     stage.start_gateway().await?;
-    pushed(ambulance.push(gateway, TABLET).await.map(drop))?;
-    stage.session(TABLET, AMBULANCE).await?;
+    let session = pushed(ambulance.push(gateway, TABLET).await)?;
+    stage.session(TABLET, AMBULANCE, session).await?;
 
     stage.summary().await?;
     Ok(true)
+}
+
+/// The session that a push asked for.
+fn pushed<T>(result: std::io::Result<T>) -> Result<Option<T>, String> {
+    result.map(Some).map_err(|error| format!("a push: {error}"))
 }
 
 fn server<'a>(stage: &Stage, executor: &LocalExecutor<'a>, id: &str, listen: &str) -> Rc<DmServer> {

@@ -35,7 +35,7 @@ pub fn told(event: &EventLine) -> String {
     columns(direction(event), device, &event.event, &format!("{}{details}", event.why))
 }
 
-/// A line in the columns of [`line`], without a time, for what the gateway does not tell itself:
+/// A line in the columns of [`line()`], without a time, for what the gateway does not tell itself:
 /// from where to where, who, what and why.
 pub fn between(from: &str, to: &str, who: &str, event: &str, why: &str) -> String {
     format!("{:TIME$}  {}", "", columns(&format!("{from} → {to}"), who, event, why))

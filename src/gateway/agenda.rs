@@ -41,6 +41,8 @@ pub(super) enum Timer {
     Unconfirmed(DeviceKey),
     /// Sessions may be out of date.
     Sessions,
+    /// A lease file is still to be looked at.
+    Leases(LanId),
 }
 
 /// When what is due. A timer that is no longer wanted does nothing when it fires.

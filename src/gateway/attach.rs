@@ -22,7 +22,26 @@ use crate::gateway::seam::{
 use crate::limits;
 use crate::proto::notification::{Notification, UiMode};
 use crate::proto::wsp;
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
+
+/// What is left to be done of a lease file.
+#[derive(Debug)]
+pub(super) struct LeaseRound {
+    /// Leases not looked at yet, none that has ended.
+    left: VecDeque<Lease>,
+    /// Leases known from before that the file did not repeat so far.
+    ended: HashSet<(DeviceKey, IpAddr)>,
+}
+
+/// By what a device became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A lease or the configuration gives it an address: their number is bounded elsewhere.
+    Assigned,
+    /// It was seen, or spoke: anybody can make up any number of those.
+    Seen,
+}
 
 impl Gateway {
     /// Takes what the kernel says of a neighbour.
@@ -80,7 +99,8 @@ impl Gateway {
         let key = match key {
             Some(key) => key,
             None if self.options.lans[lan.0].detect.neighbours => {
-                let Some(key) = self.new_device(DeviceId::of_mac(mac), false, lan, now) else {
+                let Some(key) = self.new_device(DeviceId::of_mac(mac), Origin::Seen, lan, now)
+                else {
                     return;
                 };
                 key
@@ -180,18 +200,29 @@ impl Gateway {
         if !detect {
             return;
         }
-        let ended = self.inventory.leased_addresses(lan);
-        let mut ended: std::collections::HashSet<_> = ended.into_iter().collect();
         let live = |lease: &&Lease| lease.expiry == 0 || lease.expiry > now.unix;
-        for lease in leases.iter().filter(live) {
-            if lease.mac.is_group() {
-                continue;
-            }
+        let live = leases.iter().filter(live).filter(|lease| !lease.mac.is_group());
+        let round = LeaseRound {
+            left: live.copied().collect(),
+            ended: self.inventory.leased_addresses(lan).into_iter().collect(),
+        };
+        self.lease_rounds.insert(lan, round);
+        self.leases_due(lan, now);
+    }
+
+    /// Goes on with what the lease file said last, some leases at a time.
+    pub(super) fn leases_due(&mut self, lan: LanId, now: Now) {
+        let Some(mut round) = self.lease_rounds.remove(&lan) else { return };
+        let rest = round.left.split_off(round.left.len().min(limits::AT_A_TIME));
+        let LeaseRound { left, mut ended } = round;
+        for lease in left {
             let key = match self.inventory.by_hardware(lease.mac) {
                 Some(key) => key,
                 None => {
                     let id = DeviceId::of_mac(lease.mac);
-                    let Some(key) = self.new_device(id, false, lan, now) else { continue };
+                    let Some(key) = self.new_device(id, Origin::Assigned, lan, now) else {
+                        continue;
+                    };
                     key
                 }
             };
@@ -204,6 +235,10 @@ impl Gateway {
                 });
                 self.release(key, now);
             }
+        }
+        if !rest.is_empty() {
+            self.lease_rounds.insert(lan, LeaseRound { left: rest, ended });
+            return self.timers.set(Timer::Leases(lan), now.uptime);
         }
         for (key, ip) in ended {
             self.inventory.end_lease(key, ip);
@@ -226,10 +261,7 @@ impl Gateway {
             }
             let key = match self.inventory.find(id.normal()) {
                 Some(key) => Some(key),
-                None => {
-                    let named = id.mac().is_none();
-                    self.new_device(id, named, lan, now)
-                }
+                None => self.new_device(id, Origin::Assigned, lan, now),
             };
             if let (Some(key), Some(ip)) = (key, address) {
                 self.present(key, lan, ip, now, |address| address.configured = true);
@@ -237,16 +269,18 @@ impl Gateway {
         }
     }
 
-    /// A new device in the inventory, or nothing if that is full.
+    /// A new device in the inventory, or nothing if that is full. An id that is no Ethernet
+    /// address is its own name.
     pub(super) fn new_device(
         &mut self,
         id: DeviceId,
-        named: bool,
+        origin: Origin,
         lan: LanId,
         now: Now,
     ) -> Option<DeviceKey> {
         let random = id.mac().is_some_and(MacAddress::is_local);
-        match self.inventory.room(random) {
+        let named = id.mac().is_none();
+        match self.inventory.room(random && origin == Origin::Seen) {
             Ok(None) => {}
             Ok(Some(oldest)) => self.forget(oldest),
             Err(Full) => {

@@ -273,13 +273,18 @@ impl Gateway {
         self.confirm_presence(key, lan, to.ip(), now);
     }
 
-    /// Has the kernel check that a device is still there, if its entry says REACHABLE: that can
-    /// be true for most of a minute after the device vanished. Other states check themselves.
+    /// Has the kernel check that a device is still there. Left to itself it would call the entry
+    /// REACHABLE for most of a minute after the device vanished; it would even make a STALE one
+    /// REACHABLE seconds after our datagram, because of TCP traffic before it.
     fn confirm_presence(&mut self, key: DeviceKey, lan: LanId, ip: IpAddr, now: Now) {
         if self.options.lans[lan.0].verify == Verify::None {
             return;
         }
-        if self.neighbour(lan, ip).is_some_and(|n| n.state == NeighbourState::Reachable) {
+        // An entry made by hand is beyond doubt.
+        let doubtful = self.neighbour(lan, ip).is_some_and(|neighbour| {
+            matches!(neighbour.state, NeighbourState::Reachable | NeighbourState::Stale)
+        });
+        if doubtful {
             self.look_for(key, lan, ip, now);
         }
     }

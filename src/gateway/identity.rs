@@ -11,6 +11,7 @@
 //! A rival claim becomes a visible conflict and nothing else.
 
 use crate::gateway::Gateway;
+use crate::gateway::attach::Origin;
 use crate::gateway::device::{Conflict, DeviceId, DeviceKey};
 use crate::gateway::dialogue::Call;
 use crate::gateway::event::{EventKind, Reason};
@@ -176,8 +177,7 @@ impl Gateway {
     ) -> Result<DeviceKey, Reason> {
         // Where the address is somebody's already, two clients share a host.
         let id = if self.owner_of(claim.source).is_none() { claim.source } else { claim.id };
-        let named = id.mac().is_none();
-        self.new_device(id.clone(), named, call.lan, now).ok_or(Reason::InventoryFull)
+        self.new_device(id.clone(), Origin::Seen, call.lan, now).ok_or(Reason::InventoryFull)
     }
 
     /// Whether nothing says yet who a device of the configuration is: its Ethernet address is

@@ -36,6 +36,7 @@ pub mod view;
 
 use crate::gateway::agenda::{Entropy, Outputs, Queued, Timer, Timers};
 use crate::gateway::alert::WireProfile;
+use crate::gateway::attach::LeaseRound;
 use crate::gateway::device::{DeviceId, DeviceKey, Neighbour};
 use crate::gateway::dialogue::{LanSession, SessionKey};
 use crate::gateway::durable::PendingCommit;
@@ -46,6 +47,7 @@ use crate::gateway::policy::{DeviceAuth, Policy, Verify};
 use crate::gateway::seam::{
     ConnectionId, Input, LanId, MacAddress, Now, Output, Response, StoreError,
 };
+use crate::limits;
 use crate::proto::auth::Secret;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -175,6 +177,8 @@ pub struct Gateway {
     sessions: HashMap<SessionKey, LanSession>,
     request_sources: HashMap<IpAddr, Duration>,
     pending: VecDeque<PendingCommit>,
+    /// Lease files of which a part is still to be looked at.
+    lease_rounds: HashMap<LanId, LeaseRound>,
     /// Identities that pending commits give to devices.
     naming: HashMap<Arc<str>, DeviceKey>,
     next_commit: u64,
@@ -217,6 +221,7 @@ impl Gateway {
             sessions: HashMap::new(),
             request_sources: HashMap::new(),
             pending: VecDeque::new(),
+            lease_rounds: HashMap::new(),
             naming: HashMap::new(),
             next_commit: 0,
             store_error: None,
@@ -276,13 +281,16 @@ impl Gateway {
     }
 
     fn timeout(&mut self, now: Now) {
-        while let Some(timer) = self.timers.take_due(now.uptime) {
+        // The rest is due at once again: pushes get their turn between.
+        for _ in 0..limits::AT_A_TIME {
+            let Some(timer) = self.timers.take_due(now.uptime) else { return };
             match timer {
                 Timer::Ask(key) => self.ask(key, now),
                 Timer::Confirm(key) => self.confirm_due(key, now),
                 Timer::Expire(key) => self.expire(key, now),
                 Timer::Unconfirmed(key) => self.unconfirmed_due(key, now),
                 Timer::Sessions => self.sessions_due(now),
+                Timer::Leases(lan) => self.leases_due(lan, now),
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::simulate::{Gate, Report, SimEvent, Sink, gate};
 use smol::channel::{self, Receiver, Sender};
 use smol::{Timer, future};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -39,9 +40,12 @@ pub(super) struct Stage {
     daemon: RefCell<Option<Running>>,
     told: Sender<Told>,
     tellings: Receiver<Told>,
+    /// What peers told, and when it is to be told on.
+    aside: RefCell<VecDeque<(Instant, Report)>>,
     /// What was told and no step has waited for yet.
     memory: RefCell<Vec<EventLine>>,
-    sessions: RefCell<Vec<(String, String, bool)>>,
+    /// Sessions that a push opened: device, server, session id, whether it ended well.
+    sessions: RefCell<Vec<(String, String, String, bool)>>,
     totals: Cell<Totals>,
 }
 
@@ -85,6 +89,7 @@ impl Stage {
             daemon: RefCell::default(),
             told,
             tellings,
+            aside: RefCell::default(),
             memory: RefCell::default(),
             sessions: RefCell::default(),
             totals: Cell::default(),
@@ -215,8 +220,8 @@ impl Stage {
         }
         let interrupted = crate::cli::run::told_to_stop()?;
         let telling = async {
-            while let Ok(told) = self.tellings.recv().await {
-                self.take(told).await?;
+            while let Some(told) = self.next().await {
+                self.take(told)?;
             }
             Ok(true)
         };
@@ -249,13 +254,24 @@ impl Stage {
         .await
     }
 
-    /// Waits until a session between device and server has come to its proper end.
-    pub(super) async fn session(&self, device: &str, server: &str) -> Result<(), String> {
+    /// Waits until a session that the server asked for has come to its proper end: the one of
+    /// that id, or any.
+    pub(super) async fn session(
+        &self,
+        device: &str,
+        server: &str,
+        session: Option<u16>,
+    ) -> Result<(), String> {
         let what = format!("a session of {device} with {server}");
+        let session = session.map(|session| format!("{session:X}"));
         self.wait(&what, || {
             let mut sessions = self.sessions.borrow_mut();
-            let found =
-                sessions.iter().position(|(who, with, ok)| *ok && who == device && with == server);
+            let found = sessions.iter().position(|(who, with, id, done)| {
+                *done
+                    && who == device
+                    && with == server
+                    && session.as_ref().is_none_or(|session| session == id)
+            });
             found.map(|index| sessions.remove(index)).is_some()
         })
         .await
@@ -264,13 +280,12 @@ impl Stage {
     async fn wait(&self, what: &str, mut happened: impl FnMut() -> bool) -> Result<(), String> {
         let late = Instant::now() + PATIENCE;
         while !happened() {
-            let next = async { self.tellings.recv().await.ok() };
             let end = async {
                 Timer::at(late).await;
                 None
             };
-            match future::or(next, end).await {
-                Some(told) => self.take(told).await?,
+            match future::or(self.next(), end).await {
+                Some(told) => self.take(told)?,
                 None => {
                     let seconds = PATIENCE.as_secs();
                     return Err(format!(
@@ -283,7 +298,37 @@ impl Stage {
         Ok(())
     }
 
-    async fn take(&self, told: Told) -> Result<(), String> {
+    /// What is to be told next. Peers come a little later than they spoke.
+    async fn next(&self) -> Option<Told> {
+        loop {
+            let due = self.aside.borrow().front().map(|(due, _)| *due);
+            let told = match due {
+                None => self.tellings.recv().await.ok()?,
+                Some(due) => {
+                    let next = async { self.tellings.recv().await.ok() };
+                    let end = async {
+                        Timer::at(due).await;
+                        None
+                    };
+                    match future::or(next, end).await {
+                        Some(told) => told,
+                        None => return self.aside.borrow_mut().pop_front().map(peer),
+                    }
+                }
+            };
+            match told {
+                Told::Peer(report) => {
+                    // Let the gateway's own words come first.
+                    let sent = matches!(report.event, SimEvent::PushSent { .. });
+                    let delay = if sent { Duration::ZERO } else { TOLD_LATER };
+                    self.aside.borrow_mut().push_back((Instant::now() + delay, report));
+                }
+                told => return Some(told),
+            }
+        }
+    }
+
+    fn take(&self, told: Told) -> Result<(), String> {
         match told {
             Told::Gateway(line) => {
                 let Ok(event) = serde_json::from_str::<EventLine>(&line) else { return Ok(()) };
@@ -291,21 +336,30 @@ impl Stage {
                 self.memory.borrow_mut().push(event);
             }
             Told::Peer(report) => {
-                if !matches!(report.event, SimEvent::PushSent { .. }) {
-                    // Let the gateway's own words come first.
-                    Timer::after(TOLD_LATER).await;
-                    while let Ok(Told::Gateway(line)) = self.tellings.try_recv() {
-                        Box::pin(self.take(Told::Gateway(line))).await?;
-                    }
-                }
                 self.tell_report(&report);
-                if let SimEvent::SessionEnded { with, ok, .. } = report.event {
-                    self.sessions.borrow_mut().push((report.who, with, ok));
-                }
+                self.note_session(report);
             }
             Told::Failed(text) => return Err(text),
         }
         Ok(())
+    }
+
+    fn note_session(&self, report: Report) {
+        let mut sessions = self.sessions.borrow_mut();
+        match report.event {
+            SimEvent::SessionOpened { with, session, woken: true } => {
+                sessions.push((report.who, with, session, false));
+            }
+            SimEvent::SessionEnded { with, session, ok: true, .. } => {
+                let open = sessions.iter_mut().find(|(who, peer, id, done)| {
+                    !*done && *who == report.who && *peer == with && *id == session
+                });
+                if let Some((.., done)) = open {
+                    *done = true;
+                }
+            }
+            _ => {}
+        }
     }
 
     // --- Telling --------------------------------------------------------------------------
@@ -313,6 +367,11 @@ impl Stage {
     /// Opens a part of the story; each later `expect` is about what happens from here on.
     pub(super) fn chapter(&self, title: &str) {
         self.memory.borrow_mut().clear();
+        self.heading(title);
+    }
+
+    /// The same for a part that may have begun already.
+    pub(super) fn heading(&self, title: &str) {
         self.say("");
         self.say(&format!("── {title}"));
     }
@@ -387,6 +446,10 @@ impl Totals {
             lists: self.lists + counters.lists,
         }
     }
+}
+
+fn peer((_, report): (Instant, Report)) -> Told {
+    Told::Peer(report)
 }
 
 fn ask_line(request: &Request) -> String {
