@@ -122,6 +122,10 @@ pub const EMPTY_LISTS: u8 = 3;
 /// Seconds after which unconfirmed mappings end.
 pub const UNCONFIRMED: u64 = 7 * 24 * 3600;
 
+/// Seconds since 1970 before which a wall clock was certainly not set yet: September 2020. Routers
+/// without a battery start at 1970.
+pub const CLOCK_SET: u64 = 1_600_000_000;
+
 // --- Forwarding ----------------------------------------------------------------------------
 
 /// Default pushes a second for one mapping.

@@ -6,8 +6,8 @@
 //! acknowledges is on flash. (GwMO change request, 8.6.1.2 and 8.6.1.3.)
 
 use crate::gateway::agenda::Timer;
-use crate::gateway::alert::{self, AlertType, Found, PayloadError, ServerId};
-use crate::gateway::device::{Device, DeviceId, DeviceKey, List, Record};
+use crate::gateway::alert::{self, AlertType, Found, PayloadError};
+use crate::gateway::device::{Device, DeviceId, DeviceKey};
 use crate::gateway::durable::HeldReply;
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::identity::{Claim, claimed_identity};
@@ -41,6 +41,7 @@ pub(super) struct LanSession {
     device_id: Option<DeviceId>,
     opened: bool,
     brought_list: bool,
+    brought_empty_list: bool,
     alerted: bool,
     /// When the device last said something.
     pub(super) last: Duration,
@@ -134,6 +135,7 @@ impl Gateway {
                     device_id: None,
                     opened: false,
                     brought_list: false,
+                    brought_empty_list: false,
                     alerted: false,
                     last: now.uptime,
                 }
@@ -210,7 +212,8 @@ impl Gateway {
                             Ok(servers) => {
                                 session.brought_list = true;
                                 dependent.push(index);
-                                self.decide_list(&mut record, servers, call.lan, now);
+                                let again = &mut session.brought_empty_list;
+                                self.decide_list(&mut record, servers, again, call.lan, now);
                                 StatusCode::OK
                             }
                             Err(error) => {
@@ -285,61 +288,6 @@ impl Gateway {
         self.tell_of(EventKind::Alerted, key, None, None, || {
             format!("Device Detection Alert 1230: GwAddress {address}, Share {share}")
         });
-    }
-
-    /// Applies a BootstrappedDMSList to a record by the policy of the LAN it came from.
-    fn decide_list(
-        &mut self,
-        record: &mut Record,
-        mut servers: Vec<ServerId>,
-        lan: LanId,
-        now: Now,
-    ) {
-        self.metrics.lists += 1;
-        // Our own account on the device is no server to be reached through us.
-        servers.retain(|server| server.as_str() != self.options.id);
-        let servers: Vec<_> = servers.into_iter().map(|s| self.inventory.shared(s)).collect();
-        let policy = self.options.lans[lan.0].policy;
-        match &mut record.list {
-            Some(list) if servers.is_empty() && !list.servers.is_empty() => {
-                let (since, count) = list.unconfirmed.unwrap_or((now.unix, 0));
-                if count + 1 >= limits::EMPTY_LISTS {
-                    list.servers.clear();
-                    list.unconfirmed = None;
-                } else {
-                    list.unconfirmed = Some((since, count + 1));
-                }
-            }
-            Some(list)
-                if list.servers == servers
-                    && list.policy == policy
-                    && list.unconfirmed.is_none()
-                    && now.unix < list.received.saturating_add(SAME_LIST) => {}
-            list => {
-                *list = Some(List { servers, policy, received: now.unix, unconfirmed: None });
-            }
-        }
-    }
-
-    /// Ends mappings that stayed unconfirmed too long.
-    pub(super) fn unconfirmed_due(&mut self, key: DeviceKey, now: Now) {
-        let Some(device) = self.inventory.device(key) else { return };
-        let Some(since) = device.newest().list.as_ref().and_then(|list| list.unconfirmed) else {
-            return;
-        };
-        let age = now.unix.saturating_sub(since.0);
-        if age < limits::UNCONFIRMED {
-            let rest = Duration::from_secs(limits::UNCONFIRMED - age);
-            return self.timers.set(Timer::Unconfirmed(key), now.uptime + rest);
-        }
-        let mut record = device.newest().clone();
-        if let Some(list) = &mut record.list {
-            list.servers.clear();
-            list.unconfirmed = None;
-        }
-        self.keep(key, record);
-        // Does nothing then, unless the store failed.
-        self.timers.set(Timer::Unconfirmed(key), now.uptime + limits::STORE_RETRY);
     }
 
     /// The account of a device, by its identity or an alias.
@@ -450,9 +398,6 @@ impl Gateway {
         true
     }
 }
-
-/// A list that says the same again within this many seconds (a day) is not written again.
-const SAME_LIST: u64 = 24 * 3600;
 
 /// An HTTP response that carries a message.
 pub(super) fn message_response(encoding: Encoding, message: &Message<'_>) -> Response {

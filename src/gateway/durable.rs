@@ -10,10 +10,11 @@ use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Device, DeviceKey, Record};
 use crate::gateway::event::{Event, EventKind, Reason};
 use crate::gateway::policy::Policy;
-use crate::gateway::seam::{Change, CommitId, ConnectionId, LanId, Now, StoreError};
+use crate::gateway::seam::{Change, CommitId, ConnectionId, LanId, MacAddress, Now, StoreError};
 use crate::gateway::{Gateway, dialogue};
 use crate::limits;
 use crate::proto::syncml::{Command, Encoding, Message, StatusCode};
+use std::collections::HashMap;
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -54,6 +55,28 @@ impl Gateway {
                 }
                 Err(error) => log::error!("device {} in the store is unreadable: {error}", key.0),
             }
+        }
+        self.unite_restored();
+    }
+
+    /// Removes devices known by an Ethernet address only that is an alias of another: they became
+    /// one when the store failed.
+    fn unite_restored(&mut self) {
+        let devices = self.inventory.iter().filter(|(_, device)| device.record.named);
+        let aliases: HashMap<MacAddress, DeviceKey> = devices
+            .flat_map(|(key, device)| device.record.hardware.iter().map(move |mac| (*mac, key)))
+            .collect();
+        let doubles = self.inventory.iter().filter_map(|(key, device)| {
+            let mac = device.record.id.mac().filter(|_| !device.record.named)?;
+            Some((key, *aliases.get(&mac)?, mac))
+        });
+        for (double, key, mac) in doubles.collect::<Vec<_>>() {
+            let record = |key| self.inventory.device(key).map(|device| device.record.clone());
+            let (Some(old), Some(mut record)) = (record(double), record(key)) else { continue };
+            record.list = record.list.or(old.list);
+            self.inventory.replace(key, record.clone());
+            self.keep_and_forget(key, record, double);
+            self.inventory.learn_hardware(key, mac);
         }
     }
 

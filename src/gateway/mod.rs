@@ -27,6 +27,7 @@ pub mod event;
 pub mod forward;
 mod identity;
 pub mod inventory;
+mod mapping;
 pub mod metrics;
 pub mod policy;
 pub mod seam;
