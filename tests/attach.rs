@@ -66,6 +66,18 @@ fn a_device_whose_lease_ended_and_whom_nobody_sees_is_detached() {
 }
 
 #[test]
+fn a_lease_that_ends_does_not_take_a_configured_address_along() {
+    let mut options = options(&[Policy::Transparent]);
+    options.accounts.push(account(&mac_id(5)));
+    options.accounts[0].address = Some("192.168.4.5".parse().unwrap());
+    let mut lab = Lab::new(options);
+    lab.leases(&[(5, "192.168.4.5")]);
+    lab.leases(&[]);
+    assert_eq!(lab.state(&mac_id(5)), "attached");
+    assert_eq!(address(&lab), "192.168.4.5");
+}
+
+#[test]
 fn an_expired_lease_makes_nobody_known() {
     let mut lab = Lab::transparent();
     let lease = |expiry| dm_gateway::gateway::seam::Lease {
@@ -389,6 +401,34 @@ fn a_restart_keeps_identities_names_aliases_and_mappings() {
     lab.neighbour("192.168.4.5", 5, Stale);
     assert_eq!(lab.state(&name(5)), "attached");
     assert_eq!(lab.device_ids().len(), 2);
+}
+
+#[test]
+fn two_records_of_one_device_become_one_at_the_next_start() {
+    let mut options = options(&[Policy::Transparent]);
+    options.accounts.push(account("IMEI:1"));
+    let mut lab = Lab::new(options);
+    lab.neighbour("192.168.4.5", 5, Reachable);
+    Client::new(&mac_id(5), "192.168.4.5").session(&mut lab, &["s"]);
+    // It turns out to be the configured device, but that cannot be stored at once.
+    let mut client = Client::new("IMEI:1", "192.168.4.5");
+    for failures in [1, 0] {
+        lab.store.fail_next(failures);
+        client.start();
+        let package1 = client.package1();
+        client.say(&mut lab, package1);
+        assert_eq!(lab.device_ids(), ["IMEI:1"]);
+        assert_eq!(lab.mappings(), ["s > IMEI:1"]);
+    }
+    for records in [2, 1] {
+        assert_eq!(lab.store.records().len(), records);
+        lab.restart();
+        assert_eq!(lab.device_ids(), ["IMEI:1"]);
+        assert_eq!(lab.mappings(), ["s > IMEI:1"]);
+    }
+    lab.neighbour("192.168.4.5", 5, Reachable);
+    lab.push("s", &mac_id(5), 1);
+    assert_eq!(lab.take_targets(), ["192.168.4.5"]);
 }
 
 #[test]

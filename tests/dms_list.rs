@@ -356,6 +356,40 @@ fn a_store_that_fails_when_the_seven_days_are_over_is_tried_again() {
 }
 
 #[test]
+fn empty_lists_of_one_session_count_once() {
+    let (mut lab, mut client) = lab();
+    bring_list(&mut lab, &mut client, &["a"]);
+    client.start();
+    let mut commands = client.package1();
+    commands.extend([list_alert(&[]), list_alert(&[])]);
+    let message = client.message(commands);
+    for _ in 0..2 {
+        let reply = client.post(&mut lab, &message).unwrap();
+        assert_eq!(reply.status_of("Alert"), Some(200));
+    }
+    let Some(Command::Alert(_)) = message.commands.last() else { panic!("an alert") };
+    client.say(&mut lab, vec![list_alert(&[])]);
+    assert_eq!(lab.mappings().len(), 1);
+}
+
+#[test]
+fn a_clock_that_was_not_set_yet_ends_no_mapping() {
+    let (mut lab, mut client) = lab();
+    bring_list(&mut lab, &mut client, &["a"]);
+    let right = lab.now.unix;
+    lab.now.unix = 100;
+    lab.restart();
+    lab.neighbour("192.168.4.5", 5, Reachable);
+    bring_list(&mut lab, &mut client, &[]);
+    lab.now.unix = right;
+    lab.restart();
+    lab.advance(6 * DAY);
+    assert_eq!(lab.mappings().len(), 1);
+    lab.advance(2 * DAY);
+    assert_eq!(lab.mappings().len(), 0);
+}
+
+#[test]
 fn a_list_with_only_the_gateway_on_it_is_an_empty_one() {
     let (mut lab, mut client) = lab();
     bring_list(&mut lab, &mut client, &["a"]);

@@ -652,6 +652,25 @@ fn a_lan_without_verification_forwards_to_where_the_device_spoke_from() {
 
 // --- explain and the live path ----------------------------------------------------------------------
 
+#[test]
+fn explain_reads_the_device_as_the_header_is_read() {
+    let mut lab = mapped();
+    for device in [
+        name(5),
+        mac_id(5).to_uppercase(),
+        format!("{};ttl=1", name(5)),
+        format!("gw,{}", name(5)),
+        "a b".to_owned(),
+        String::new(),
+    ] {
+        let explanation = lab.gateway.explain(SERVER, &device);
+        lab.advance(MINUTE);
+        if !device.is_empty() {
+            assert_eq!(passes(&mut lab, &push_of(SERVER, &device, 1)), explanation.allowed);
+        }
+    }
+}
+
 mod properties {
     use super::*;
     use proptest::collection::vec;
