@@ -360,15 +360,12 @@ fn empty_lists_of_one_session_count_once() {
     let (mut lab, mut client) = lab();
     bring_list(&mut lab, &mut client, &["a"]);
     client.start();
-    let mut commands = client.package1();
-    commands.extend([list_alert(&[]), list_alert(&[])]);
-    let message = client.message(commands);
-    for _ in 0..2 {
+    for _ in 0..3 {
+        let mut message = client.message(vec![list_alert(&[]), list_alert(&[])]);
+        message.is_final = false;
         let reply = client.post(&mut lab, &message).unwrap();
         assert_eq!(reply.status_of("Alert"), Some(200));
     }
-    let Some(Command::Alert(_)) = message.commands.last() else { panic!("an alert") };
-    client.say(&mut lab, vec![list_alert(&[])]);
     assert_eq!(lab.mappings().len(), 1);
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 impl Gateway {
     /// Applies a BootstrappedDMSList to a record by the policy of the LAN it came from. Empty ones
-    /// count once in a session (`emptied`): a message may come twice.
+    /// count once in a session (`emptied`).
     pub(super) fn decide_list(
         &mut self,
         record: &mut Record,
