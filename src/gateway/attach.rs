@@ -242,8 +242,10 @@ impl Gateway {
         }
         for (key, ip) in ended {
             self.inventory.end_lease(key, ip);
-            let neighbour = self.neighbour(lan, ip).is_some();
-            if !neighbour {
+            let configured = self.inventory.device(key).is_some_and(|device| {
+                device.addresses.iter().any(|address| address.ip == ip && address.configured)
+            });
+            if !configured && self.neighbour(lan, ip).is_none() {
                 self.inventory.drop_address(key, lan, ip);
                 self.address_lost(key, "its lease ended", now);
             }

@@ -437,8 +437,12 @@ impl Gateway {
         let Some(interval) = options.request_interval else { return true };
         if self.request_sources.len() >= limits::REQUEST_SOURCES {
             self.request_sources.retain(|_, due| *due > now.uptime);
+            if self.request_sources.len() > limits::REQUEST_SOURCES / 2 {
+                // So many at once are no honest devices: the bound on memory counts more.
+                self.request_sources.clear();
+            }
         }
-        let due = self.request_sources.entry(peer).or_default();
+        let due = self.request_sources.entry((lan, peer)).or_default();
         if *due > now.uptime + interval * options.request_burst.saturating_sub(1) {
             return false;
         }

@@ -69,15 +69,29 @@ impl Gateway {
 
     /// Removes a device, from the store as well.
     pub(super) fn forget(&mut self, key: DeviceKey) {
+        if self.remove(key) {
+            self.commit(vec![(key, None)], None);
+        }
+    }
+
+    /// Has a device's new facts made durable, and another device removed in the same commit.
+    pub(super) fn keep_and_forget(&mut self, key: DeviceKey, record: Record, other: DeviceKey) {
+        let mut updates = vec![(key, Some(Box::new(record)))];
+        if self.remove(other) {
+            updates.push((other, None));
+        }
+        self.commit(updates, None);
+    }
+
+    /// Removes a device from memory. True if the store has it.
+    fn remove(&mut self, key: DeviceKey) -> bool {
         let stored = self.inventory.device(key).is_some_and(|device| device.stored);
         self.inventory.remove(key);
         // What the store still reports of it must not reach the next device under this key.
         for pending in &mut self.pending {
             pending.updates.retain(|(updated, _)| *updated != key);
         }
-        if stored {
-            self.commit(vec![(key, None)], None);
-        }
+        stored
     }
 
     pub(super) fn commit(

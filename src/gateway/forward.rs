@@ -180,12 +180,16 @@ impl Gateway {
 
     /// The device that an X-Oma-GwMO value names, if this gateway is the last hop to it.
     fn device_of_header(&mut self, header: &str) -> Option<DeviceKey> {
-        let route = wsp::route(header).filter(|route| !route.has_further_hops)?;
         let mut normal = std::mem::take(&mut self.scratch);
-        let key =
-            normalise(route.device, &mut normal).then(|| self.inventory.find(&normal)).flatten();
+        let key = self.find_by_header(header, &mut normal);
         self.scratch = normal;
         key
+    }
+
+    /// The same, with memory to work in.
+    pub(super) fn find_by_header(&self, header: &str, normal: &mut String) -> Option<DeviceKey> {
+        let route = wsp::route(header).filter(|route| !route.has_further_hops)?;
+        normalise(route.device, normal).then(|| self.inventory.find(normal)).flatten()
     }
 
     /// Whether pushes of `server` for the device may pass: the slot, or the rule against it.

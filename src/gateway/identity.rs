@@ -208,9 +208,9 @@ impl Gateway {
             record.list = list;
             self.inventory.replace(key, record.clone());
         }
-        self.keep(key, record);
-        if let Some(holder) = merged {
-            self.forget(holder);
+        match merged {
+            Some(holder) => self.keep_and_forget(key, record, holder),
+            None => self.keep(key, record),
         }
         self.inventory.learn_hardware(key, mac);
     }

@@ -175,7 +175,7 @@ pub struct Gateway {
     neighbours_available: bool,
     dump: u32,
     sessions: HashMap<SessionKey, LanSession>,
-    request_sources: HashMap<IpAddr, Duration>,
+    request_sources: HashMap<(LanId, IpAddr), Duration>,
     pending: VecDeque<PendingCommit>,
     /// Lease files of which a part is still to be looked at.
     lease_rounds: HashMap<LanId, LeaseRound>,

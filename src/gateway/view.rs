@@ -413,8 +413,7 @@ impl Gateway {
 
     /// What would become of a push of `server` for `device`, by the code that decides it.
     pub fn explain(&self, server: &str, device: &str) -> Explanation {
-        let id = DeviceId::parse(device);
-        let key = id.and_then(|id| self.inventory.find(id.normal()));
+        let key = self.find_by_header(device, &mut String::new());
         let verdict = self.judge(server, key);
         let rule = verdict.map_or_else(|rule| rule, |_| Rule::Mapped);
         let known = key.and_then(|key| self.inventory.device(key));
