@@ -28,8 +28,11 @@ pub(super) const GATEWAY: &str = "gateway.demo";
 
 /// The longest that a step of the story takes.
 const PATIENCE: Duration = Duration::from_secs(6);
-/// What devices tell is told after what the gateway said about it, whose way to us is longer.
-const TOLD_LATER: Duration = Duration::from_millis(30);
+/// How much later than they come to us the words of gateway and peers are told, so that cause
+/// stands before effect: a server's push, what the gateway made of it, what the device did then.
+/// The gateway's words have the longest way to us.
+const GATEWAY_LATER: Duration = Duration::from_millis(10);
+const PEERS_LATER: Duration = Duration::from_millis(30);
 
 /// The stage.
 pub(super) struct Stage {
@@ -40,8 +43,8 @@ pub(super) struct Stage {
     daemon: RefCell<Option<Running>>,
     told: Sender<Told>,
     tellings: Receiver<Told>,
-    /// What peers told, and when it is to be told on.
-    aside: RefCell<VecDeque<(Instant, Report)>>,
+    /// What came and waits for its time to be told.
+    aside: RefCell<VecDeque<(Instant, Told)>>,
     /// What was told and no step has waited for yet.
     memory: RefCell<Vec<EventLine>>,
     /// Sessions that a push opened: device, server, session id, whether it ended well.
@@ -298,7 +301,7 @@ impl Stage {
         Ok(())
     }
 
-    /// What is to be told next. Peers come a little later than they spoke.
+    /// What is to be told next.
     async fn next(&self) -> Option<Told> {
         loop {
             let due = self.aside.borrow().front().map(|(due, _)| *due);
@@ -312,19 +315,20 @@ impl Stage {
                     };
                     match future::or(next, end).await {
                         Some(told) => told,
-                        None => return self.aside.borrow_mut().pop_front().map(peer),
+                        None => return self.aside.borrow_mut().pop_front().map(|(_, told)| told),
                     }
                 }
             };
-            match told {
-                Told::Peer(report) => {
-                    // Let the gateway's own words come first.
-                    let sent = matches!(report.event, SimEvent::PushSent { .. });
-                    let delay = if sent { Duration::ZERO } else { TOLD_LATER };
-                    self.aside.borrow_mut().push_back((Instant::now() + delay, report));
-                }
-                told => return Some(told),
-            }
+            let delay = match &told {
+                Told::Failed(_) => return Some(told),
+                Told::Gateway(_) => GATEWAY_LATER,
+                Told::Peer(Report { event: SimEvent::PushSent { .. }, .. }) => Duration::ZERO,
+                Told::Peer(_) => PEERS_LATER,
+            };
+            let due = Instant::now() + delay;
+            let mut aside = self.aside.borrow_mut();
+            let place = aside.partition_point(|(other, _)| *other <= due);
+            aside.insert(place, (due, told));
         }
     }
 
@@ -446,10 +450,6 @@ impl Totals {
             lists: self.lists + counters.lists,
         }
     }
-}
-
-fn peer((_, report): (Instant, Report)) -> Told {
-    Told::Peer(report)
 }
 
 fn ask_line(request: &Request) -> String {
