@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// How much later than it happened something is told.
 const LATER: Duration = Duration::from_millis(40);
 /// A peer that sent a push says so a moment after the gateway has it.
-const AFTERTHOUGHT: Duration = Duration::from_micros(200);
+const AFTERTHOUGHT: Duration = Duration::from_micros(500);
 
 /// Something to be told.
 pub(super) enum Told {
