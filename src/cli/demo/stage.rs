@@ -138,8 +138,11 @@ impl Stage {
         let client = control_socket::connect(&self.control_socket());
         let client = client.map_err(|error| error.to_string())?;
         let request = ask_line(&Request::Monitor);
-        let lines = client.ask(&request).map_err(|error| error.to_string())?;
+        let mut lines = client.ask(&request).map_err(|error| error.to_string())?;
+        let (watching, watched) = channel::bounded(1);
         let monitor = std::thread::spawn(move || {
+            // The answer: from here on every event comes.
+            let _ = watching.try_send(lines.next().is_some());
             for line in lines.map_while(Result::ok) {
                 let Ok(event) = serde_json::from_str(&line) else { continue };
                 if told.try_send(Told::Gateway(line, event)).is_err() {
@@ -148,7 +151,10 @@ impl Stage {
             }
         });
         *self.daemon.borrow_mut() = Some(Running { stop, thread, monitor });
-        Ok(())
+        match watched.recv().await {
+            Ok(true) => Ok(()),
+            _ => Err("the daemon cannot be watched; try: again".to_owned()),
+        }
     }
 
     /// Stops the daemon as SIGTERM does, and adds up its counters.
