@@ -74,6 +74,9 @@ pub const NEIGHBOURS: usize = 65_536;
 /// How long a rival claim to an identity stays visible after it was last made.
 pub const CONFLICT_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
+/// Leases looked at, and timers served, before other work gets its turn: some 2 ms of work.
+pub const AT_A_TIME: usize = 256;
+
 // --- Asking --------------------------------------------------------------------------------
 
 /// Wait between a detection and its Package #0, so that a device which brings up several
@@ -85,6 +88,9 @@ pub const ASK_AGAIN: Duration = Duration::from_secs(600);
 
 /// Most Package #0 in one attachment.
 pub const ASKS: u8 = 2;
+
+/// Longest SessionID, in octets: real ones have one to four digits. Each open session keeps its.
+pub const SESSION_ID: usize = 64;
 
 /// A session with a silent device is forgotten after this.
 pub const SESSION_IDLE: Duration = Duration::from_secs(30);
@@ -127,8 +133,9 @@ pub const PUSH_BURST: u32 = 5;
 /// An exact repeat of Package #0 within this is a duplicate on the way, not a retransmission.
 pub const REPEAT: Duration = Duration::from_secs(10);
 
-/// Package #0 remembered of one device for finding repeats.
-pub const REPEATS: usize = 8;
+/// Package #0 remembered of one device for finding repeats: four servers at the default rate
+/// send 60 within [`REPEAT`]. One costs 24 octets, while they are remembered.
+pub const REPEATS: usize = 64;
 
 /// How long a forwarded trigger is kept for the case that its device has vanished.
 pub const CONFIRM: Duration = Duration::from_secs(15);
@@ -156,6 +163,10 @@ pub const PUSH_SEND_WAIT: Duration = Duration::from_millis(50);
 /// Waits for room in one flush before the rest of it is dropped and counted: with
 /// [`PUSH_SEND_WAIT`] a dead link holds the daemon up for at most 200 ms.
 pub const PUSH_SEND_WAITS: u32 = 4;
+
+/// Longest that pushes wait while the gateway is busy with other inputs: above the price of a
+/// look, far below what anybody notices.
+pub const PUSH_WAIT: Duration = Duration::from_millis(1);
 
 /// Pushes that wait beyond the send queues: one for each device that is asked at once.
 pub const PUSH_BACKLOG: usize = DEVICES;

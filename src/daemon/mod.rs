@@ -27,6 +27,7 @@ use crate::limits;
 use shell::Shell;
 use smol::{LocalExecutor, Timer, future};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::future::Future;
 use std::io;
@@ -126,13 +127,15 @@ impl Daemon {
         for (index, port) in push_ports.into_iter().enumerate() {
             tasks.push(executor.spawn(Rc::clone(&shell).pushes(index, port)));
         }
-        let stoppers = Rc::new(RefCell::new(Vec::<Stopper>::new()));
+        let stoppers = Rc::new(RefCell::new(HashMap::<_, Stopper>::new()));
         for listener in listeners {
             let task = Rc::clone(&shell).lan(listener, Rc::clone(&stoppers));
             serving.push(executor.spawn(task));
         }
         tasks.push(executor.spawn(Rc::clone(&shell).operators(control)));
         tasks.push(executor.spawn(watchdog(Rc::clone(&shell))));
+        // The first answers of `status` are to know the interfaces.
+        shell.read_kernel();
         let summary = shell.summary();
         log::info!("ready: {summary}");
         systemd::ready(&summary);
@@ -145,7 +148,7 @@ impl Daemon {
             task.cancel().await;
         }
         shell.stopping();
-        for stopper in stoppers.borrow().iter() {
+        for stopper in stoppers.borrow().values() {
             stopper.stop();
         }
         let served = async {

@@ -45,6 +45,8 @@ pub(super) struct Shell {
     /// The timeout that the timer task waits for.
     due: Cell<Option<Duration>>,
     rescheduled: Signal,
+    /// When pushes were taken last.
+    pushes_taken: Cell<Duration>,
     wan_ports: Vec<WanPort>,
     /// Index of the WAN interface, where one is configured and there.
     wan_index: Cell<u32>,
@@ -53,9 +55,21 @@ pub(super) struct Shell {
 
 /// What the others need to know of a task that takes pushes.
 struct WanPort {
+    /// Nothing while the interface is missing.
+    open: RefCell<Option<PushReceiver>>,
+    /// What earlier sockets of this port counted.
     received: Cell<Received>,
+    /// Whether the port has its socket.
+    bound: Cell<bool>,
     /// The WAN interface is another one now.
     renewed: Signal,
+}
+
+impl WanPort {
+    fn counters(&self) -> Received {
+        let now = self.open.borrow().as_ref().map(PushReceiver::counters);
+        self.received.get() + now.unwrap_or_default()
+    }
 }
 
 /// How one LAN is reached.
@@ -66,6 +80,8 @@ struct Lan {
     /// What earlier senders of this LAN counted.
     sent: Cell<Sent>,
     index: Cell<u32>,
+    /// For each listener that is tied to the interface: it is another one now.
+    renewed: RefCell<Vec<Rc<Signal>>>,
 }
 
 /// Somebody who watches.
@@ -110,6 +126,7 @@ impl Shell {
             sender: RefCell::default(),
             sent: Cell::default(),
             index: Cell::new(0),
+            renewed: RefCell::default(),
         });
         let shell = Self {
             gateway: RefCell::new(gateway),
@@ -125,8 +142,14 @@ impl Shell {
             next_connection: Cell::new(0),
             due: Cell::new(None),
             rescheduled: Signal::new(),
+            pushes_taken: Cell::default(),
             wan_ports: (0..push_ports)
-                .map(|_| WanPort { received: Cell::default(), renewed: Signal::new() })
+                .map(|_| WanPort {
+                    open: RefCell::default(),
+                    received: Cell::default(),
+                    bound: Cell::new(true),
+                    renewed: Signal::new(),
+                })
                 .collect(),
             wan_index: Cell::new(0),
             monitors: RefCell::default(),
@@ -161,6 +184,7 @@ impl Shell {
 
     /// Gives the gateway one input and carries out what follows.
     pub(super) fn handle(&self, input: Input<'_>) {
+        self.pushes_first();
         let mut gateway = self.gateway.borrow_mut();
         gateway.handle(input, self.clock.now());
         self.carry_out(&mut gateway);
@@ -205,39 +229,77 @@ impl Shell {
     /// Takes pushes from one WAN port, for ever.
     pub(super) async fn pushes(self: Rc<Self>, index: usize, mut port: PushPort) {
         let interface = self.wan_interface.as_deref();
+        let WanPort { bound, renewed, open, received } = &self.wan_ports[index];
         loop {
             let receiver = match port.receiver.take() {
                 Some(receiver) => receiver,
-                None => until_bound(|| PushReceiver::bind(port.address, interface)).await,
+                None => {
+                    bound.set(false);
+                    until_bound(|| PushReceiver::bind(port.address, interface), renewed).await
+                }
             };
+            bound.set(true);
+            *open.borrow_mut() = Some(receiver);
             // A socket stays tied to an interface that is gone: another of that name needs
             // another socket.
-            let renewed = self.wan_ports[index].renewed.wait();
-            future::or(self.receive(index, receiver), renewed).await;
+            future::or(self.receive(index), renewed.wait()).await;
+            let counted = open.borrow_mut().take().map(|receiver| receiver.counters());
+            received.set(received.get() + counted.unwrap_or_default());
         }
     }
 
-    async fn receive(&self, index: usize, mut receiver: PushReceiver) {
-        let before = self.wan_ports[index].received.get();
+    async fn receive(&self, index: usize) {
+        let open = &self.wan_ports[index].open;
         loop {
-            match receiver.receive().await {
-                Ok(batch) => {
-                    // What the kernel knows of neighbours counts before what a server wants.
-                    self.read_kernel();
-                    let now = self.clock.now();
-                    let mut gateway = self.gateway.borrow_mut();
-                    for (from, datagram) in batch.iter() {
-                        gateway.handle(Input::Push { from, datagram }, now);
-                        self.carry_out(&mut gateway);
-                    }
+            match self.take_pushes(index) {
+                Ok(true) => {
+                    self.flush_all().await;
+                    future::yield_now().await;
+                }
+                Ok(false) => {
+                    let readable = poll_fn(|context| match &*open.borrow() {
+                        Some(receiver) => receiver.poll_readable(context),
+                        None => Poll::Pending,
+                    });
+                    let _ = readable.await;
                 }
                 Err(error) => {
                     log::warn!("cannot receive pushes: {error}");
                     pause(limits::SOCKET_RETRY).await;
                 }
             }
-            self.wan_ports[index].received.set(before + receiver.counters());
-            self.flush_all().await;
+        }
+    }
+
+    /// Hands one batch of pushes to the gateway. False if there is none.
+    fn take_pushes(&self, index: usize) -> io::Result<bool> {
+        let port = &self.wan_ports[index];
+        self.pushes_taken.set(self.clock.now().uptime);
+        // What the kernel knows of neighbours counts before what a server wants.
+        self.read_kernel();
+        let mut open = port.open.borrow_mut();
+        let Some(receiver) = &mut *open else { return Ok(false) };
+        let Some(batch) = receiver.receive()? else { return Ok(false) };
+        let now = self.clock.now();
+        let mut gateway = self.gateway.borrow_mut();
+        for (from, datagram) in batch.iter() {
+            gateway.handle(Input::Push { from, datagram }, now);
+            self.carry_out(&mut gateway);
+        }
+        Ok(true)
+    }
+
+    /// Lets pushes overtake: what waits for a trigger is a person, what waits in a storm of
+    /// sessions is a device.
+    fn pushes_first(&self) {
+        if self.clock.now().uptime < self.pushes_taken.get() + limits::PUSH_WAIT {
+            return;
+        }
+        for index in 0..self.wan_ports.len() {
+            // An error shows again in the port's own task.
+            if matches!(self.take_pushes(index), Ok(true)) {
+                self.send();
+            }
         }
     }
 
@@ -299,18 +361,35 @@ impl Shell {
     pub(super) async fn lan(
         self: Rc<Self>,
         listener: Listener,
-        stoppers: Rc<RefCell<Vec<Stopper>>>,
+        stoppers: Rc<RefCell<HashMap<(LanId, SocketAddr), Stopper>>>,
     ) {
-        let Listener { lan, address, listener } = listener;
+        let Listener { lan, address, mut listener } = listener;
         let bind = || bind_listener(address, &self.lans[lan.0].interface);
-        let listener: LanListener = match listener {
-            Some(listener) => listener,
-            None => until_bound(bind).await,
-        };
-        stoppers.borrow_mut().push(listener.stopper());
-        let connections = LocalExecutor::new();
-        let handler = Rc::new(LanHandler { shell: Rc::clone(&self), lan });
-        connections.run(listener.serve(&connections, handler)).await;
+        let renewed = Rc::new(Signal::new());
+        if address.ip().is_unspecified() {
+            // Tied to the interface, as `bind_listener` has it.
+            self.lans[lan.0].renewed.borrow_mut().push(Rc::clone(&renewed));
+        }
+        loop {
+            let listener: LanListener = match listener.take() {
+                Some(listener) => listener,
+                None => until_bound(bind, &renewed).await,
+            };
+            stoppers.borrow_mut().insert((lan, address), listener.stopper());
+            let connections = LocalExecutor::new();
+            let handler = Rc::new(LanHandler { shell: Rc::clone(&self), lan });
+            let stopped = async {
+                connections.run(listener.serve(&connections, handler)).await;
+                true
+            };
+            let gone = async {
+                renewed.wait().await;
+                false
+            };
+            if future::or(stopped, gone).await {
+                return;
+            }
+        }
     }
 
     /// Hands every state of a LAN's lease file to the gateway, for ever.
@@ -352,7 +431,8 @@ impl Shell {
         }
     }
 
-    fn read_kernel(&self) {
+    /// Takes what the kernel has told by now.
+    pub(super) fn read_kernel(&self) {
         let mut events = Vec::new();
         let result = match &mut *self.netlink.borrow_mut() {
             Some(netlink) => netlink.drain(limits::NETLINK_BATCH, &mut |event| events.push(event)),
@@ -468,7 +548,7 @@ impl Shell {
 
     fn io_counters(&self) -> IoCounters {
         let received =
-            self.wan_ports.iter().fold(Received::default(), |sum, port| sum + port.received.get());
+            self.wan_ports.iter().fold(Received::default(), |sum, port| sum + port.counters());
         let sent = self.lans.iter().fold(Sent::default(), |sum, lan| sum + lan.counters());
         let store = self.committer.stats();
         IoCounters {
@@ -506,14 +586,18 @@ impl Shell {
 
     fn wan_changed(&self, index: u32) {
         let before = self.wan_index.replace(index);
-        if before != index && before != 0 {
-            self.wan_ports.iter().for_each(|port| port.renewed.set());
+        if before == index {
+            return;
+        }
+        // At the start a port has its socket before the interface's index is known.
+        for port in self.wan_ports.iter().filter(|port| before != 0 || !port.bound.get()) {
+            port.renewed.set();
         }
     }
 }
 
-/// Binds when the interface and its address are there.
-async fn until_bound<T>(bind: impl Fn() -> io::Result<T>) -> T {
+/// Binds when the interface and its address are there. `renewed` tells of an interface.
+async fn until_bound<T>(bind: impl Fn() -> io::Result<T>, renewed: &Signal) -> T {
     let mut told = false;
     loop {
         match bind() {
@@ -523,7 +607,7 @@ async fn until_bound<T>(bind: impl Fn() -> io::Result<T>) -> T {
             }
             Err(_) => {}
         }
-        pause(limits::INTERFACE_RETRY).await;
+        future::or(pause(limits::INTERFACE_RETRY), renewed.wait()).await;
     }
 }
 
@@ -547,6 +631,9 @@ impl Lan {
     /// The interface of this LAN is another one now, or gone (0): sockets follow.
     fn interface_changed(&self, index: u32) {
         let before = self.index.replace(index);
+        if before != index {
+            self.renewed.borrow().iter().for_each(|renewed| renewed.set());
+        }
         if before == index || before == 0 && self.sender.borrow().is_some() {
             return;
         }

@@ -10,6 +10,8 @@
 //! nothing: the device stays attached, and its next push asks the kernel first.
 
 use crate::gateway::Gateway;
+use crate::gateway::Interface;
+use crate::gateway::agenda::Timer;
 use crate::gateway::device::{Attachment, Device, DeviceId, DeviceKey, Neighbour, Record};
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::inventory::Full;
@@ -17,11 +19,29 @@ use crate::gateway::policy::Verify;
 use crate::gateway::seam::{
     LanId, Lease, LinkEvent, MacAddress, NeighbourEvent, NeighbourState, Now,
 };
-use crate::gateway::{Interface, Timer};
 use crate::limits;
 use crate::proto::notification::{Notification, UiMode};
 use crate::proto::wsp;
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
+
+/// What is left to be done of a lease file.
+#[derive(Debug)]
+pub(super) struct LeaseRound {
+    /// Leases not looked at yet, none that has ended.
+    left: VecDeque<Lease>,
+    /// Leases known from before that the file did not repeat so far.
+    ended: HashSet<(DeviceKey, IpAddr)>,
+}
+
+/// By what a device became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A lease or the configuration gives it an address: their number is bounded elsewhere.
+    Assigned,
+    /// It was seen, or spoke: anybody can make up any number of those.
+    Seen,
+}
 
 impl Gateway {
     /// Takes what the kernel says of a neighbour.
@@ -79,7 +99,8 @@ impl Gateway {
         let key = match key {
             Some(key) => key,
             None if self.options.lans[lan.0].detect.neighbours => {
-                let Some(key) = self.new_device(DeviceId::of_mac(mac), false, lan, now) else {
+                let Some(key) = self.new_device(DeviceId::of_mac(mac), Origin::Seen, lan, now)
+                else {
                     return;
                 };
                 key
@@ -91,19 +112,25 @@ impl Gateway {
         }
         let moved = before
             .is_none_or(|before| before.mac != Some(mac) || before.state == NeighbourState::Failed);
-        self.present(key, lan, ip, now, |address| {
-            if moved && address.failed {
-                address.appeared = now.uptime;
+        let mut here = vec![key];
+        here.extend(self.inventory.all_at(lan, ip).filter(|&other| {
+            other != key && self.inventory.device(other).is_some_and(|it| it.has_hardware(mac))
+        }));
+        for key in here {
+            self.present(key, lan, ip, now, |address| {
+                if moved && address.failed {
+                    address.appeared = now.uptime;
+                }
+                address.failed = false;
+            });
+            if state == NeighbourState::Reachable {
+                if let Some(device) = self.inventory.device_mut(key) {
+                    device.last_seen = Some(now.uptime);
+                }
+                self.confirmed(key);
             }
-            address.failed = false;
-        });
-        if state == NeighbourState::Reachable {
-            if let Some(device) = self.inventory.device_mut(key) {
-                device.last_seen = Some(now.uptime);
-            }
-            self.confirmed(key);
+            self.release(key, now);
         }
-        self.release(key, now);
     }
 
     /// A device that the configuration places at an address, and whose Ethernet address is not
@@ -125,37 +152,45 @@ impl Gateway {
     /// The kernel found nobody at an address.
     fn address_failed(&mut self, interface: u32, ip: IpAddr, now: Now) {
         let Some(lan) = self.interfaces.get(&interface).and_then(|i| i.lan) else { return };
-        let Some(key) = self.inventory.at(lan, ip) else { return };
         if self.options.lans[lan.0].verify == Verify::None {
             return;
         }
-        self.inventory.fail_address(key, ip);
-        self.detach_if_gone(key, "it does not answer at its address", now);
-        self.recall(key, now);
+        let devices: Vec<_> = self.inventory.all_at(lan, ip).collect();
+        for key in devices {
+            self.inventory.fail_address(key, ip);
+            self.address_lost(key, "it does not answer at its address", now);
+        }
     }
 
     /// Takes what the kernel says of an interface.
     pub(super) fn link_event(&mut self, event: LinkEvent, now: Now) {
-        let lan = self.options.lans.iter().position(|lan| lan.interface == event.name).map(LanId);
-        if !event.removed {
-            let interface = Interface { lan, running: event.running, mac: event.mac };
-            self.interfaces.insert(event.index, interface);
-        }
-        if event.running && !event.removed {
-            return;
-        }
-        self.neighbours.retain(|(interface, _), _| *interface != event.index);
-        if let Some(lan) = lan {
-            for key in self.inventory.attached_to(lan) {
-                if self.options.lans[lan.0].verify == Verify::Neighbour {
-                    self.inventory.fail_all_addresses(key);
-                    self.detach_if_gone(key, "its network interface is down", now);
-                    self.recall(key, now);
-                }
+        let mut lans = Vec::new();
+        for (lan, known) in self.lan_interfaces.iter_mut().enumerate() {
+            if self.options.lans[lan].interface == event.name {
+                lans.push(LanId(lan));
+                *known = Some(event.index).filter(|_| !event.removed);
+            } else {
+                known.take_if(|known| *known == event.index);
             }
         }
         if event.removed {
             self.interfaces.remove(&event.index);
+        } else {
+            // Several LANs share an interface only where neighbours do not count.
+            let lan = lans.first().copied();
+            let interface = Interface { lan, running: event.running, mac: event.mac };
+            self.interfaces.insert(event.index, interface);
+            if event.running {
+                return;
+            }
+        }
+        self.neighbours.retain(|(interface, _), _| *interface != event.index);
+        lans.retain(|lan| self.options.lans[lan.0].verify == Verify::Neighbour);
+        for lan in lans {
+            for key in self.inventory.attached_to(lan) {
+                self.inventory.fail_all_addresses(key);
+                self.address_lost(key, "its network interface is down", now);
+            }
         }
     }
 
@@ -165,18 +200,29 @@ impl Gateway {
         if !detect {
             return;
         }
-        let ended = self.inventory.leased_addresses(lan);
-        let mut ended: std::collections::HashSet<_> = ended.into_iter().collect();
         let live = |lease: &&Lease| lease.expiry == 0 || lease.expiry > now.unix;
-        for lease in leases.iter().filter(live) {
-            if lease.mac.is_group() {
-                continue;
-            }
+        let live = leases.iter().filter(live).filter(|lease| !lease.mac.is_group());
+        let round = LeaseRound {
+            left: live.copied().collect(),
+            ended: self.inventory.leased_addresses(lan).into_iter().collect(),
+        };
+        self.lease_rounds.insert(lan, round);
+        self.leases_due(lan, now);
+    }
+
+    /// Goes on with what the lease file said last, some leases at a time.
+    pub(super) fn leases_due(&mut self, lan: LanId, now: Now) {
+        let Some(mut round) = self.lease_rounds.remove(&lan) else { return };
+        let rest = round.left.split_off(round.left.len().min(limits::AT_A_TIME));
+        let LeaseRound { left, mut ended } = round;
+        for lease in left {
             let key = match self.inventory.by_hardware(lease.mac) {
                 Some(key) => key,
                 None => {
                     let id = DeviceId::of_mac(lease.mac);
-                    let Some(key) = self.new_device(id, false, lan, now) else { continue };
+                    let Some(key) = self.new_device(id, Origin::Assigned, lan, now) else {
+                        continue;
+                    };
                     key
                 }
             };
@@ -190,12 +236,16 @@ impl Gateway {
                 self.release(key, now);
             }
         }
+        if !rest.is_empty() {
+            self.lease_rounds.insert(lan, LeaseRound { left: rest, ended });
+            return self.timers.set(Timer::Leases(lan), now.uptime);
+        }
         for (key, ip) in ended {
             self.inventory.end_lease(key, ip);
             let neighbour = self.neighbour(lan, ip).is_some();
             if !neighbour {
                 self.inventory.drop_address(key, lan, ip);
-                self.detach_if_gone(key, "its lease ended", now);
+                self.address_lost(key, "its lease ended", now);
             }
         }
     }
@@ -211,10 +261,7 @@ impl Gateway {
             }
             let key = match self.inventory.find(id.normal()) {
                 Some(key) => Some(key),
-                None => {
-                    let named = id.mac().is_none();
-                    self.new_device(id, named, lan, now)
-                }
+                None => self.new_device(id, Origin::Assigned, lan, now),
             };
             if let (Some(key), Some(ip)) = (key, address) {
                 self.present(key, lan, ip, now, |address| address.configured = true);
@@ -222,16 +269,18 @@ impl Gateway {
         }
     }
 
-    /// A new device in the inventory, or nothing if that is full.
+    /// A new device in the inventory, or nothing if that is full. An id that is no Ethernet
+    /// address is its own name.
     pub(super) fn new_device(
         &mut self,
         id: DeviceId,
-        named: bool,
+        origin: Origin,
         lan: LanId,
         now: Now,
     ) -> Option<DeviceKey> {
         let random = id.mac().is_some_and(MacAddress::is_local);
-        match self.inventory.room(random) {
+        let named = id.mac().is_none();
+        match self.inventory.room(random && origin == Origin::Seen) {
             Ok(None) => {}
             Ok(Some(oldest)) => self.forget(oldest),
             Err(Full) => {
@@ -298,11 +347,11 @@ impl Gateway {
         now: Now,
         update: impl FnOnce(&mut crate::gateway::device::Address),
     ) {
-        if let Some(owner) = self.inventory.at(lan, ip).filter(|&owner| owner != key) {
-            let shared = self.share_hardware(owner, key);
-            if !shared {
+        let owners: Vec<_> = self.inventory.all_at(lan, ip).collect();
+        for owner in owners {
+            if owner != key && !self.share_hardware(owner, key) {
                 self.inventory.drop_address(owner, lan, ip);
-                self.detach_if_gone(owner, "another device has its address now", now);
+                self.address_lost(owner, "another device has its address now", now);
             }
         }
         let moved = self.inventory.place(key, lan, ip, now, update);
@@ -341,8 +390,14 @@ impl Gateway {
         self.recall(key, now);
     }
 
-    /// Detaches a device that has no live address.
-    pub(super) fn detach_if_gone(&mut self, key: DeviceKey, why: &'static str, now: Now) {
+    /// A device lost an address: it is detached if that was its last live one, and what was
+    /// sent to it just now is not taken as delivered.
+    fn address_lost(&mut self, key: DeviceKey, why: &'static str, now: Now) {
+        self.detach_if_gone(key, why, now);
+        self.recall(key, now);
+    }
+
+    fn detach_if_gone(&mut self, key: DeviceKey, why: &'static str, now: Now) {
         let Some(device) = self.inventory.device_mut(key) else { return };
         if device.attachment.is_none() || device.addresses.iter().any(|address| !address.failed) {
             return;
@@ -358,6 +413,10 @@ impl Gateway {
                 neighbour.is_usable() && neighbour.mac.is_some_and(own)
             })
         {
+            // Whoever was sighted over there was the device itself, on its way.
+            if let Some(device) = self.inventory.device_mut(key) {
+                device.conflict.take_if(|conflict| conflict.address == ip);
+            }
             self.present(key, lan, ip, now, |address| address.failed = false);
             self.release(key, now);
         }

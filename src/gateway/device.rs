@@ -4,9 +4,9 @@
 //! flash; a [`Device`] adds what is true at the moment.
 
 use crate::gateway::alert::ServerId;
-use crate::gateway::forward::Slot;
 use crate::gateway::policy::Policy;
 use crate::gateway::seam::{LanId, MacAddress, NeighbourState, Now};
+use crate::gateway::trigger::Slot;
 use crate::limits;
 use crate::proto::syncml::StatusCode;
 use crate::proto::wire::{DecodeError, DecodeErrorKind, Reader, put_uintvar};
@@ -212,7 +212,7 @@ impl Record {
             return Err(reader.error(DecodeErrorKind::Malformed("unknown record version")));
         }
         let id = text(reader)?;
-        let id = DeviceId::parse(id).ok_or(reader.error(DecodeErrorKind::Text))?;
+        let id = DeviceId::parse(id).ok_or_else(|| reader.error(DecodeErrorKind::Text))?;
         let named = reader.u8()? != 0;
         let count = bounded(reader, limits::HARDWARE)?;
         let mut hardware = Vec::with_capacity(count);
@@ -234,7 +234,7 @@ const RECORD_VERSION: u8 = 1;
 
 fn decode_list(reader: &mut Reader<'_>) -> Result<List, DecodeError> {
     let policy = Policy::of_code(reader.u8()?)
-        .ok_or(reader.error(DecodeErrorKind::Malformed("unknown policy")))?;
+        .ok_or_else(|| reader.error(DecodeErrorKind::Malformed("unknown policy")))?;
     let received = u64_be(reader)?;
     let since = u64_be(reader)?;
     let count = reader.u8()?;

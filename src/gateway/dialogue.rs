@@ -4,17 +4,16 @@
 //! or the LAN's policy is `ignore`. How the device answers it stops nothing. A
 //! BootstrappedDMSList is judged by the LAN's policy; its Status 200 leaves only when what it
 //! acknowledges is on flash. (GwMO change request, 8.6.1.2 and 8.6.1.3.)
-//!
-//! An identity is believed if the kernel's neighbour entry for the sender's address agrees, or
-//! if the device proved it by a secret; a rival claim becomes a visible conflict and nothing
-//! else.
 
+use crate::gateway::agenda::Timer;
 use crate::gateway::alert::{self, AlertType, Found, PayloadError, ServerId};
-use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, List, Record};
+use crate::gateway::device::{Device, DeviceId, DeviceKey, List, Record};
+use crate::gateway::durable::HeldReply;
 use crate::gateway::event::{EventKind, Reason};
-use crate::gateway::policy::{DeviceAuth, Verify};
+use crate::gateway::identity::{Claim, claimed_identity};
+use crate::gateway::policy::DeviceAuth;
 use crate::gateway::seam::{ConnectionId, LanId, MacAddress, Now, Request, Response};
-use crate::gateway::{Account, Gateway, HeldReply, Timer};
+use crate::gateway::{Account, Gateway};
 use crate::limits;
 use crate::proto::auth::{Scheme, Verdict};
 use crate::proto::session::server::{self, Credentials, Reply, ServerSession, Turn};
@@ -36,6 +35,11 @@ pub(super) struct SessionKey {
 #[derive(Debug)]
 pub(super) struct LanSession {
     protocol: ServerSession,
+    /// The Ethernet address that the first message came from, where the kernel knows it.
+    mac: Option<MacAddress>,
+    /// What DevInfo said the device is called.
+    device_id: Option<DeviceId>,
+    opened: bool,
     brought_list: bool,
     alerted: bool,
     /// When the device last said something.
@@ -44,11 +48,12 @@ pub(super) struct LanSession {
 
 /// Where a request came from, and how it is answered.
 #[derive(Clone, Copy)]
-struct Call<'a> {
+pub(super) struct Call<'a> {
     connection: ConnectionId,
-    lan: LanId,
-    peer: IpAddr,
+    pub(super) lan: LanId,
+    pub(super) peer: IpAddr,
     encoding: Encoding,
+    now: Now,
     /// Our own URI, as the device reaches us.
     uri: &'a str,
 }
@@ -68,7 +73,7 @@ impl Gateway {
         now: Now,
     ) {
         self.metrics.requests += 1;
-        let peer = from.ip();
+        let peer = from.ip().to_canonical();
         if !self.take_request_token(lan, peer, now) {
             self.refuse_request(Reason::RequestRate, lan, peer);
             return self.respond(connection, plain(503, Some(1)));
@@ -91,46 +96,64 @@ impl Gateway {
             }
         };
         let uri = own_uri(local);
-        let call = Call { connection, lan, peer, encoding, uri: &uri };
+        let call = Call { connection, lan, peer, encoding, now, uri: &uri };
         match version_fault(&message.header) {
             Some(code) => self.refuse_message(call, &message, code, Reason::Version),
-            None => self.message(call, &message, now),
+            None => self.message(call, &message),
         }
     }
 
-    fn message(&mut self, call: Call<'_>, message: &Message<'_>, now: Now) {
+    fn message(&mut self, call: Call<'_>, message: &Message<'_>) {
+        let now = call.now;
         let Some(source) = DeviceId::parse(&message.header.source.uri) else {
-            return self.refuse_message(
-                call,
-                message,
-                StatusCode::FORBIDDEN,
-                Reason::MalformedMessage,
-            );
+            let code = StatusCode::FORBIDDEN;
+            return self.refuse_message(call, message, code, Reason::MalformedMessage);
         };
+        if message.header.session_id.len() > limits::SESSION_ID {
+            let code = StatusCode::BAD_REQUEST;
+            return self.refuse_message(call, message, code, Reason::MalformedMessage);
+        }
         let key = SessionKey {
             lan: call.lan,
             peer: call.peer,
             source: source.normal().into(),
             session_id: (*message.header.session_id).into(),
         };
-        let known = self.sessions.remove(&key).filter(|_| message.header.message_id > 1);
-        let mut session = match known {
-            Some(session) => session,
-            None => LanSession {
-                protocol: ServerSession::new(self.credentials(call.lan, &source)),
-                brought_list: false,
-                alerted: false,
-                last: now.uptime,
-            },
+        let mac = self.neighbour(call.lan, call.peer).and_then(|entry| entry.mac);
+        let mut session = match self.sessions.remove(&key) {
+            Some(session) if message.header.message_id > 1 && session.mac == mac => session,
+            before => {
+                let mut credentials = self.credentials(call.lan, &source);
+                // A device that starts over after a challenge uses the nonce that came with it.
+                if let Some(nonce) = before.and_then(|session| session.protocol.open_challenge()) {
+                    credentials.client_nonce = nonce;
+                }
+                LanSession {
+                    protocol: ServerSession::new(credentials),
+                    mac,
+                    device_id: None,
+                    opened: false,
+                    brought_list: false,
+                    alerted: false,
+                    last: now.uptime,
+                }
+            }
         };
         session.last = now.uptime;
         let turn = session.protocol.receive(message);
-        let reply = if turn.verdict == Verdict::Accepted {
-            let claim = claimed_identity(&source, turn.device_id);
-            match self.identify(call, &claim, session.protocol.is_proven(), now) {
-                Ok(device) => self.turn(call, message, &mut session, turn, device, now),
+        let ended = if turn.verdict == Verdict::Accepted {
+            if let Some(id) = turn.device_id.and_then(DeviceId::parse) {
+                session.device_id = Some(id);
+            }
+            let id = claimed_identity(&source, session.device_id.as_ref());
+            let proven = session.protocol.is_proven() && self.proves(&source, &id);
+            match self.identify(call, Claim { source: &source, id: &id, proven }, now) {
+                Ok(device) => self.turn(call, message, &mut session, turn, device, &id),
                 Err(reason) => {
-                    let code = StatusCode::FORBIDDEN;
+                    let code = match reason {
+                        Reason::InventoryFull => StatusCode::RETRY_LATER,
+                        _ => StatusCode::FORBIDDEN,
+                    };
                     return self.refuse_message(call, message, code, reason);
                 }
             }
@@ -142,7 +165,7 @@ impl Gateway {
             self.send(call, &reply.message);
             reply.ended
         };
-        if !reply {
+        if !ended {
             self.keep_session(key, session, now);
         }
     }
@@ -155,8 +178,9 @@ impl Gateway {
         session: &mut LanSession,
         mut turn: Turn<'_>,
         key: DeviceKey,
-        now: Now,
+        id: &DeviceId,
     ) -> bool {
+        let now = call.now;
         let Some(device) = self.inventory.device(key) else { return true };
         let before = device.newest().clone();
         let mut record = before.clone();
@@ -164,8 +188,8 @@ impl Gateway {
             && message.header.credentials.is_some();
         let mut dependent = Vec::new();
         self.opened(key, session, now);
-        if let Some(claim) = self.new_name(key, &message.header, turn.device_id) {
-            record.id = claim;
+        if !record.named && id.mac().is_none() {
+            record.id = id.clone();
             record.named = true;
             dependent.push(0);
         }
@@ -214,7 +238,9 @@ impl Gateway {
         }
         let Reply { message: reply, ended } =
             session.protocol.reply(message, turn, call.uri, &nonce);
-        let saved = self.inventory.device(key).is_some_and(|d| d.stored && !d.unsaved);
+        let saved = self.inventory.device(key).is_some_and(|device| {
+            device.stored && !device.unsaved && (device.planned.is_none() || dependent.is_empty())
+        });
         if record == before && saved {
             self.send(call, &reply);
         } else {
@@ -230,12 +256,12 @@ impl Gateway {
     }
 
     /// Notes that a device opened a session: it need not be asked any more.
-    fn opened(&mut self, key: DeviceKey, session: &LanSession, now: Now) {
+    fn opened(&mut self, key: DeviceKey, session: &mut LanSession, now: Now) {
         let Some(device) = self.inventory.device_mut(key) else { return };
         device.last_seen = Some(now.uptime);
         let Some(attachment) = &mut device.attachment else { return };
         attachment.session = true;
-        if !session.alerted && !session.brought_list {
+        if !std::mem::replace(&mut session.opened, true) {
             self.metrics.sessions += 1;
             self.tell_of(EventKind::Session, key, None, None, || {
                 "the device opened a DM session to the gateway".to_owned()
@@ -312,178 +338,8 @@ impl Gateway {
             list.unconfirmed = None;
         }
         self.keep(key, record);
-    }
-
-    /// The device behind a claim to an identity, or why the claim is not believed. `proven`
-    /// claims came with the account's secret.
-    fn identify(
-        &mut self,
-        call: Call<'_>,
-        claim: &DeviceId,
-        proven: bool,
-        now: Now,
-    ) -> Result<DeviceKey, Reason> {
-        let key = match self.options.lans[call.lan.0].verify {
-            Verify::None => self.identify_by_word(call, claim, now),
-            Verify::Neighbour => self.identify_by_neighbour(call, claim, proven, now),
-        };
-        let key = key.inspect_err(|&reason| {
-            self.metrics.refuse(reason);
-            self.tell_of_peer(reason, call.lan, call.peer, Some(claim));
-        })?;
-        if !proven && self.is_elsewhere(key, call.lan) {
-            self.metrics.refuse(Reason::IdentityTaken);
-            self.conflict(key, call.peer, None, now);
-            return Err(Reason::IdentityTaken);
-        }
-        self.present(key, call.lan, call.peer, now, |address| {
-            address.spoke = Some(now.uptime);
-            address.failed = false;
-        });
-        self.release(key, now);
-        Ok(key)
-    }
-
-    fn identify_by_word(
-        &mut self,
-        call: Call<'_>,
-        claim: &DeviceId,
-        now: Now,
-    ) -> Result<DeviceKey, Reason> {
-        let owner = self.inventory.find(claim.normal());
-        let holder = self.inventory.at(call.lan, call.peer).filter(|&key| Some(key) != owner);
-        let placed = |key: DeviceKey, at: Option<IpAddr>| {
-            self.inventory.device(key).is_some_and(|device| {
-                let mut addresses = device.addresses.iter();
-                addresses.any(|a| a.is_assigned() && at.is_none_or(|ip| a.ip == ip))
-            })
-        };
-        if let Some(key) = owner {
-            // Where lease file or configuration say who is where, their word counts.
-            let at_home = self.inventory.at(call.lan, call.peer) == Some(key);
-            let rival = holder.is_some_and(|holder| placed(holder, Some(call.peer)));
-            if !at_home && (rival || placed(key, None)) {
-                self.conflict(key, call.peer, None, now);
-                return Err(Reason::IdentityTaken);
-            }
-            return Ok(key);
-        }
-        if let Some(key) = holder.filter(|&key| self.is_unnamed(key)) {
-            return Ok(key);
-        }
-        self.new_device(claim.clone(), true, call.lan, now).ok_or(Reason::InventoryFull)
-    }
-
-    fn identify_by_neighbour(
-        &mut self,
-        call: Call<'_>,
-        claim: &DeviceId,
-        proven: bool,
-        now: Now,
-    ) -> Result<DeviceKey, Reason> {
-        let neighbour = self.neighbour(call.lan, call.peer).and_then(|entry| entry.mac);
-        let owner = self.inventory.find(claim.normal());
-        let Some(mac) = neighbour else {
-            return match owner {
-                Some(key) if proven => Ok(key),
-                None if proven => {
-                    self.new_device(claim.clone(), true, call.lan, now).ok_or(Reason::InventoryFull)
-                }
-                _ => Err(Reason::Unverified),
-            };
-        };
-        if let Some(claimed) = claim.mac()
-            && claimed != mac
-            && !owner.is_some_and(|key| {
-                self.inventory.device(key).is_some_and(|device| device.has_hardware(mac))
-            })
-        {
-            if let Some(key) = owner {
-                self.conflict(key, call.peer, Some(mac), now);
-            }
-            return Err(Reason::Spoofed);
-        }
-        let holder = self.inventory.by_hardware(mac);
-        match owner {
-            Some(key) => {
-                let Some(device) = self.inventory.device(key) else {
-                    return Err(Reason::InventoryFull);
-                };
-                let unbound = device.record.hardware.is_empty();
-                if device.has_hardware(mac) {
-                    return Ok(key);
-                }
-                if !proven && !unbound {
-                    self.conflict(key, call.peer, Some(mac), now);
-                    return Err(Reason::IdentityTaken);
-                }
-                self.bind(key, mac, holder);
-                Ok(key)
-            }
-            None => match holder.filter(|&key| self.is_unnamed(key)) {
-                Some(key) => Ok(key),
-                None => {
-                    let key = self
-                        .new_device(claim.clone(), true, call.lan, now)
-                        .ok_or(Reason::InventoryFull)?;
-                    self.bind(key, mac, None);
-                    Ok(key)
-                }
-            },
-        }
-    }
-
-    /// Gives a device one more Ethernet address. `holder` had it before; if that was only a
-    /// detected address without a name, it and the device are one.
-    fn bind(&mut self, key: DeviceKey, mac: MacAddress, holder: Option<DeviceKey>) {
-        if let Some(holder) = holder.filter(|&holder| holder != key && self.is_unnamed(holder)) {
-            self.forget(holder);
-        }
-        let Some(device) = self.inventory.device(key) else { return };
-        let mut record = device.newest().clone();
-        if record.hardware.len() >= limits::HARDWARE {
-            record.hardware.remove(0);
-        }
-        record.hardware.push(mac);
-        self.inventory.learn_hardware(key, mac);
-        self.keep(key, record);
-    }
-
-    fn is_unnamed(&self, key: DeviceKey) -> bool {
-        self.inventory.device(key).is_some_and(|device| !device.newest().named)
-    }
-
-    /// The identity that a device without a name gives itself.
-    fn new_name(
-        &self,
-        key: DeviceKey,
-        header: &Header<'_>,
-        device_id: Option<&str>,
-    ) -> Option<DeviceId> {
-        let device = self.inventory.device(key)?;
-        let claim = claimed_identity(&DeviceId::parse(&header.source.uri)?, device_id);
-        let record = device.newest();
-        (!record.named && claim.mac().is_none()).then_some(claim)
-    }
-
-    /// Notes a rival claim to a device's identity.
-    pub(super) fn conflict(
-        &mut self,
-        key: DeviceKey,
-        peer: IpAddr,
-        mac: Option<MacAddress>,
-        now: Now,
-    ) {
-        let Some(device) = self.inventory.device_mut(key) else { return };
-        let count = device.conflict.map_or(0, |conflict| conflict.count).saturating_add(1);
-        if count == 1 {
-            log::warn!("{}: {peer} claims the same identity", device.record.id);
-        }
-        device.conflict = Some(Conflict { at: now.uptime, address: peer, mac, count });
-        let from = SocketAddr::new(peer, 0);
-        self.tell_of(EventKind::Conflict, key, None, Some(from), || {
-            "somebody else claims this identity; the owner keeps its mappings".to_owned()
-        });
+        // Does nothing then, unless the store failed.
+        self.timers.set(Timer::Unconfirmed(key), now.uptime + limits::STORE_RETRY);
     }
 
     /// The account of a device, by its identity or an alias.
@@ -549,7 +405,8 @@ impl Gateway {
         code: StatusCode,
         reason: Reason,
     ) {
-        if !matches!(reason, Reason::Spoofed | Reason::IdentityTaken | Reason::Unverified) {
+        // The others were counted where the claim was judged.
+        if matches!(reason, Reason::MalformedMessage | Reason::Version) {
             self.refuse_request(reason, call.lan, call.peer);
         }
         self.send(call, &server::refusal(message, code, call.uri));
@@ -607,15 +464,6 @@ fn plain(status: u16, retry_after: Option<u32>) -> Response {
     Response { status, content_type: None, retry_after, body: Vec::new() }
 }
 
-/// DevInfo DevId where it says more than an Ethernet address; else the header's Source.
-fn claimed_identity(source: &DeviceId, device_id: Option<&str>) -> DeviceId {
-    let named = device_id.and_then(DeviceId::parse).filter(|id| id.mac().is_none());
-    match named {
-        Some(named) if source.mac().is_some() => named,
-        _ => source.clone(),
-    }
-}
-
 fn version_fault(header: &Header<'_>) -> Option<StatusCode> {
     if !matches!(&*header.version_dtd, "1.2" | "1.1") {
         Some(StatusCode::DTD_NOT_SUPPORTED)
@@ -627,11 +475,8 @@ fn version_fault(header: &Header<'_>) -> Option<StatusCode> {
 }
 
 fn own_uri(local: SocketAddr) -> String {
-    let local = match local {
-        // A scope means nothing outside this host.
-        SocketAddr::V6(local) => SocketAddr::new(IpAddr::V6(*local.ip()), local.port()),
-        local @ SocketAddr::V4(_) => local,
-    };
+    // Without the scope, which means nothing outside this host.
+    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
     format!("http://{local}{DM_PATH}")
 }
 
@@ -652,14 +497,5 @@ mod tests {
         assert_eq!(uri, "http://[fe80::1]:8080/dm");
         assert_eq!(host_of(&uri), "fe80::1");
         assert_eq!(host_of(&own_uri("192.168.4.1:80".parse().unwrap())), "192.168.4.1");
-    }
-
-    #[test]
-    fn devinfo_names_a_device_whose_header_gives_only_an_ethernet_address() {
-        let id = |text| DeviceId::parse(text).unwrap();
-        let mac = id("mac:01-ab-34-ef-69-0c");
-        assert_eq!(claimed_identity(&mac, Some("IMEI:1")), id("IMEI:1"));
-        assert_eq!(claimed_identity(&id("IMEI:1"), Some("IMEI:2")), id("IMEI:1"));
-        assert_eq!(claimed_identity(&mac, None), mac);
     }
 }

@@ -13,70 +13,20 @@
 //!          else                          ─► held: the newest trigger of each server
 //! ```
 
+use crate::gateway::Gateway;
+use crate::gateway::agenda::Timer;
 use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Address, Device, DeviceKey, normalise};
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::policy::{Policy, Verify};
 use crate::gateway::seam::{LanId, NeighbourState, Now};
-use crate::gateway::{Gateway, Timer};
+use crate::gateway::trigger::{Slot, TriggerState};
 use crate::limits;
 use crate::proto::notification::Notification;
 use crate::proto::wsp::{self, Push};
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
-
-/// A server that a device named: how fast its pushes come, and the newest of them.
-#[derive(Debug)]
-pub struct Slot {
-    /// The server.
-    pub server: ServerId,
-    /// When the next push would be due at exactly the permitted rate.
-    due: Duration,
-    /// What became of the newest trigger.
-    state: TriggerState,
-    /// WSP transaction id of the newest trigger.
-    transaction_id: u8,
-    /// The newest Package #0; its memory is used again for the next.
-    package: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TriggerState {
-    /// Delivered, expired, or there never was one.
-    None,
-    /// Sent, and kept in case its device proves to have vanished.
-    Sent { at: Duration, until: Duration },
-    /// Waits for its device.
-    Held { until: Duration },
-}
-
-impl Slot {
-    /// A server with no push yet.
-    pub fn new(server: ServerId) -> Self {
-        Self {
-            server,
-            due: Duration::ZERO,
-            state: TriggerState::None,
-            transaction_id: 0,
-            package: Vec::new(),
-        }
-    }
-
-    /// Whether a trigger waits for its device.
-    pub fn holds(&self) -> bool {
-        matches!(self.state, TriggerState::Held { .. })
-    }
-
-    /// Takes one token of the bucket; false if there is none.
-    fn take_token(&mut self, interval: Duration, now: Duration) -> bool {
-        if self.due > now + interval * (limits::PUSH_BURST - 1) {
-            return false;
-        }
-        self.due = self.due.max(now) + interval;
-        true
-    }
-}
 
 /// The rule that allows or refuses pushes of a server for a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,43 +115,48 @@ impl Gateway {
     /// Takes a datagram from the WAN.
     pub(super) fn push(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
         self.metrics.pushes += 1;
-        if !self.options.trusts(from.ip()) {
-            return self.refuse_push(Reason::UntrustedSource, from, None);
+        let source = from.ip().to_canonical();
+        if !self.options.trusts(source) {
+            return self.refuse_push(Reason::UntrustedSource, from);
         }
-        if self.inventory.is_device_address(from.ip()) {
-            return self.refuse_push(Reason::FromLan, from, None);
+        if self.inventory.is_device_address(source) {
+            return self.refuse_push(Reason::FromLan, from);
         }
         let Ok(push) = Push::decode(datagram) else {
-            return self.refuse_push(Reason::MalformedPush, from, None);
+            return self.refuse_push(Reason::MalformedPush, from);
         };
         if !push.is_notification() {
-            return self.refuse_push(Reason::NotNotification, from, None);
+            return self.refuse_push(Reason::NotNotification, from);
         }
         if !push.is_for_dm() {
-            return self.refuse_push(Reason::NotForDm, from, None);
+            return self.refuse_push(Reason::NotForDm, from);
         }
         let Some(header) = push.gateway_header() else {
-            return self.refuse_push(Reason::NotForwardable, from, None);
+            return self.refuse_push(Reason::NotForwardable, from);
         };
         let Ok(notification) = Notification::decode(push.body) else {
-            return self.refuse_push(Reason::MalformedPackage0, from, None);
+            return self.refuse_push(Reason::MalformedPackage0, from);
         };
         let server = notification.server_id;
         let key = self.device_of_header(header);
         let slot = match self.judge(server, key) {
             Ok(slot) => slot,
-            Err(rule) => return self.refuse_push(rule.reason(), from, Some((header, server))),
+            Err(rule) => {
+                return self.refuse_pair(rule.reason(), rule.sentence(), from, header, server);
+            }
         };
         let Some(key) = key else { return };
         let hash = self.hash(push.body);
         let Some(device) = self.inventory.device_mut(key) else { return };
         if is_repeat(device, hash, now.uptime) {
-            return self.refuse_push(Reason::Repeat, from, Some((header, server)));
+            let reason = Reason::Repeat;
+            return self.refuse_pair(reason, reason.sentence(), from, header, server);
         }
         if let Some(interval) = self.options.push_interval
             && !device.slots[slot].take_token(interval, now.uptime)
         {
-            return self.refuse_push(Reason::PushRate, from, Some((header, server)));
+            let reason = Reason::PushRate;
+            return self.refuse_pair(reason, reason.sentence(), from, header, server);
         }
         remember(device, hash, now.uptime);
         let until = now.uptime + self.options.trigger_expiry;
@@ -318,17 +273,26 @@ impl Gateway {
         self.confirm_presence(key, lan, to.ip(), now);
     }
 
-    /// Has the kernel check that a device is still there, if its entry says REACHABLE: that can
-    /// be true for most of a minute after the device vanished. Other states check themselves.
+    /// Has the kernel check that a device is still there. Left to itself it would call the entry
+    /// REACHABLE for most of a minute after the device vanished; it would even make a STALE one
+    /// REACHABLE seconds after our datagram, because of TCP traffic before it.
     fn confirm_presence(&mut self, key: DeviceKey, lan: LanId, ip: IpAddr, now: Now) {
         if self.options.lans[lan.0].verify == Verify::None {
             return;
         }
-        let reachable =
-            self.neighbour(lan, ip).is_some_and(|n| n.state == NeighbourState::Reachable);
+        // An entry made by hand is beyond doubt.
+        let doubtful = self.neighbour(lan, ip).is_some_and(|neighbour| {
+            matches!(neighbour.state, NeighbourState::Reachable | NeighbourState::Stale)
+        });
+        if doubtful {
+            self.look_for(key, lan, ip, now);
+        }
+    }
+
+    /// Has the kernel look for a device, unless it was told to just now.
+    fn look_for(&mut self, key: DeviceKey, lan: LanId, ip: IpAddr, now: Now) {
         let Some(device) = self.inventory.device_mut(key) else { return };
-        let lately = device.probed.is_some_and(|at| now.uptime < at + PROBE_INTERVAL);
-        if reachable && !lately {
+        if device.probed.is_none_or(|at| now.uptime >= at + PROBE_INTERVAL) {
             device.probed = Some(now.uptime);
             self.probe(lan, ip);
         }
@@ -341,7 +305,7 @@ impl Gateway {
             && let Some(device) = self.inventory.device(key)
             && let Some(lan) = device.lan
         {
-            self.probe(lan, ip);
+            self.look_for(key, lan, ip, now);
         }
         self.tell_of(EventKind::Held, key, Some(slot), None, || {
             format!("{}; the newest trigger of each server is kept", away.sentence())
@@ -442,10 +406,32 @@ impl Gateway {
         }
     }
 
-    fn refuse_push(&mut self, reason: Reason, from: SocketAddr, pair: Option<(&str, &str)>) {
+    fn refuse_push(&mut self, reason: Reason, from: SocketAddr) {
+        self.refuse_named(reason, reason.sentence(), from, None);
+    }
+
+    /// Refuses a push that names a device and a server.
+    fn refuse_pair(
+        &mut self,
+        reason: Reason,
+        why: &str,
+        from: SocketAddr,
+        device: &str,
+        server: &str,
+    ) {
+        self.refuse_named(reason, why, from, Some((device, server)));
+    }
+
+    fn refuse_named(
+        &mut self,
+        reason: Reason,
+        why: &str,
+        from: SocketAddr,
+        pair: Option<(&str, &str)>,
+    ) {
         self.metrics.refuse(reason);
         self.metrics.pushes_refused += 1;
-        log::trace!("push from {from} refused: {reason}");
+        log::trace!("push from {from} refused: {why}");
         if !self.observed {
             return;
         }
@@ -456,7 +442,7 @@ impl Gateway {
             server: server.and_then(|server| ServerId::new(server).ok()),
             lan: None,
             address: Some(from),
-            why: reason.to_string(),
+            why: why.to_owned(),
         });
     }
 
@@ -470,7 +456,7 @@ impl Gateway {
     }
 }
 
-/// A device that is asked for its presence is not asked again within this.
+/// A device that the kernel looks for is not looked for again within this.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 fn is_repeat(device: &Device, hash: u64, now: Duration) -> bool {
@@ -478,8 +464,8 @@ fn is_repeat(device: &Device, hash: u64, now: Duration) -> bool {
 }
 
 fn remember(device: &mut Device, hash: u64, now: Duration) {
-    if device.repeats.len() >= limits::REPEATS {
-        device.repeats.pop_front();
-    }
+    let expired = device.repeats.iter().take_while(|(_, at)| now >= *at + limits::REPEAT).count();
+    let crowded = usize::from(device.repeats.len() >= limits::REPEATS);
+    device.repeats.drain(..expired.max(crowded));
     device.repeats.push_back((hash, now));
 }

@@ -2,15 +2,15 @@
 
 use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Address, Device, DeviceKey, Record};
-use crate::gateway::forward::Slot;
 use crate::gateway::seam::{LanId, MacAddress, Now};
+use crate::gateway::trigger::Slot;
 use crate::limits;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The devices, and their indexes. Names are unique; so is the owner of an Ethernet address,
-/// and of a network address on one LAN.
+/// The devices, and their indexes. Names are unique; so is the owner of an Ethernet address. A
+/// network address of a LAN has one owner, or several on one host.
 #[derive(Debug, Default)]
 pub struct Inventory {
     devices: Vec<Option<Box<Device>>>,
@@ -69,10 +69,15 @@ impl Inventory {
         self.hardware.get(&mac).copied()
     }
 
-    /// The device at a network address of a LAN.
+    /// The device at a network address of a LAN; of several, the one that came last.
     pub fn at(&self, lan: LanId, ip: IpAddr) -> Option<DeviceKey> {
-        let owners = self.addresses.get(&ip)?;
-        owners.iter().find(|(at, _)| *at == lan).map(|(_, key)| *key)
+        self.all_at(lan, ip).last()
+    }
+
+    /// All devices at a network address of a LAN.
+    pub fn all_at(&self, lan: LanId, ip: IpAddr) -> impl Iterator<Item = DeviceKey> {
+        let owners = self.addresses.get(&ip).into_iter().flatten();
+        owners.filter(move |(at, _)| *at == lan).map(|(_, key)| *key)
     }
 
     /// Whether a device of any LAN has this network address.
@@ -223,13 +228,14 @@ impl Inventory {
         }
     }
 
-    /// Notes that an Ethernet address is this device's, ahead of its record.
+    /// Notes that an Ethernet address is this device's, ahead of its record. Who owned it before
+    /// stays its owner: they share a host.
     pub fn learn_hardware(&mut self, key: DeviceKey, mac: MacAddress) {
         let Some(device) = self.device_mut(key) else { return };
         if !device.has_hardware(mac) {
             device.record.hardware.push(mac);
         }
-        self.hardware.insert(mac, key);
+        self.hardware.entry(mac).or_insert(key);
     }
 
     /// Notes that a device is at an address of a LAN. True if it was on another LAN before.
@@ -257,7 +263,7 @@ impl Inventory {
             self.forget_address(key, lan, *evicted);
         }
         let owners = self.addresses.entry(ip).or_default();
-        owners.retain(|(at, _)| *at != lan);
+        owners.retain(|owner| *owner != (lan, key));
         owners.push((lan, key));
         moved
     }

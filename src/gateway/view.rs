@@ -309,7 +309,7 @@ impl Gateway {
         if !self.neighbours_available {
             return None;
         }
-        let interface = self.interfaces.values().find(|interface| interface.lan == Some(lan));
+        let interface = self.lan_interface(lan).and_then(|index| self.interfaces.get(&index));
         Some(interface.is_some_and(|interface| interface.running))
     }
 

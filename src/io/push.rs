@@ -102,20 +102,32 @@ impl PushReceiver {
         self.socket.get_ref().local_addr()
     }
 
-    /// Waits for datagrams and takes up to [`PUSH_BATCH`] of them. Other tasks get their turn
-    /// before each batch. A batch may be empty: all of it was oversize.
-    pub async fn receive(&mut self) -> io::Result<Batch<'_>> {
-        future::yield_now().await;
+    /// Whether [`receive`](Self::receive) has something to do; wakes the task when it has. For
+    /// one task only.
+    ///
+    /// # Errors
+    /// The process cannot wait on the socket.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_readable(context)
+    }
+
+    /// Takes up to [`PUSH_BATCH`] datagrams, without waiting; `None` if there are none. A batch
+    /// may be empty: all of it was oversize.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn receive(&mut self) -> io::Result<Option<Batch<'_>>> {
         let count = loop {
             match self.receive_now() {
                 Ok(count) => break count,
-                Err(Errno::EAGAIN) => self.socket.readable().await?,
+                Err(Errno::EAGAIN) => return Ok(None),
                 // ECONNREFUSED and the like are news about something sent before, not about us.
                 Err(Errno::EINTR | Errno::ECONNREFUSED | Errno::EHOSTUNREACH) => {}
                 Err(errno) => return Err(errno.into()),
             }
         };
-        Ok(Batch { slots: self.slots.get(..count).unwrap_or_default(), buffer: &self.buffer })
+        let slots = self.slots.get(..count).unwrap_or_default();
+        Ok(Some(Batch { slots, buffer: &self.buffer }))
     }
 
     /// The counters since [`bind`](Self::bind).

@@ -33,7 +33,7 @@ fn main() {
     let through_others = datagrams(false);
     let bench = Bench {
         source: socket("127.2.0.9:0".parse().unwrap()).unwrap(),
-        drain: socket(([0, 0, 0, 0], rig::DEVICE_PORT).into()).unwrap(),
+        drain: socket(([0, 0, 0, 0], rig::FARM.push_port).into()).unwrap(),
     };
     let plain = Forwarder::start();
     let nginx = nginx(gateway.path());

@@ -10,6 +10,7 @@ use dm_gateway::proto::wsp;
 use dm_gateway::simulate::{Farm, FarmOptions, FarmSummary, Server};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,20 +19,45 @@ use std::time::{Duration, Instant};
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_dm-gateway");
 /// The DM server that every device of the farm names.
 pub(crate) const SERVER: &str = "https://dms.bench.example";
-/// What the names of the farm's devices begin with; 15 digits follow.
-const PREFIX: &str = "IMEI:";
 /// Where pushes go.
 pub(crate) const WAN: &str = "127.2.0.2:29490";
-/// UDP port of the end devices.
-pub(crate) const DEVICE_PORT: u16 = 29491;
-const LAN: &str = "127.2.0.1:29492";
-/// Address of the first end device.
-pub(crate) const FIRST_DEVICE: Ipv4Addr = Ipv4Addr::new(127, 2, 16, 1);
+
+/// One LAN of the gateway under test. Its lease file has its name.
+pub(crate) struct Lan {
+    name: &'static str,
+    listen: &'static str,
+    /// What the names of its devices begin with; 15 digits follow.
+    prefix: &'static str,
+    /// Address of its first device.
+    pub(crate) first: Ipv4Addr,
+    /// UDP port of its devices.
+    pub(crate) push_port: u16,
+}
+
+/// The LAN of the many.
+pub(crate) const FARM: Lan = Lan {
+    name: "farm",
+    listen: "127.2.0.1:29491",
+    prefix: "IMEI:",
+    first: Ipv4Addr::new(127, 2, 16, 1),
+    push_port: 29492,
+};
+
+/// A LAN beside it.
+pub(crate) const ASIDE: Lan = Lan {
+    name: "aside",
+    listen: "127.2.0.1:29493",
+    prefix: "urn:aside:",
+    first: Ipv4Addr::new(127, 2, 15, 1),
+    push_port: 29494,
+};
 
 /// A gateway process, its state and its lease file in a directory of its own.
 pub(crate) struct Gateway {
     directory: tempfile::TempDir,
     process: Child,
+    /// Where it notifies the service manager.
+    notify: UnixDatagram,
     /// From its start to READY=1.
     pub(crate) to_ready: Duration,
 }
@@ -40,16 +66,15 @@ impl Gateway {
     /// Starts a gateway that knows nothing.
     pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        fs::write(directory.path().join("gateway.toml"), CONFIGURATION).expect("configuration");
-        fs::write(directory.path().join("leases"), "").expect("lease file");
-        let (process, to_ready) = spawn(directory.path());
-        Self { directory, process, to_ready }
+        fs::write(directory.path().join("gateway.toml"), configuration()).expect("configuration");
+        let (process, notify, to_ready) = spawn(directory.path());
+        Self { directory, process, notify, to_ready }
     }
 
     /// Stops it and starts it again on the same state.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        (self.process, self.to_ready) = spawn(self.directory.path());
+        (self.process, self.notify, self.to_ready) = spawn(self.directory.path());
     }
 
     fn stop(&mut self) {
@@ -72,16 +97,15 @@ impl Gateway {
 
     /// Makes `count` devices come up by their leases and waits until each has its mapping.
     pub(crate) fn raise(&self, count: u32) -> FarmSummary {
-        self.raise_as(PREFIX, FIRST_DEVICE, count)
+        self.raise_on(&FARM, count)
     }
 
-    /// [`raise`](Self::raise) with another prefix of the names and first address.
-    pub(crate) fn raise_as(&self, prefix: &str, first: Ipv4Addr, count: u32) -> FarmSummary {
-        let farm = farm(prefix, first, count);
-        let path = self.directory.path().join("leases");
-        let leases = fs::read_to_string(&path).expect("lease file");
+    /// [`raise`](Self::raise) on another LAN.
+    pub(crate) fn raise_on(&self, lan: &Lan, count: u32) -> FarmSummary {
+        let farm = farm(lan, count);
+        let path = self.directory.path().join(lan.name);
         let fresh = path.with_extension("new");
-        fs::write(&fresh, leases + &farm.leases()).expect("lease file");
+        fs::write(&fresh, farm.leases()).expect("lease file");
         let end = async {
             smol::Timer::after(Duration::from_secs(120)).await;
             Ok(())
@@ -134,14 +158,14 @@ impl Drop for Gateway {
     }
 }
 
-fn farm(prefix: &str, base_address: Ipv4Addr, count: u32) -> Farm {
+fn farm(lan: &Lan, count: u32) -> Farm {
     Farm::new(FarmOptions {
-        id_prefix: prefix.to_owned(),
+        id_prefix: lan.prefix.to_owned(),
         count,
-        base_address,
-        push_port: DEVICE_PORT,
+        base_address: lan.first,
+        push_port: lan.push_port,
         gateway_id: Some("gateway.bench".to_owned()),
-        gateway_url: format!("http://{LAN}/dm"),
+        gateway_url: format!("http://{}/dm", lan.listen),
         servers: vec![Server { id: SERVER.to_owned(), url: String::new(), secret: None }],
         encoding: Encoding::Wbxml,
         quirks: Vec::new(),
@@ -151,7 +175,7 @@ fn farm(prefix: &str, base_address: Ipv4Addr, count: u32) -> Farm {
 
 /// Address of the device with that number.
 pub(crate) fn device_address(index: u32) -> SocketAddr {
-    (Ipv4Addr::from(u32::from(FIRST_DEVICE) + index), DEVICE_PORT).into()
+    (Ipv4Addr::from(u32::from(FARM.first) + index), FARM.push_port).into()
 }
 
 /// A Package #0 of 100 octets for the device with that number.
@@ -172,13 +196,14 @@ pub(crate) fn package(serial: u32) -> Vec<u8> {
 
 /// The push that carries [`package`] to the gateway.
 pub(crate) fn push(index: u32, serial: u32) -> Vec<u8> {
-    push_to(&format!("{PREFIX}{index:015}"), serial)
+    push_on(&FARM, index, serial)
 }
 
-/// The push that carries [`package`] for the device of that name.
-pub(crate) fn push_to(device: &str, serial: u32) -> Vec<u8> {
+/// [`push`] on another LAN.
+pub(crate) fn push_on(lan: &Lan, index: u32, serial: u32) -> Vec<u8> {
     let mut out = Vec::new();
-    wsp::encode_notification(&mut out, 1, Some(device), &package(serial));
+    let device = format!("{}{index:015}", lan.prefix);
+    wsp::encode_notification(&mut out, 1, Some(&device), &package(serial));
     out
 }
 
@@ -205,8 +230,7 @@ pub(crate) fn machine() {
 }
 
 #[expect(clippy::zombie_processes, reason = "whoever gets the process ends it")]
-fn spawn(directory: &Path) -> (Child, Duration) {
-    use std::os::unix::net::UnixDatagram;
+fn spawn(directory: &Path) -> (Child, UnixDatagram, Duration) {
     let notify = directory.join("notify");
     let _ = fs::remove_file(&notify);
     let socket = UnixDatagram::bind(&notify).expect("a notify socket");
@@ -224,27 +248,39 @@ fn spawn(directory: &Path) -> (Child, Duration) {
     loop {
         let length = socket.recv(&mut line).expect("READY=1 comes");
         if line[..length].starts_with(b"READY=1") {
-            return (process, begin.elapsed());
+            let ready = begin.elapsed();
+            return (process, socket, ready);
         }
     }
 }
 
-const CONFIGURATION: &str = r#"
+fn configuration() -> String {
+    let mut text = format!(
+        r#"
 [gateway]
 id = "gateway.bench"
+public-address = "192.0.2.1"
 state-dir = "state"
 push-rate = 0
 
 [wan]
-push-listen = ["127.2.0.2:29490"]
-
+push-listen = ["{WAN}"]
+"#
+    );
+    for Lan { name, listen, push_port, .. } in [FARM, ASIDE] {
+        text += &format!(
+            r#"
 [[lan]]
-name = "farm"
+name = "{name}"
 interface = "lo"
-listen = "127.2.0.1:29492"
-push-port = 29491
+listen = "{listen}"
+push-port = {push_port}
 policy = "transparent"
 detect = ["leases"]
-lease-file = "leases"
+lease-file = "{name}"
 verify = "none"
-"#;
+"#
+        );
+    }
+    text
+}

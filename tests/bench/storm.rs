@@ -1,5 +1,5 @@
 //! `cargo bench --bench storm`: 10,000 end devices come up at once, each from Package #0 to a
-//! durable mapping; meanwhile a device that was there before is pushed to.
+//! durable mapping; meanwhile a device on another LAN, there before, is pushed to.
 //!
 //! `STORM=1000 cargo bench --bench storm` makes it smaller.
 
@@ -7,14 +7,11 @@
 
 mod rig;
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The device that was there before.
-const BYSTANDER: Ipv4Addr = Ipv4Addr::new(127, 2, 15, 1);
-const BYSTANDER_ID: &str = "urn:bystander:000000000000000";
 /// Time between two pushes to it.
 const BEAT: Duration = Duration::from_millis(10);
 const QUIET: Duration = Duration::from_secs(5);
@@ -23,8 +20,8 @@ fn main() {
     rig::machine();
     let devices = std::env::var("STORM").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
     let gateway = rig::Gateway::start();
-    assert_eq!(gateway.raise_as("urn:bystander:", BYSTANDER, 1).acknowledged, 1);
-    let socket = UdpSocket::bind((BYSTANDER, rig::DEVICE_PORT)).unwrap();
+    assert_eq!(gateway.raise_on(&rig::ASIDE, 1).acknowledged, 1);
+    let socket = UdpSocket::bind((rig::ASIDE.first, rig::ASIDE.push_port)).unwrap();
     let quiet = watch(&socket, 0, |stop| {
         thread::sleep(QUIET);
         stop.store(true, Ordering::Relaxed);
@@ -88,7 +85,7 @@ fn watch(socket: &UdpSocket, serial: u32, work: impl FnOnce(&AtomicBool)) -> Tim
             let mut buffer = [0; 512];
             while !stop.load(Ordering::Relaxed) {
                 serial += 1;
-                let push = rig::push_to(BYSTANDER_ID, serial);
+                let push = rig::push_on(&rig::ASIDE, 0, serial);
                 let begin = Instant::now();
                 source.send_to(&push, rig::WAN).unwrap();
                 let expected = rig::package(serial);

@@ -41,6 +41,7 @@ pub struct ServerSession {
     authenticated: bool,
     tries: u8,
     trusted: bool,
+    own_scheme: Option<Scheme>,
     own_tries: u8,
     message_id: u32,
     messages: u32,
@@ -89,20 +90,26 @@ impl ServerSession {
     /// A session in which nothing was said yet.
     pub fn new(credentials: Credentials) -> Self {
         Self {
-            credentials,
             authenticated: false,
             tries: 0,
             trusted: false,
+            own_scheme: credentials.scheme,
             own_tries: 0,
             message_id: 0,
             messages: 0,
             queue: Vec::new(),
+            credentials,
         }
     }
 
     /// Whether the client proved who it is by a secret.
     pub fn is_proven(&self) -> bool {
         self.authenticated && self.credentials.scheme.is_some()
+    }
+
+    /// The nonce of a challenge that the client has not answered.
+    pub fn open_challenge(&self) -> Option<Vec<u8>> {
+        (!self.authenticated && self.tries > 0).then(|| self.credentials.client_nonce.clone())
     }
 
     /// Has `alert` sent to the client with the next reply that may carry commands.
@@ -216,6 +223,11 @@ impl ServerSession {
             status.code,
             StatusCode::INVALID_CREDENTIALS | StatusCode::MISSING_CREDENTIALS
         );
+        // Basic instead of what is configured would give the secret away.
+        let kind = status.challenge.as_ref().and_then(|challenge| challenge.kind.as_deref());
+        if kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case(Scheme::Md5.name())) {
+            self.own_scheme = self.own_scheme.and(Some(Scheme::Md5));
+        }
         if let Some(nonce) = status.challenge.as_ref().and_then(auth::next_nonce) {
             self.credentials.server_nonce.clone_from(&nonce);
             turn.server_nonce = Some(nonce);
@@ -291,7 +303,11 @@ impl ServerSession {
         let challenged = verdict != Verdict::Accepted && !hopeless;
         let more = accepted && !is_final && !aborted && !hopeless;
         Reply {
-            message: Message { header: self.header(request, uri), commands, is_final: !more },
+            message: Message {
+                header: self.header(request, uri, accepted),
+                commands,
+                is_final: !more,
+            },
             ended: !sent && !challenged && !more,
         }
     }
@@ -309,10 +325,11 @@ impl ServerSession {
         sent
     }
 
-    fn header(&self, request: &Message<'_>, uri: &str) -> Header<'static> {
+    /// `accepted`: our own credentials are for the client, not for whoever uses its name.
+    fn header(&self, request: &Message<'_>, uri: &str, accepted: bool) -> Header<'static> {
         let (mut name, mut own) = (None, None);
-        if let (Some(scheme), Some((user, secret)), false) =
-            (self.credentials.scheme, &self.credentials.server, self.trusted)
+        if let (Some(scheme), Some((user, secret)), true) =
+            (self.own_scheme, &self.credentials.server, accepted && !self.trusted)
         {
             let nonce = &self.credentials.server_nonce;
             own = Some(auth::credentials(scheme, user, secret, nonce));
