@@ -514,7 +514,7 @@ mod tests {
         smol::block_on(executor.run(async {
             for (id, wait) in [(0, 50), (1, 350), (2, 50)] {
                 committer.submit(CommitId(id), put(id));
-                smol::Timer::after(Duration::from_millis(wait)).await;
+                async_io::Timer::after(Duration::from_millis(wait)).await;
             }
             committer.close();
             task.await;
