@@ -139,7 +139,7 @@ pub struct EventLine {
     /// Why, for people.
     #[serde(default)]
     pub why: String,
-    /// Seconds since the gateway's start, to the millisecond.
+    /// Seconds since the gateway's start, to the microsecond.
     #[serde(default)]
     pub uptime: f64,
     /// Seconds since 1970 by the gateway's wall clock.
@@ -180,7 +180,7 @@ pub fn event_line(event: &Event, now: Now) -> String {
         lan: event.lan.as_deref().map(str::to_owned),
         address: event.address.map(address),
         why: event.why.clone(),
-        uptime: now.uptime.as_millis() as f64 / 1000.0,
+        uptime: now.uptime.as_micros() as f64 / 1e6,
         time: now.unix,
         count: None,
     })
@@ -251,7 +251,7 @@ mod tests {
         let line = value(&event_line(&event, now));
         let expected = json!({
             "schema": 1, "event": "forwarded", "device": "IMEI:\u{1b}[2J\n", "lan": "depot",
-            "address": "192.0.2.7:2948", "why": "because", "uptime": 1.234, "time": 99,
+            "address": "192.0.2.7:2948", "why": "because", "uptime": 1.234567, "time": 99,
         });
         assert_eq!(line, expected);
         let peer = Event { address: Some("[fe80::1%3]:0".parse().unwrap()), ..event };

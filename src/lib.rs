@@ -43,7 +43,7 @@
 //! |---|---|---|---|
 //! | [`proto`] | itself, downwards | quick-xml on slices, digests, base64 | log, clock, sockets, files, environment, threads, async |
 //! | [`gateway`] | [`proto`] | `log`, serde for its views | the same, except log |
-//! | [`io`] | the seam, [`limits`] | smol, socket2, nix, sled, hyper, `log` | decide; read SyncML or WSP |
+//! | [`io`] | the seam, [`limits`] | smol, async-io, socket2, nix, sled, hyper, `log` | decide; read SyncML or WSP |
 //! | `daemon`, `control`, [`cli`], `config`, `main` | all | all | read octets of a protocol |
 //! | `simulate` | [`proto`], [`io`] | smol, hyper | decide by [`gateway`]: its misreadings must show |
 //!
@@ -157,8 +157,8 @@
 //!
 //! | crate | for | licence |
 //! |---|---|---|
-//! | smol | the executor, timers and descriptors of the one thread | Apache-2.0 OR MIT |
-//! | async-io | what smol's timers and descriptors are made of; named to fix its version | Apache-2.0 OR MIT |
+//! | smol | the executor of the one thread, its channels, and a thread for what blocks | Apache-2.0 OR MIT |
+//! | async-io | descriptors to wait for, and timers | Apache-2.0 OR MIT |
 //! | async-signal | SIGTERM and SIGINT as an event | Apache-2.0 OR MIT |
 //! | socket2 | socket options that must be set before binding | MIT OR Apache-2.0 |
 //! | nix | recvmmsg and sendmmsg, netlink, inotify, peer credentials, without unsafe code of our own | MIT |

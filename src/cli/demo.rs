@@ -5,6 +5,7 @@
 //! crosses real UDP and TCP sockets on 127.0.x.x.
 
 mod stage;
+mod tellings;
 
 use crate::simulate::{DmServer, DmServerOptions, EndDevice, EndDeviceOptions, Quirk, Server};
 use lexopt::{Arg, Parser};

@@ -18,11 +18,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use async_io::{Async, Timer};
 use nix::errno::Errno;
 use nix::sys::socket::{UnixCredentials, getsockopt, sockopt};
 use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
+use smol::future;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::{Async, Timer, future};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::explain;

@@ -6,11 +6,12 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpStream};
 use std::pin::Pin;
 use std::time::Duration;
 
+use async_io::{Async, Timer};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Version, header};
-use smol::{Async, Timer, future};
+use smol::future;
 use smol_hyper::rt::FuturesIo;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 

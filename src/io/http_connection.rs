@@ -13,9 +13,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use async_io::{Async, Timer};
 use smol::future::FutureExt;
 use smol::io::{AsyncRead, AsyncWrite};
-use smol::{Async, Timer};
 
 use crate::limits::{LAN_LINGER, LAN_LINGER_TIME, LAN_WRITE_TIME};
 

@@ -20,13 +20,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use async_io::{Async, Timer};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use nix::errno::Errno;
-use smol::{Async, LocalExecutor, Timer, future};
+use smol::{LocalExecutor, future};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 

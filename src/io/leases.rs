@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::str::SplitAsciiWhitespace;
 use std::time::Duration;
 
+use async_io::{Async, Timer};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use smol::{Async, Timer};
 
 use crate::gateway::seam::{Lease, MacAddress};
 use crate::limits::{LEASE_FILE, LEASE_LINE, LEASES};

@@ -17,12 +17,12 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::task::{Context, Poll};
 
+use async_io::Async;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, send,
     setsockopt, socket, sockopt,
 };
-use smol::Async;
 
 use self::message::{
     AF_INET, AF_INET6, AF_UNSPEC, HEADER, IFINFOMSG, Message, NDA_DST, NDMSG, NLMSG_DONE,

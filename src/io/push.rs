@@ -19,12 +19,13 @@ use std::ops::Add;
 use std::os::fd::{AsFd, AsRawFd};
 use std::task::{Context, Poll};
 
+use async_io::{Async, Timer};
 use nix::errno::Errno;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg,
     recvmsg, sendmmsg, setsockopt, sockopt,
 };
-use smol::{Async, Timer, future};
+use smol::future;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{bind_interface, explain};

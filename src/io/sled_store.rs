@@ -16,12 +16,15 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::libc::c_ulong;
+use nix::sys::prctl::set_timerslack;
 use sled::{Batch, Config, Db, Mode};
 
 use super::clock::since_boot;
@@ -59,6 +62,11 @@ enum OpenError {
     Other(StoreError),
 }
 
+/// Seven workers of sled, started when the first store of a process is opened, look for work
+/// each second, although they are woken when there is some. They inherit the timer slack of the
+/// thread that started them: with this much the kernel lets them sleep on.
+const WORKER_SLACK: Duration = Duration::from_secs(60);
+
 impl SledStore {
     /// Opens the store in `directory`, by custom `<state-dir>/store`; makes it (mode 0700) if it
     /// is not there. A store that cannot be repaired is moved to `<directory>.broken`, where it
@@ -69,6 +77,19 @@ impl SledStore {
     /// Another process has it open, the disk is full or read-only, or access is denied. The text
     /// is a sentence for the operator.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let opened = thread::scope(|scope| {
+            let opening = scope.spawn(|| {
+                let slack = c_ulong::try_from(WORKER_SLACK.as_nanos()).unwrap_or(c_ulong::MAX);
+                // Without it the workers wake up more often, no more.
+                let _ = set_timerslack(slack);
+                Self::open_here(directory)
+            });
+            opening.join()
+        });
+        opened.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn open_here(directory: &Path) -> Result<Self, StoreError> {
         make_directory(directory)?;
         let lock = lock(directory)?;
         let (open, records) = match open_or_repair(directory) {
@@ -493,7 +514,7 @@ mod tests {
         smol::block_on(executor.run(async {
             for (id, wait) in [(0, 50), (1, 350), (2, 50)] {
                 committer.submit(CommitId(id), put(id));
-                smol::Timer::after(Duration::from_millis(wait)).await;
+                async_io::Timer::after(Duration::from_millis(wait)).await;
             }
             committer.close();
             task.await;

@@ -1,6 +1,7 @@
 //! What the demo plays on: the daemon in its thread, a directory that goes away, a narrator, and
 //! a memory of what happened that the story waits on.
 
+use super::tellings::{Tellings, Told};
 use crate::cli::narrate::{self, EventLine};
 use crate::config::Config;
 use crate::control::Request;
@@ -8,10 +9,9 @@ use crate::daemon::Daemon;
 use crate::gateway::view::Status;
 use crate::io::control_socket;
 use crate::simulate::{Gate, Report, SimEvent, Sink, gate};
-use smol::channel::{self, Receiver, Sender};
+use smol::channel::{self, Sender};
 use smol::{Timer, future};
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -28,8 +28,6 @@ pub(super) const GATEWAY: &str = "gateway.demo";
 
 /// The longest that a step of the story takes.
 const PATIENCE: Duration = Duration::from_secs(6);
-/// What devices tell is told after what the gateway said about it, whose way to us is longer.
-const TOLD_LATER: Duration = Duration::from_millis(30);
 
 /// The stage.
 pub(super) struct Stage {
@@ -38,10 +36,7 @@ pub(super) struct Stage {
     directory: PathBuf,
     gate: Gate,
     daemon: RefCell<Option<Running>>,
-    told: Sender<Told>,
-    tellings: Receiver<Told>,
-    /// What peers told, and when it is to be told on.
-    aside: RefCell<VecDeque<(Instant, Report)>>,
+    tellings: Tellings,
     /// What was told and no step has waited for yet.
     memory: RefCell<Vec<EventLine>>,
     /// Sessions that a push opened: device, server, session id, whether it ended well.
@@ -54,13 +49,6 @@ struct Running {
     stop: Sender<()>,
     thread: JoinHandle<()>,
     monitor: JoinHandle<()>,
-}
-
-/// What comes to the narrator.
-enum Told {
-    Gateway(String),
-    Peer(Report),
-    Failed(String),
 }
 
 /// Counters over the daemon's restarts.
@@ -80,16 +68,13 @@ impl Stage {
         made.map_err(|error| {
             format!("cannot make {}: {error}; try: another TMPDIR", directory.display())
         })?;
-        let (told, tellings) = channel::unbounded();
         let stage = Self {
             json,
             start: Instant::now(),
             directory,
             gate: gate(64),
             daemon: RefCell::default(),
-            told,
-            tellings,
-            aside: RefCell::default(),
+            tellings: Tellings::new(),
             memory: RefCell::default(),
             sessions: RefCell::default(),
             totals: Cell::default(),
@@ -110,13 +95,13 @@ impl Stage {
 
     /// Takes the simulators' reports.
     pub(super) fn sink(&self) -> Sink {
-        let told = self.told.clone();
-        Rc::new(move |report| drop(told.try_send(Told::Peer(report))))
+        let told = self.tellings.sender();
+        Rc::new(move |report| drop(told.try_send(Told::Peer(Instant::now(), report))))
     }
 
     /// Takes the end of a simulator that should have run for ever.
     pub(super) fn failure(&self, who: &str) -> impl FnOnce(io::Result<()>) + 'static {
-        let (told, who) = (self.told.clone(), who.to_owned());
+        let (told, who) = (self.tellings.sender(), who.to_owned());
         move |result| {
             if let Err(error) = result {
                 let text = format!("{who}: {error}; try: end what uses 127.0.x.x:{PUSH_PORT}");
@@ -134,30 +119,42 @@ impl Stage {
         let config = config.map_err(|error| error.to_string())?;
         let (stop, stopped) = channel::bounded::<()>(1);
         let (report, started) = channel::bounded(1);
-        let thread = std::thread::spawn(move || match Daemon::start(&config) {
-            Ok(daemon) => {
-                let _ = report.try_send(Ok(()));
-                daemon.run(async move {
-                    let _ = stopped.recv().await;
-                });
+        let thread = std::thread::spawn(move || {
+            let begin = Instant::now();
+            match Daemon::start(&config) {
+                Ok(daemon) => {
+                    let _ = report.try_send(Ok(begin));
+                    daemon.run(async move {
+                        let _ = stopped.recv().await;
+                    });
+                }
+                Err(error) => drop(report.try_send(Err(error))),
             }
-            Err(error) => drop(report.try_send(Err(error))),
         });
-        started.recv().await.map_err(|_| "the daemon's thread is gone".to_owned())??;
-        let told = self.told.clone();
+        let begin =
+            started.recv().await.map_err(|_| "the daemon's thread is gone".to_owned())??;
+        self.tellings.gateway_began(begin);
+        let told = self.tellings.sender();
         let client = control_socket::connect(&self.control_socket());
         let client = client.map_err(|error| error.to_string())?;
         let request = ask_line(&Request::Monitor);
-        let lines = client.ask(&request).map_err(|error| error.to_string())?;
+        let mut lines = client.ask(&request).map_err(|error| error.to_string())?;
+        let (watching, watched) = channel::bounded(1);
         let monitor = std::thread::spawn(move || {
+            // The answer: from here on every event comes.
+            let _ = watching.try_send(lines.next().is_some());
             for line in lines.map_while(Result::ok) {
-                if told.try_send(Told::Gateway(line)).is_err() {
+                let Ok(event) = serde_json::from_str(&line) else { continue };
+                if told.try_send(Told::Gateway(line, event)).is_err() {
                     return;
                 }
             }
         });
         *self.daemon.borrow_mut() = Some(Running { stop, thread, monitor });
-        Ok(())
+        match watched.recv().await {
+            Ok(true) => Ok(()),
+            _ => Err("the daemon cannot be watched; try: again".to_owned()),
+        }
     }
 
     /// Stops the daemon as SIGTERM does, and adds up its counters.
@@ -220,7 +217,7 @@ impl Stage {
         }
         let interrupted = crate::cli::run::told_to_stop()?;
         let telling = async {
-            while let Some(told) = self.next().await {
+            while let Some(told) = self.tellings.next().await {
                 self.take(told)?;
             }
             Ok(true)
@@ -284,7 +281,7 @@ impl Stage {
                 Timer::at(late).await;
                 None
             };
-            match future::or(self.next(), end).await {
+            match future::or(self.tellings.next(), end).await {
                 Some(told) => self.take(told)?,
                 None => {
                     let seconds = PATIENCE.as_secs();
@@ -298,44 +295,13 @@ impl Stage {
         Ok(())
     }
 
-    /// What is to be told next. Peers come a little later than they spoke.
-    async fn next(&self) -> Option<Told> {
-        loop {
-            let due = self.aside.borrow().front().map(|(due, _)| *due);
-            let told = match due {
-                None => self.tellings.recv().await.ok()?,
-                Some(due) => {
-                    let next = async { self.tellings.recv().await.ok() };
-                    let end = async {
-                        Timer::at(due).await;
-                        None
-                    };
-                    match future::or(next, end).await {
-                        Some(told) => told,
-                        None => return self.aside.borrow_mut().pop_front().map(peer),
-                    }
-                }
-            };
-            match told {
-                Told::Peer(report) => {
-                    // Let the gateway's own words come first.
-                    let sent = matches!(report.event, SimEvent::PushSent { .. });
-                    let delay = if sent { Duration::ZERO } else { TOLD_LATER };
-                    self.aside.borrow_mut().push_back((Instant::now() + delay, report));
-                }
-                told => return Some(told),
-            }
-        }
-    }
-
     fn take(&self, told: Told) -> Result<(), String> {
         match told {
-            Told::Gateway(line) => {
-                let Ok(event) = serde_json::from_str::<EventLine>(&line) else { return Ok(()) };
+            Told::Gateway(line, event) => {
                 self.tell(&line, || narrate::line(&event));
                 self.memory.borrow_mut().push(event);
             }
-            Told::Peer(report) => {
+            Told::Peer(_, report) => {
                 self.tell_report(&report);
                 self.note_session(report);
             }
@@ -446,10 +412,6 @@ impl Totals {
             lists: self.lists + counters.lists,
         }
     }
-}
-
-fn peer((_, report): (Instant, Report)) -> Told {
-    Told::Peer(report)
 }
 
 fn ask_line(request: &Request) -> String {
