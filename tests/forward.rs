@@ -785,4 +785,103 @@ mod properties {
             }
         }
     }
+
+    /// What somebody may do who is not device 5 and does not have its Ethernet address.
+    #[derive(Clone, Debug)]
+    enum Rival {
+        Neighbour { ip: u8, mac: u8, state: u8 },
+        Lease { ip: u8, mac: u8 },
+        Session { ip: u8, source: u8, device_id: u8, servers: Vec<u8> },
+        Push { server: u8, from: u8 },
+        Advance(u32),
+    }
+
+    fn rivals() -> impl Strategy<Value = Vec<Rival>> {
+        let step = prop_oneof![
+            4 => (1..9_u8, 6..9_u8, 0..4_u8)
+                .prop_map(|(ip, mac, state)| Rival::Neighbour { ip, mac, state }),
+            1 => (6..9_u8, 6..9_u8).prop_map(|(ip, mac)| Rival::Lease { ip, mac }),
+            5 => (1..9_u8, 0..6_u8, 0..6_u8, vec(0..4_u8, 0..4)).prop_map(
+                |(ip, source, device_id, servers)| Rival::Session { ip, source, device_id, servers }
+            ),
+            1 => (0..4_u8, 1..9_u8).prop_map(|(server, from)| Rival::Push { server, from }),
+            2 => (1..100_000_u32).prop_map(Rival::Advance),
+        ];
+        vec(step, 1..60)
+    }
+
+    fn claim(number: u8) -> String {
+        match number {
+            0 => name(5),
+            1 => mac_id(5),
+            2 => mac_id(6),
+            3 => name(6),
+            4 => name(5).to_lowercase(),
+            _ => "IMEI:rival".to_owned(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 256,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn no_third_party_changes_what_is_kept_of_a_device(steps in rivals()) {
+            let mut lab = Lab::transparent();
+            lab.mapped_device(5, &[SERVER]);
+            let kept = lab.store.records().clone();
+            let mine = |lab: &Lab| {
+                let all = lab.mappings();
+                all.into_iter().filter(|it| it.ends_with(&name(5))).collect::<Vec<_>>()
+            };
+            let mapped = mine(&lab);
+            // Who is where, as the kernel has it: sessions come from elsewhere than device 5.
+            let mut at_home = true;
+            for step in steps {
+                match step {
+                    Rival::Neighbour { ip, mac, state } => {
+                        let state = [Reachable, Stale, Failed, Incomplete][usize::from(state)];
+                        at_home &= ip != 5;
+                        lab.neighbour(&format!("192.168.4.{ip}"), mac, state);
+                    }
+                    Rival::Lease { ip, mac } => lab.leases(&[(mac, &format!("192.168.4.{ip}"))]),
+                    Rival::Session { ip, source, device_id, servers } => {
+                        if ip == 5 && at_home {
+                            continue;
+                        }
+                        let ip = format!("192.168.4.{ip}");
+                        let mut rival = Client::new(&claim(source), &ip);
+                        rival.device_id = claim(device_id);
+                        rival.start();
+                        let servers: Vec<_> = servers.into_iter().map(server).collect();
+                        let servers: Vec<_> = servers.iter().map(String::as_str).collect();
+                        let mut commands = rival.package1();
+                        commands.push(list_alert(&servers));
+                        rival.say(&mut lab, commands);
+                        rival.say(&mut lab, vec![list_alert(&servers)]);
+                    }
+                    Rival::Push { server: number, from } => {
+                        let from = format!("192.168.4.{from}:2948");
+                        lab.datagram_from(&from, &push_of(&server(number), &name(5), 1));
+                    }
+                    Rival::Advance(milliseconds) => {
+                        lab.advance(Duration::from_millis(milliseconds.into()));
+                    }
+                }
+                prop_assert_eq!(mine(&lab), mapped.clone());
+            }
+            for (key, value) in &kept {
+                prop_assert_eq!(lab.store.records().get(key), Some(value));
+            }
+            prop_assert_eq!(&lab.device(&name(5)).unwrap().aliases, &[mac_id(5)]);
+            // Once the kernel finds the owner again, its pushes reach it.
+            lab.neighbour("192.168.4.5", 5, Reachable);
+            lab.take_sent();
+            lab.push(SERVER, &mac_id(5), 9_999);
+            prop_assert_eq!(lab.take_targets(), ["192.168.4.5"]);
+        }
+    }
 }

@@ -292,6 +292,45 @@ proptest! {
     }
 }
 
+// --- The fixtures -----------------------------------------------------------------------------
+
+/// The octets of every fixture in a folder, `.hex` files decoded.
+fn fixtures(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = format!("{}/tests/fixtures/{folder}", env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for kind in ["valid", "invalid"] {
+        for entry in std::fs::read_dir(format!("{folder}/{kind}")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let octets = std::fs::read(&path).unwrap();
+            if name.ends_with(".hex") {
+                let text = String::from_utf8(octets).unwrap();
+                let lines = text.lines().filter(|line| !line.starts_with('#'));
+                let digits: Vec<_> =
+                    lines.flat_map(str::chars).filter_map(|it| it.to_digit(16)).collect();
+                found.push((name, digits.chunks(2).map(|it| (it[0] << 4 | it[1]) as u8).collect()));
+            } else if name.ends_with(".xml") {
+                found.push((name, octets));
+            }
+        }
+    }
+    assert!(found.len() > 5, "{folder}");
+    found
+}
+
+#[test]
+fn no_fixture_does_harm() {
+    let (mut lab, mut client) = mapped();
+    for (name, octets) in fixtures("syncml") {
+        let is_xml = name.ends_with(".xml");
+        client.encoding = if is_xml { Encoding::Xml } else { Encoding::Wbxml };
+        post_is_harmless(&mut lab, &client, &octets);
+    }
+    for (_, octets) in fixtures("wsp") {
+        push_is_harmless(&mut lab, &octets);
+    }
+}
+
 // --- Everything at once ---------------------------------------------------------------------------
 
 /// Anything that may come in at the seam.
