@@ -176,6 +176,7 @@ fn run_farm(options: FarmOptions, leases: Option<String>, until: &Until) -> Resu
         "pushes": summary.pushes,
         "sessions": summary.sessions,
         "failed": summary.failed,
+        "failure": summary.failure,
         "seconds": summary.elapsed.as_secs_f64(),
     });
     // A reader that has gone away does not change the outcome.

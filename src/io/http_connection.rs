@@ -35,18 +35,19 @@ pub(super) struct State {
     head: RefCell<Head>,
 }
 
-#[derive(Clone, Copy)]
-enum Order {
-    /// End after the request in progress.
+/// How a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// After the request in progress, if one is.
     Close,
-    /// End at once.
+    /// At once.
     Abort,
 }
 
 impl State {
     /// Ends the connection: at once if it waits, else after its answer.
     pub(super) fn close(&self) {
-        self.order(if self.busy.get() || self.kept.get() { Order::Close } else { Order::Abort });
+        self.order(Order::Close);
     }
 
     /// Ends the connection now.
@@ -66,15 +67,20 @@ impl State {
         }
     }
 
-    /// Carries out an order: `Ready` to abort, `shut` to close.
-    pub(super) fn poll(&self, context: &Context<'_>, shut: impl FnOnce()) -> Poll<()> {
+    /// The order to carry out, if one was given; wakes the task when one is. To be asked after
+    /// the stream was read: a request that came meanwhile turns the end of a silent connection
+    /// into one after its answer.
+    pub(super) fn poll_order(&self, context: &Context<'_>) -> Poll<Order> {
         match self.order.take() {
-            Some(Order::Abort) => return Poll::Ready(()),
-            Some(Order::Close) => shut(),
-            None => {}
+            Some(Order::Close) if !self.busy.get() && !self.kept.get() => {
+                Poll::Ready(Order::Abort)
+            }
+            Some(order) => Poll::Ready(order),
+            None => {
+                self.waker.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
         }
-        self.waker.set(Some(context.waker().clone()));
-        Poll::Pending
     }
 
     /// The peer may be sending still: close gently.

@@ -18,7 +18,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Poll, Waker, ready};
+use std::time::Instant;
 
 use async_io::{Async, Timer};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -31,7 +32,7 @@ use smol::{LocalExecutor, future};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::http_connection::{Observed, State};
+use super::http_connection::{Observed, Order, State};
 use super::{bind_interface, explain};
 use crate::gateway::seam::{Request, Response};
 use crate::limits::{
@@ -145,6 +146,8 @@ struct Server {
     stopping: Cell<bool>,
     /// Somebody waits in the backlog and there is no room.
     scarce: Cell<bool>,
+    /// When connections that wait were looked for last.
+    looked: Cell<Option<Instant>>,
     connections: RefCell<Vec<Rc<State>>>,
     /// The task in [`LanListener::serve`].
     waker: Cell<Option<Waker>>,
@@ -179,8 +182,14 @@ impl Server {
         connections.iter().for_each(|state| act(state));
     }
 
-    /// Looks once for connections that wait while others have none.
+    /// Looks for connections that wait while others have none, at most once in each
+    /// [`LAN_SCARCE_TICK`]: how long they waited is counted in looks.
     fn make_room(&self) {
+        let now = Instant::now();
+        if self.looked.get().is_some_and(|looked| now < looked + LAN_SCARCE_TICK) {
+            return;
+        }
+        self.looked.set(Some(now));
         self.each_connection(|state| state.yield_after(LAN_SCARCE_IDLE, LAN_SCARCE_SILENT));
     }
 }
@@ -297,17 +306,19 @@ fn serve_connection<H: Handler>(
             .serve_connection(FuturesIo::new(stream), service);
         let mut connection = pin!(connection);
         let end = poll_fn(|context| {
-            let poll = state.poll(context, || connection.as_mut().graceful_shutdown());
-            if poll.is_ready() {
-                return Poll::Ready(());
-            }
-            match connection.as_mut().poll(context) {
-                Poll::Ready(Ok(())) => Poll::Ready(()),
-                Poll::Ready(Err(error)) => {
-                    log::debug!("connection of {from} ended: {error}");
-                    Poll::Ready(())
+            loop {
+                match connection.as_mut().poll(context) {
+                    Poll::Ready(Ok(())) => return Poll::Ready(()),
+                    Poll::Ready(Err(error)) => {
+                        log::debug!("connection of {from} ended: {error}");
+                        return Poll::Ready(());
+                    }
+                    Poll::Pending => {}
                 }
-                Poll::Pending => Poll::Pending,
+                match ready!(state.poll_order(context)) {
+                    Order::Abort => return Poll::Ready(()),
+                    Order::Close => connection.as_mut().graceful_shutdown(),
+                }
             }
         });
         end.await;

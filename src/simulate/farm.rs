@@ -52,7 +52,7 @@ pub struct FarmOptions {
 }
 
 /// How far a farm has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FarmSummary {
     /// Devices.
     pub devices: u32,
@@ -66,6 +66,8 @@ pub struct FarmSummary {
     pub sessions: u64,
     /// Sessions that failed.
     pub failed: u64,
+    /// Why the last of them did.
+    pub failure: Option<String>,
     /// From the start to the last change of `acknowledged`.
     pub elapsed: Duration,
 }
@@ -133,7 +135,7 @@ impl Farm {
 
     /// Where it stands.
     pub fn summary(&self) -> FarmSummary {
-        self.progress.borrow().summary
+        self.progress.borrow().summary.clone()
     }
 
     /// The devices' leases as a dnsmasq lease file: one that a gateway watches makes them come up.
@@ -197,7 +199,10 @@ fn counting(index: u32, progress: Rc<RefCell<Progress>>, finished: channel::Send
         match report.event {
             SimEvent::PushReceived { .. } => summary.pushes += 1,
             SimEvent::SessionEnded { ok: true, .. } => summary.sessions += 1,
-            SimEvent::SessionEnded { ok: false, .. } => summary.failed += 1,
+            SimEvent::SessionEnded { ok: false, why, .. } => {
+                summary.failed += 1;
+                summary.failure = Some(why);
+            }
             SimEvent::ListAnswered { status } => {
                 let index = usize::try_from(index).unwrap_or_default();
                 let Some(answered) = answered.get_mut(index) else { return };
