@@ -3,5 +3,7 @@ pub mod auth;
 pub mod notification;
 pub mod session;
 pub mod syncml;
+pub mod tnds;
+pub mod tree;
 pub mod wire;
 pub mod wsp;
