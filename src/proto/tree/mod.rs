@@ -120,18 +120,21 @@ impl Tree {
         Ok(())
     }
 
-    /// Lets a provider serve all below a node, which has to be an interior node without children
-    /// of its own.
+    /// Lets a provider serve all below an interior node. The permanent nodes that its description
+    /// put there are the provider's from now on; so this comes before [`Tree::restore`].
     ///
     /// # Errors
-    /// 404 if it is not there, 405 if it is not such a node.
+    /// 404 if the node is not there, 405 if it is a leaf.
     pub fn mount(&mut self, uri: &str, mount: Mount) -> Result<(), StatusCode> {
         let id = self.find(uri::Uri::parse(uri)?.path).ok_or(StatusCode::NOT_FOUND)?;
-        let node = self.node_mut(id);
-        if !node.facts.is_interior() || !node.children.is_empty() {
+        if !self.node(id).facts.is_interior() {
             return Err(StatusCode::NOT_ALLOWED);
         }
-        node.mount = Some(mount);
+        for child in self.node(id).children.clone() {
+            self.detach(child);
+            self.release(child);
+        }
+        self.node_mut(id).mount = Some(mount);
         Ok(())
     }
 
@@ -149,6 +152,7 @@ impl Tree {
             for segment in path.split('/') {
                 id = match self.child(id, segment) {
                     Some(child) => child,
+                    None if self.node(id).mount.is_some() => return Err(wrong),
                     None => {
                         let rule = self.rules.of_child(self.node(id).rule, segment);
                         let rule = rule.unwrap_or(RuleId::FREE);
