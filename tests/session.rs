@@ -10,6 +10,7 @@ use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::event::EventKind;
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::Request;
+use dm_gateway::limits;
 use dm_gateway::proto::auth::{self, Scheme, Secret, Verdict};
 use dm_gateway::proto::notification::digest;
 use dm_gateway::proto::syncml::{
@@ -612,6 +613,15 @@ fn a_device_that_never_trusts_the_gateway_ends_the_session() {
         assert!(challenges < 5);
     }
     assert_eq!(challenges, 3);
+}
+
+#[test]
+fn a_message_full_of_refusals_of_the_gateway_ends_the_session_and_no_more() {
+    let (mut lab, mut client) = lab();
+    let reply = begin(&mut lab, &mut client);
+    let refusals = vec![header_status(&reply, 401, b"n"); limits::COMMANDS];
+    assert!(client.say(&mut lab, refusals).ends());
+    assert_eq!(client.session(&mut lab, &["a"]), Some(200));
 }
 
 #[test]
