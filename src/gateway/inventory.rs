@@ -179,7 +179,7 @@ impl Inventory {
             return;
         };
         let record = &mut device.record;
-        self.names.insert(Arc::from(record.id.normal()), key);
+        self.names.insert(record.id.shared_normal(), key);
         for mac in &record.hardware {
             self.hardware.entry(*mac).or_insert(key);
         }
@@ -262,7 +262,8 @@ impl Inventory {
         if let Some(evicted) = evicted {
             self.forget_address(key, lan, *evicted);
         }
-        let owners = self.addresses.entry(ip).or_default();
+        // Nearly every address has one owner.
+        let owners = self.addresses.entry(ip).or_insert_with(|| Vec::with_capacity(1));
         owners.retain(|owner| *owner != (lan, key));
         owners.push((lan, key));
         moved
