@@ -757,6 +757,22 @@ fn the_second_to_claim_a_name_does_not_get_it_even_while_flash_is_slow() {
 }
 
 #[test]
+fn a_host_that_makes_up_names_does_not_fill_the_inventory() {
+    let (mut lab, mut client) = lab();
+    assert_eq!(client.session(&mut lab, &["a"]), Some(200));
+    for number in 1..50 {
+        let mut made_up = Client::new(&format!("IMEI:{number}"), "192.168.4.5");
+        let header = begin(&mut lab, &mut made_up).header_status();
+        assert_eq!(header, if number < limits::CLIENTS { 200 } else { 417 }, "{number}");
+    }
+    assert_eq!(lab.device_ids().len(), limits::CLIENTS);
+    assert_eq!(lab.refused("inventory-full"), 50 - limits::CLIENTS as u64);
+    // Whoever is known already is served, and others have their room.
+    assert_eq!(client.session(&mut lab, &["b"]), Some(200));
+    lab.mapped_device(6, &["a"]);
+}
+
+#[test]
 fn a_configured_identity_belongs_to_the_address_that_it_is_configured_for() {
     let mut options = options(&[Policy::Transparent]);
     options.accounts.push(account("IMEI:1"));
