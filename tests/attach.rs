@@ -530,7 +530,9 @@ fn addresses_of_one_device_are_bounded() {
     lab.neighbour("192.168.4.5", 5, Reachable);
     for number in 0..100 {
         lab.advance(SECOND);
-        lab.neighbour(&format!("2001:db8::{number:x}"), 5, Reachable);
+        let ip = format!("2001:db8::{number:x}");
+        lab.neighbour(&ip, 5, Reachable);
+        assert_eq!(Client::new(&mac_id(5), &ip).session(&mut lab, &[]), Some(200));
     }
     assert_eq!(lab.state(&mac_id(5)), "attached");
     lab.mapped_device(6, &["s"]);

@@ -241,6 +241,16 @@ fn a_push_from_a_devices_own_address_is_refused() {
 }
 
 #[test]
+fn a_device_that_forges_the_address_of_a_server_does_not_stop_its_pushes() {
+    let mut lab = mapped();
+    lab.neighbour("198.51.100.7", 66, Stale);
+    lab.advance(MINUTE);
+    lab.take_sent();
+    lab.datagram_from("198.51.100.7:9200", &push(1));
+    assert_eq!(lab.take_targets(), ["192.168.4.5"]);
+}
+
+#[test]
 fn a_lan_that_is_not_transparent_forwards_only_with_an_account() {
     for policy in [Policy::Ignore, Policy::Bootstrap] {
         let mut lab = Lab::new(options(&[policy]));

@@ -85,9 +85,16 @@ impl Inventory {
         owners.filter(move |(at, _)| *at == lan).map(|(_, key)| *key)
     }
 
-    /// Whether a device of any LAN has this network address.
+    /// Whether a device of any LAN has this network address beyond doubt: it spoke from there, or
+    /// lease or configuration gave it the address. A neighbour entry alone does not count: one
+    /// forged ARP request makes the kernel believe that any address of the WAN is on the LAN.
     pub fn is_device_address(&self, ip: IpAddr) -> bool {
-        self.addresses.contains_key(&ip)
+        self.addresses.get(&ip).into_iter().flatten().any(|(_, key)| {
+            let addresses = self.device(*key).map_or(&[][..], |device| &device.addresses);
+            addresses
+                .iter()
+                .any(|known| known.ip == ip && (known.spoke.is_some() || known.is_assigned()))
+        })
     }
 
     /// Whether some device names this server.
