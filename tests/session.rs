@@ -927,6 +927,18 @@ fn a_client_that_gives_a_nonce_with_every_message_is_served() {
 }
 
 #[test]
+fn nonces_that_nothing_is_proven_by_cost_no_flash() {
+    let (mut lab, mut client) = lab();
+    assert_eq!(client.session(&mut lab, &["a"]), Some(200));
+    let commits = lab.commits;
+    for number in 0..20 {
+        let reply = begin(&mut lab, &mut client);
+        client.say(&mut lab, vec![header_status(&reply, 200, format!("{number}").as_bytes())]);
+    }
+    assert_eq!(lab.commits, commits);
+}
+
+#[test]
 fn a_session_under_another_id_than_package_0_asked_for_is_served() {
     let (mut lab, mut client) = lab();
     lab.advance(5 * SECOND);

@@ -227,7 +227,11 @@ impl Gateway {
             }
             turn.statuses[index].code = code.unwrap_or(StatusCode::UNSUPPORTED_TYPE);
         }
-        if let Some(nonce) = turn.server_nonce.take() {
+        // Without a secret of ours it is for nothing, and each would cost a write to flash.
+        let proves_us = self.inventory.device(key).and_then(|device| self.account_of(device));
+        if let Some(nonce) = turn.server_nonce.take()
+            && proves_us.is_some_and(|account| account.server_secret.is_some())
+        {
             record.server_nonce = nonce;
         }
         let mut nonce = Vec::new();
