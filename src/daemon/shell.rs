@@ -678,6 +678,10 @@ struct LanHandler {
 }
 
 impl Handler for LanHandler {
+    fn refused(&self, from: SocketAddr) {
+        self.shell.handle(Input::BadRequest { lan: self.lan, from });
+    }
+
     fn request(&self, request: LanRequest) -> impl Future<Output = Response> {
         let shell = Rc::clone(&self.shell);
         let lan = self.lan;

@@ -104,6 +104,12 @@ impl Gateway {
         }
     }
 
+    /// Notes a request that was refused before it was one.
+    pub(super) fn bad_request(&mut self, lan: LanId, from: SocketAddr) {
+        self.metrics.requests += 1;
+        self.refuse_request(Reason::BadRequest, lan, from.ip().to_canonical());
+    }
+
     fn message(&mut self, call: Call<'_>, message: &Message<'_>) {
         let now = call.now;
         let Some(source) = DeviceId::parse(&message.header.source.uri) else {

@@ -124,7 +124,7 @@ pub enum Reason {
     TriggerExpired,
     /// Requests from one address come too fast.
     RequestRate,
-    /// The request is not one for a DM server.
+    /// The request is not one for a DM server, too long or too slow.
     BadRequest,
     /// The message is not SyncML.
     MalformedMessage,
@@ -231,7 +231,7 @@ impl Reason {
             Self::PushRate => "pushes of this server for this device come too fast",
             Self::TriggerExpired => "its device did not return in time",
             Self::RequestRate => "requests from this address come too fast",
-            Self::BadRequest => "it is not a POST of SyncML to /dm",
+            Self::BadRequest => "it is not a POST of SyncML to /dm, in time and of at most 64 KiB",
             Self::MalformedMessage => "it is not a SyncML message",
             Self::Version => "its SyncML version is not spoken here",
             Self::Credentials => "its credentials are wrong or missing",
