@@ -142,9 +142,9 @@ pub const PUSH_BURST: u32 = 5;
 /// An exact repeat of Package #0 within this is a duplicate on the way, not a retransmission.
 pub const REPEAT: Duration = Duration::from_secs(10);
 
-/// Package #0 remembered of one device for finding repeats: four servers at the default rate
-/// send 60 within [`REPEAT`]. One costs 24 octets, while they are remembered.
-pub const REPEATS: usize = 64;
+/// Package #0 remembered of one device for finding repeats, for each of its servers (at least
+/// four): at the default rate one sends 15 within [`REPEAT`]. One costs 24 octets.
+pub const REPEATS: usize = 16;
 
 /// How long a forwarded trigger is kept for the case that its device has vanished.
 pub const CONFIRM: Duration = Duration::from_secs(15);

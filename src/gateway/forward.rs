@@ -470,7 +470,8 @@ fn is_repeat(device: &Device, hash: u64, now: Duration) -> bool {
 
 fn remember(device: &mut Device, hash: u64, now: Duration) {
     let expired = device.repeats.iter().take_while(|(_, at)| now >= *at + limits::REPEAT).count();
-    let crowded = usize::from(device.repeats.len() >= limits::REPEATS);
+    let most = limits::REPEATS * device.slots.len().max(4);
+    let crowded = usize::from(device.repeats.len() >= most);
     device.repeats.drain(..expired.max(crowded));
     device.repeats.push_back((hash, now));
 }
