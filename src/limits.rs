@@ -65,6 +65,11 @@ pub const RANDOM_DEVICES: usize = 4_096;
 /// Most Ethernet addresses of one device: wired, wireless, and a spare of each.
 pub const HARDWARE: usize = 4;
 
+/// Most end devices on one Ethernet address: a host with some clients, or a bridge that puts its
+/// own address on what it passes on. One host that made up names without end would fill the
+/// inventory.
+pub const CLIENTS: usize = 16;
+
 /// Most network addresses remembered of one device: IPv6 privacy addresses come and go.
 pub const ADDRESSES: usize = 16;
 

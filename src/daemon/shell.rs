@@ -110,6 +110,11 @@ impl Shell {
     /// Gives the gateway one input and carries out what follows.
     pub(super) fn handle(&self, input: Input<'_>) {
         self.pushes_first();
+        self.feed(input);
+    }
+
+    /// The same, with no pushes before it.
+    fn feed(&self, input: Input<'_>) {
         let mut gateway = self.gateway.borrow_mut();
         gateway.handle(input, self.clock.now());
         self.carry_out(&mut gateway);
@@ -225,7 +230,8 @@ impl Shell {
         }
     }
 
-    /// Takes what the kernel has told by now.
+    /// Takes what the kernel has told by now. No pushes come between: each would read the kernel
+    /// first, and newer events would count before older ones.
     pub(super) fn read_kernel(&self) {
         let mut events = Vec::new();
         let result = match &mut *self.netlink.borrow_mut() {
@@ -234,7 +240,7 @@ impl Shell {
         };
         for event in events {
             match event {
-                KernelEvent::Neighbour(event) => self.handle(Input::Neighbour(event)),
+                KernelEvent::Neighbour(event) => self.feed(Input::Neighbour(event)),
                 KernelEvent::Link(event) => {
                     let index = if event.removed { 0 } else { event.index };
                     for lan in self.lans.iter().filter(|lan| lan.interface == event.name) {
@@ -243,7 +249,7 @@ impl Shell {
                     if self.wan_interface.as_ref() == Some(&event.name) {
                         self.wan_changed(index);
                     }
-                    self.handle(Input::Link(event));
+                    self.feed(Input::Link(event));
                 }
             }
         }
@@ -255,7 +261,7 @@ impl Shell {
     fn lose_kernel(&self, error: &io::Error) {
         log::error!("the kernel's neighbour table cannot be read any more: {error}");
         *self.netlink.borrow_mut() = None;
-        self.handle(Input::Neighbour(NeighbourEvent::Unavailable));
+        self.feed(Input::Neighbour(NeighbourEvent::Unavailable));
     }
 
     /// Tells the gateway when its next timeout is due, for ever.

@@ -69,6 +69,11 @@ impl Inventory {
         self.hardware.get(&mac).copied()
     }
 
+    /// The number of devices on an Ethernet address.
+    pub fn sharing(&self, mac: MacAddress) -> usize {
+        self.iter().filter(|(_, device)| device.has_hardware(mac)).count()
+    }
+
     /// The device at a network address of a LAN; of several, the one that came last.
     pub fn at(&self, lan: LanId, ip: IpAddr) -> Option<DeviceKey> {
         self.all_at(lan, ip).last()
