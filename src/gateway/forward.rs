@@ -114,7 +114,7 @@ impl Away {
 impl Gateway {
     /// Takes a datagram from the WAN.
     pub(super) fn push(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
-        self.metrics.pushes += 1;
+        self.metrics.counters.pushes += 1;
         let source = from.ip().to_canonical();
         if !self.options.trusts(source) {
             return self.refuse_push(Reason::UntrustedSource, from);
@@ -167,7 +167,7 @@ impl Gateway {
         newest.state = TriggerState::Held { until };
         match self.target(key) {
             Ok((lan, to)) => {
-                self.metrics.forwarded += 1;
+                self.metrics.counters.forwarded += 1;
                 self.send_trigger(key, slot, lan, to, until, now);
                 self.tell_of(EventKind::Forwarded, key, Some(slot), Some(to), || {
                     "the device named this server: the header is removed, the trigger goes on"
@@ -303,7 +303,7 @@ impl Gateway {
     }
 
     fn hold(&mut self, key: DeviceKey, slot: usize, away: Away, now: Now) {
-        self.metrics.held += 1;
+        self.metrics.counters.held += 1;
         self.timers.set_no_later(Timer::Expire(key), now.uptime + self.options.trigger_expiry);
         if let Away::Unconfirmed(ip) = away
             && let Some(device) = self.inventory.device(key)
@@ -331,7 +331,7 @@ impl Gateway {
             if self.judge(device.slots[slot].server.as_str(), Some(key)).is_err() {
                 continue;
             }
-            self.metrics.released += 1;
+            self.metrics.counters.released += 1;
             self.send_trigger(key, slot, lan, to, until, now);
             self.tell_of(EventKind::Released, key, Some(slot), Some(to), || {
                 "the device is back: the trigger that waited goes on".to_owned()
@@ -363,7 +363,7 @@ impl Gateway {
             }
         }
         for (slot, until) in recalled {
-            self.metrics.held += 1;
+            self.metrics.counters.held += 1;
             self.timers.set_no_later(Timer::Expire(key), until);
             self.tell_of(EventKind::Held, key, Some(slot), None, || {
                 "the device had vanished when the trigger was sent; it is kept".to_owned()
@@ -435,7 +435,7 @@ impl Gateway {
         pair: Option<(&str, &str)>,
     ) {
         self.metrics.refuse(reason);
-        self.metrics.pushes_refused += 1;
+        self.metrics.counters.pushes_refused += 1;
         log::trace!("push from {from} refused: {why}");
         if !self.observed {
             return;
