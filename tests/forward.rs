@@ -477,6 +477,20 @@ fn a_forwarded_trigger_is_kept_until_the_neighbour_is_confirmed() {
 }
 
 #[test]
+fn another_address_of_the_device_confirms_nothing() {
+    let mut lab = mapped();
+    lab.neighbour("2001:db8::5", 5, Stale);
+    lab.datagram(&push(1));
+    assert_eq!(lab.take_targets(), ["192.168.4.5"]);
+    lab.neighbour("2001:db8::5", 5, Reachable);
+    lab.neighbour("192.168.4.5", 5, Failed);
+    let sent = lab.take_sent();
+    assert_eq!(sent.len(), 1, "the trigger follows to where the device is");
+    assert_eq!(sent[0].to.ip().to_string(), "2001:db8::5");
+    assert_eq!(sent[0].package0(), package0(SERVER, 1));
+}
+
+#[test]
 fn a_device_that_vanished_is_detached_and_its_trigger_waits_as_if_it_had_been_away() {
     let mut lab = mapped();
     lab.neighbour("192.168.4.5", 5, Stale);

@@ -127,7 +127,7 @@ impl Gateway {
                 if let Some(device) = self.inventory.device_mut(key) {
                     device.last_seen = Some(now.uptime);
                 }
-                self.confirmed(key);
+                self.confirmed(key, ip);
             }
             self.release(key, now);
         }

@@ -46,8 +46,11 @@ impl Gateway {
                 continue;
             };
             match Record::decode(&value) {
-                Ok(record) => {
+                Ok(mut record) => {
                     let lan = self.options.lans.iter().position(|lan| lan.name == record.lan);
+                    if let Some(lan) = lan {
+                        record.lan = self.options.lans[lan].name.clone();
+                    }
                     let mut device = Device::new(record, lan.map(LanId));
                     device.stored = true;
                     self.inventory.restore(key, device);

@@ -142,7 +142,7 @@ pub enum Reason {
     MalformedList,
     /// The list exceeds a bound.
     ListTooLarge,
-    /// The inventory is full.
+    /// The inventory is full, or has all the devices that one Ethernet address may have.
     InventoryFull,
     /// The store could not keep what would have been acknowledged.
     StoreFailed,
@@ -240,7 +240,7 @@ impl Reason {
             Self::Unverified => "the sender is not on the link, so nothing confirms its identity",
             Self::MalformedList => "its server list is not well formed",
             Self::ListTooLarge => "its server list exceeds 16 servers, 255 octets an id or 16 KiB",
-            Self::InventoryFull => "the inventory is full",
+            Self::InventoryFull => "the inventory has no room for one more device",
             Self::StoreFailed => "the store could not keep it",
         }
     }

@@ -260,7 +260,7 @@ impl Gateway {
     ) {
         let Some(device) = self.inventory.device_mut(key) else { return };
         let trigger = &mut device.slots[slot];
-        trigger.state = TriggerState::Sent { at: now.uptime, until };
+        trigger.state = TriggerState::Sent { to: to.ip(), at: now.uptime, until };
         let start = self.datagrams.len();
         wsp::encode_notification(
             &mut self.datagrams,
@@ -338,12 +338,13 @@ impl Gateway {
         }
     }
 
-    /// The device's neighbour entry was confirmed just now: what was sent has arrived.
-    pub(super) fn confirmed(&mut self, key: DeviceKey) {
+    /// The device's neighbour entry at `ip` was confirmed just now: what was sent there has
+    /// arrived.
+    pub(super) fn confirmed(&mut self, key: DeviceKey, ip: IpAddr) {
         let Some(device) = self.inventory.device_mut(key) else { return };
         device.probed = None;
         for slot in &mut device.slots {
-            if matches!(slot.state, TriggerState::Sent { .. }) {
+            if matches!(slot.state, TriggerState::Sent { to, .. } if to == ip) {
                 slot.state = TriggerState::None;
             }
         }

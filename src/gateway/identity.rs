@@ -4,7 +4,7 @@
 //! | claim | believed if |
 //! |---|---|
 //! | `mac:…` | the neighbour entry has that Ethernet address, or one of the same device |
-//! | a name that nobody has | the sender is on the link (and becomes its owner) |
+//! | a name that nobody has | the sender is on the link (and becomes its owner), one of a few there |
 //! | a name that somebody has | the neighbour entry has one of the owner's Ethernet addresses |
 //! | any, proven by its account | always; it binds the sender's Ethernet address to the device |
 //!
@@ -159,6 +159,10 @@ impl Gateway {
             None => match self.unnamed(holder) {
                 Some(key) => Ok(key),
                 None => {
+                    if !claim.proven && self.inventory.sharing(mac) >= limits::CLIENTS {
+                        self.metrics.refuse(Reason::InventoryFull);
+                        return Err(Reason::InventoryFull);
+                    }
                     let key = self.new_claimant(call, claim, now)?;
                     self.bind(key, mac, None);
                     Ok(key)
