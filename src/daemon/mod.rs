@@ -230,11 +230,13 @@ fn advise_address(error: &io::Error, address: SocketAddr, key: &str) -> String {
 }
 
 fn advise_control(error: io::Error) -> String {
-    let text = error.to_string();
-    if text.contains("try:") {
-        text
-    } else {
-        format!("{text}; try: `dm-gateway status`, or another `[control] socket`")
+    match error.kind() {
+        // Brings its own hint.
+        io::ErrorKind::InvalidInput => error.to_string(),
+        io::ErrorKind::AddrInUse => {
+            format!("{error}; try: `dm-gateway status`, or another `[control] socket`")
+        }
+        _ => format!("{error}; try: `ls -ld` on its directory, or another `[control] socket`"),
     }
 }
 

@@ -68,8 +68,7 @@ impl Rule {
             Self::DeviceUnknown => "no device by that identity is known",
             Self::LanGone => "the LAN on which the device was last seen is no longer configured",
             Self::NoAccount => {
-                "the policy of the device's LAN forwards only for servers with which the gateway \
-                 has an account, and it has none with this one"
+                "the device's LAN forwards only for servers that the gateway has an account with"
             }
             Self::ListOutdated => {
                 "the device's list came under another policy; its next session renews it"
@@ -170,7 +169,7 @@ impl Gateway {
                 self.metrics.counters.forwarded += 1;
                 self.send_trigger(key, slot, lan, to, until, now);
                 self.tell_of(EventKind::Forwarded, key, Some(slot), Some(to), || {
-                    "the device named this server: the header is removed, the trigger goes on"
+                    "the device named this server: the trigger goes on, without the header"
                         .to_owned()
                 });
             }
@@ -366,7 +365,7 @@ impl Gateway {
             self.metrics.counters.held += 1;
             self.timers.set_no_later(Timer::Expire(key), until);
             self.tell_of(EventKind::Held, key, Some(slot), None, || {
-                "the device had vanished when the trigger was sent; it is kept".to_owned()
+                "it went out just before the device vanished and may be lost: it is kept".to_owned()
             });
         }
         self.release(key, now);
