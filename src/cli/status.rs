@@ -152,7 +152,8 @@ fn lan(lan: &Lan) -> [String; 5] {
 mod tests {
     use super::*;
     use crate::gateway::event::Reason;
-    use crate::gateway::view::{Counters, DeviceCounts, Refusals};
+    use crate::gateway::metrics::Counters;
+    use crate::gateway::view::{DeviceCounts, Refusals};
 
     fn answer() -> StatusAnswer {
         let lan = |name: &str, up| Lan {

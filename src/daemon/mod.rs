@@ -9,6 +9,8 @@
 //!
 //! `run` and `demo` both come here.
 
+mod operators;
+mod pushes;
 mod shell;
 
 use crate::config::Config;
@@ -25,6 +27,7 @@ use crate::io::sled_store::{Committer, SledStore};
 use crate::io::systemd;
 use crate::limits;
 use shell::Shell;
+use smol::channel::{self, Receiver, Sender};
 use smol::{LocalExecutor, Timer, future};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -227,10 +230,34 @@ fn advise_address(error: &io::Error, address: SocketAddr, key: &str) -> String {
 }
 
 fn advise_control(error: io::Error) -> String {
-    let text = error.to_string();
-    if text.contains("try:") {
-        text
-    } else {
-        format!("{text}; try: `dm-gateway status`, or another `[control] socket`")
+    match error.kind() {
+        // Brings its own hint.
+        io::ErrorKind::InvalidInput => error.to_string(),
+        io::ErrorKind::AddrInUse => {
+            format!("{error}; try: `dm-gateway status`, or another `[control] socket`")
+        }
+        _ => format!("{error}; try: `ls -ld` on its directory, or another `[control] socket`"),
+    }
+}
+
+/// Wakes one task.
+struct Signal {
+    send: Sender<()>,
+    receive: Receiver<()>,
+}
+
+impl Signal {
+    fn new() -> Self {
+        let (send, receive) = channel::bounded(1);
+        Self { send, receive }
+    }
+
+    fn set(&self) {
+        // Full means that it is set already.
+        let _ = self.send.try_send(());
+    }
+
+    async fn wait(&self) {
+        let _ = self.receive.recv().await;
     }
 }

@@ -73,7 +73,7 @@ impl Gateway {
         request: Request<'_>,
         now: Now,
     ) {
-        self.metrics.requests += 1;
+        self.metrics.counters.requests += 1;
         let peer = from.ip().to_canonical();
         if !self.take_request_token(lan, peer, now) {
             self.refuse_request(Reason::RequestRate, lan, peer);
@@ -106,7 +106,7 @@ impl Gateway {
 
     /// Notes a request that was refused before it was one.
     pub(super) fn bad_request(&mut self, lan: LanId, from: SocketAddr) {
-        self.metrics.requests += 1;
+        self.metrics.counters.requests += 1;
         self.refuse_request(Reason::BadRequest, lan, from.ip().to_canonical());
     }
 
@@ -275,7 +275,7 @@ impl Gateway {
         let Some(attachment) = &mut device.attachment else { return };
         attachment.session = true;
         if !std::mem::replace(&mut session.opened, true) {
-            self.metrics.sessions += 1;
+            self.metrics.counters.sessions += 1;
             self.tell_of(EventKind::Session, key, None, None, || {
                 "the device opened a DM session to the gateway".to_owned()
             });
@@ -294,7 +294,7 @@ impl Gateway {
         session.alerted = true;
         let alert = alert::device_detection(Some(&address), share, options.wire_profile);
         session.protocol.send(alert);
-        self.metrics.alerted += 1;
+        self.metrics.counters.alerted += 1;
         self.tell_of(EventKind::Alerted, key, None, None, || {
             format!("Device Detection Alert 1230: GwAddress {address}, Share {share}")
         });

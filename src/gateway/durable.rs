@@ -150,7 +150,7 @@ impl Gateway {
         let Some(PendingCommit { updates, mut reply, .. }) = self.pending.remove(index) else {
             return;
         };
-        self.metrics.commits += 1;
+        self.metrics.counters.commits += 1;
         let failed = result.is_err();
         self.note_store(result.err());
         for (key, record) in updates {
@@ -172,7 +172,7 @@ impl Gateway {
             }
         }
         if failed {
-            self.metrics.commits_failed += 1;
+            self.metrics.counters.commits_failed += 1;
         }
         if let Some(reply) = &mut reply
             && failed

@@ -25,7 +25,7 @@ impl Gateway {
         lan: LanId,
         now: Now,
     ) {
-        self.metrics.lists += 1;
+        self.metrics.counters.lists += 1;
         // Our own account on the device is no server to be reached through us.
         servers.retain(|server| server.as_str() != self.options.id);
         let mut servers: Vec<_> =
