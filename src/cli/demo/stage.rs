@@ -3,6 +3,7 @@
 
 use super::tellings::{Tellings, Told};
 use crate::cli::narrate::{self, EventLine};
+use crate::cli::table::count;
 use crate::config::Config;
 use crate::control::Request;
 use crate::daemon::Daemon;
@@ -405,7 +406,7 @@ impl Stage {
         for (what, number) in [
             ("devices", format!("{devices} known")),
             ("lists", format!("{lists} taken")),
-            ("mappings", format!("{mappings} in force; {wanted} wanted")),
+            ("mappings", format!("{mappings} in force, {} wanted", count(wanted as u64, "server"))),
             ("pushes", format!("{forwarded} forwarded, {held} held, {refused} refused")),
             ("time", format!("{seconds:.1} s")),
         ] {
