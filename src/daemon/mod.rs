@@ -38,6 +38,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A daemon that holds its sockets and its store, ready to run.
 pub struct Daemon {
@@ -110,6 +111,11 @@ impl Daemon {
         Ok(Self { shell: Rc::new(shell), control, push_ports, listeners, leases })
     }
 
+    /// How long ago the clock began by which the daemon's events tell their uptime.
+    pub fn uptime(&self) -> Duration {
+        self.shell.clock.now().uptime
+    }
+
     /// Runs until `stop` is ready, then ends what is in progress, within 2 s.
     pub fn run(self, stop: impl Future<Output = ()>) {
         let executor = LocalExecutor::new();
@@ -179,7 +185,7 @@ async fn watchdog(shell: Rc<Shell>) {
     }
 }
 
-async fn pause(time: std::time::Duration) {
+async fn pause(time: Duration) {
     Timer::after(time).await;
 }
 

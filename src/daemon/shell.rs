@@ -100,7 +100,7 @@ impl Shell {
             Health::Degraded | Health::Down => format!("; {}", status.problems.join("; ")),
         };
         let (lans, devices) = (status.lans.len(), status.devices.known);
-        format!("{lans} LANs, {devices} end devices known, {} mappings{problems}", status.mappings)
+        format!("LANs {lans}, end devices {devices}, mappings {}{problems}", status.mappings)
     }
 
     pub(super) fn health(&self) -> Health {

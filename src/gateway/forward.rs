@@ -365,7 +365,7 @@ impl Gateway {
             self.metrics.counters.held += 1;
             self.timers.set_no_later(Timer::Expire(key), until);
             self.tell_of(EventKind::Held, key, Some(slot), None, || {
-                "it went out just before the device vanished and may be lost: it is kept".to_owned()
+                "the trigger went out just before the device vanished: it is kept".to_owned()
             });
         }
         self.release(key, now);

@@ -3,6 +3,7 @@
 
 use super::tellings::{Tellings, Told};
 use crate::cli::narrate::{self, EventLine};
+use crate::cli::table::count;
 use crate::config::Config;
 use crate::control::Request;
 use crate::daemon::Daemon;
@@ -119,20 +120,22 @@ impl Stage {
         let config = config.map_err(|error| error.to_string())?;
         let (stop, stopped) = channel::bounded::<()>(1);
         let (report, started) = channel::bounded(1);
-        let thread = std::thread::spawn(move || {
-            let begin = Instant::now();
-            match Daemon::start(&config) {
-                Ok(daemon) => {
-                    let _ = report.try_send(Ok(begin));
-                    daemon.run(async move {
-                        let _ = stopped.recv().await;
-                    });
-                }
-                Err(error) => drop(report.try_send(Err(error))),
+        let thread = std::thread::spawn(move || match Daemon::start(&config) {
+            Ok(daemon) => {
+                let now = Instant::now();
+                let _ = report.try_send(Ok(now.checked_sub(daemon.uptime()).unwrap_or(now)));
+                daemon.run(async move {
+                    let _ = stopped.recv().await;
+                });
             }
+            Err(error) => drop(report.try_send(Err(error))),
         });
-        let begin =
-            started.recv().await.map_err(|_| "the daemon's thread is gone".to_owned())??;
+        let begin = started.recv().await.map_err(|_| "the daemon's thread is gone".to_owned())?;
+        // Its advice concerns a configuration that nobody can edit.
+        let begin = begin.map_err(|error| {
+            let what = error.split("; try:").next().unwrap_or_default();
+            format!("{what}; try: end what uses 127.0.x.x, another demo perhaps")
+        })?;
         self.tellings.gateway_began(begin);
         let told = self.tellings.sender();
         let client = control_socket::connect(&self.control_socket());
@@ -403,7 +406,7 @@ impl Stage {
         for (what, number) in [
             ("devices", format!("{devices} known")),
             ("lists", format!("{lists} taken")),
-            ("mappings", format!("{mappings} in force; {wanted} wanted")),
+            ("mappings", format!("{mappings} in force, {} wanted", count(wanted as u64, "server"))),
             ("pushes", format!("{forwarded} forwarded, {held} held, {refused} refused")),
             ("time", format!("{seconds:.1} s")),
         ] {
