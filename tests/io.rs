@@ -852,7 +852,7 @@ fn the_journal_and_the_service_manager_are_told_in_their_forms() {
         assert_eq!(told, ["READY=1\nSTATUS=3 devices", "STATUS=4", "WATCHDOG=1", "STOPPING=1"]);
         std::fs::read_to_string(&log).unwrap()
     };
-    assert_eq!(run(true), "<4>careful\n<7>small\n<3>theirs\n");
+    assert_eq!(run(true), "<4>careful\n<7>small\n<3>sled: theirs\n");
     assert_eq!(run(false), "WARN  careful\nDEBUG small\nERROR theirs\n");
 }
 
