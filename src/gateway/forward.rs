@@ -464,7 +464,16 @@ impl Gateway {
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 fn is_repeat(device: &Device, hash: u64, now: Duration) -> bool {
-    device.repeats.iter().any(|&(known, at)| known == hash && now < at + limits::REPEAT)
+    // Loops over slices: built for size, `VecDeque::iter().any()` is a call for each element.
+    let (older, newer) = device.repeats.as_slices();
+    for entries in [newer, older] {
+        for &(known, at) in entries {
+            if known == hash && now < at + limits::REPEAT {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 fn remember(device: &mut Device, hash: u64, now: Duration) {
