@@ -206,7 +206,8 @@ impl Manager {
         let header_status = self.header_status(session, &message.header, verdict, fresh);
         let mut commands = vec![Command::Status(header_status)];
         let again = self.read_statuses(session, message);
-        let mut more_wanted = !message.is_final;
+        // A client that asks for the next message has nothing more to say itself.
+        let mut more_wanted = !message.is_final && !has_alert(message, AlertCode::NEXT_MESSAGE);
         for command in &message.commands {
             match command {
                 Command::Status(_) => {}
