@@ -159,6 +159,26 @@ pub const REQUEST_BURST: u32 = 100;
 /// Most addresses whose request rate is remembered.
 pub const REQUEST_SOURCES: usize = 65_536;
 
+// --- Sessions as a client ------------------------------------------------------------------
+
+/// Messages that one session sends to a DM server: a large object of 256 KiB in chunks of 1 KiB
+/// needs 256, and a chatty administrator some dozen more.
+pub const CLIENT_MESSAGES: u32 = 1024;
+
+/// Largest message sent to a DM server that names no MaxMsgSize, in octets.
+pub const SERVER_MESSAGE: usize = 64 * 1024;
+
+/// Times that one and the same message of a DM server is answered again: a proxy on the way
+/// repeats once or twice.
+pub const SERVER_REPEATS: u8 = 3;
+
+/// Answers that may wait to be sent while a DM server goes on commanding: 16 messages full of
+/// commands. Beyond it the session ends.
+pub const ANSWERS: usize = 16 * COMMANDS;
+
+/// Longest URI that a DM server may have answers sent to, in octets: what web servers take.
+pub const URI: usize = 2048;
+
 // --- Lists ---------------------------------------------------------------------------------
 
 /// Empty lists in a row that end a device's mappings.

@@ -2,6 +2,7 @@
 
 use super::command::number;
 use super::event::{Report, SimEvent, Sink, summary};
+use super::managing::{Management, Manager, http};
 use super::payload::associated_gateway;
 use crate::gateway::seam::Response;
 use crate::io::http_server::{Handler, LanListener, LanRequest};
@@ -18,7 +19,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 
 /// Most connections at one time: a storm of end devices is the gateway's test, not this one's.
@@ -51,6 +52,8 @@ pub struct DmServer {
     gateways: RefCell<HashMap<String, String>>,
     /// Sessions in progress by device and SessionID: whether a Get is still to be sent.
     sessions: RefCell<HashMap<(String, String), Phase>>,
+    /// How it manages; else it asks for one leaf.
+    manager: Option<RefCell<Manager>>,
     /// The last push, for retransmission.
     last: RefCell<Option<(SocketAddr, Vec<u8>)>>,
     sink: Sink,
@@ -68,15 +71,26 @@ enum Phase {
 impl DmServer {
     /// Makes a server; it does nothing yet.
     pub fn new(options: DmServerOptions, sink: Sink) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new(Self::with(options, None, sink))
+    }
+
+    /// Makes a server that manages its clients.
+    pub fn managing(options: DmServerOptions, management: Management, sink: Sink) -> Rc<Self> {
+        let manager = Manager::new(&options.id, management);
+        Rc::new(Self::with(options, Some(RefCell::new(manager)), sink))
+    }
+
+    fn with(options: DmServerOptions, manager: Option<RefCell<Manager>>, sink: Sink) -> Self {
+        Self {
             options,
+            manager,
             address: OnceCell::new(),
             next_session: Cell::new(1),
             gateways: RefCell::default(),
             sessions: RefCell::default(),
             last: RefCell::default(),
             sink,
-        })
+        }
     }
 
     /// Binds the HTTP address and serves sessions for ever.
@@ -84,6 +98,13 @@ impl DmServer {
     /// # Errors
     /// If the address cannot be bound.
     pub async fn serve(self: Rc<Self>) -> io::Result<()> {
+        if let Some(manager) = &self.manager {
+            let listener = Async::<TcpListener>::bind(self.options.listen)?;
+            let address = listener.get_ref().local_addr()?;
+            let _ = self.address.set(address).await;
+            self.tell(SimEvent::Listening { address });
+            return http::serve(&listener, manager, &|event| self.tell(event)).await;
+        }
         let listener = LanListener::bind(self.options.listen, None)?.with_connections(CONNECTIONS);
         let address = listener.local_address()?;
         let _ = self.address.set(address).await;

@@ -127,6 +127,26 @@ pub enum SimEvent {
         /// GwAddress.
         address: String,
     },
+    /// A client answered a command.
+    CommandAnswered {
+        /// The client.
+        device: String,
+        /// `Replace` …
+        command: String,
+        /// The node, if it has one.
+        uri: String,
+        /// Status code.
+        status: u16,
+    },
+    /// A client sent what a Get asked for.
+    ResultReceived {
+        /// The client.
+        device: String,
+        /// The node.
+        uri: String,
+        /// Its value; octets in hexadecimal.
+        value: String,
+    },
     /// A DM session ended.
     SessionEnded {
         /// The other side's id.
@@ -168,12 +188,14 @@ impl SimEvent {
             Self::ListAnswered { .. } => "list-answered",
             Self::AssociatedGatewaySent { .. } => "associated-gateway-sent",
             Self::AssociatedGatewayReceived { .. } => "associated-gateway-received",
+            Self::CommandAnswered { .. } => "command-answered",
+            Self::ResultReceived { .. } => "result-received",
             Self::SessionEnded { .. } => "session-ended",
         }
     }
 
     /// All names, for the help text of `--wait`.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 15] = [
         "listening",
         "push-received",
         "push-refused",
@@ -186,6 +208,8 @@ impl SimEvent {
         "list-answered",
         "associated-gateway-sent",
         "associated-gateway-received",
+        "command-answered",
+        "result-received",
         "session-ended",
     ];
 }
@@ -249,6 +273,13 @@ impl fmt::Display for SimEvent {
             }
             Self::AssociatedGatewayReceived { device, address } => {
                 write!(f, "is told by {device} that its gateway is {address}")
+            }
+            Self::CommandAnswered { device, command, uri, status } => {
+                let space = if uri.is_empty() { "" } else { " " };
+                write!(f, "is told by {device}: {command}{space}{uri}: Status {status}")
+            }
+            Self::ResultReceived { device, uri, value } => {
+                write!(f, "is told by {device}: {uri} is {value:?}")
             }
             Self::SessionEnded { with, session, ok, why } => {
                 let how = if *ok { "completed" } else { "failed" };

@@ -20,6 +20,7 @@ mod dm_server;
 mod end_device;
 mod event;
 mod farm;
+mod managing;
 mod payload;
 mod session;
 
@@ -27,3 +28,4 @@ pub use dm_server::{DmServer, DmServerOptions};
 pub use end_device::{Account, EndDevice, EndDeviceOptions, Gate, Profile, Quirk, Server, gate};
 pub use event::{Digest, Report, SimEvent, Sink};
 pub use farm::{Farm, FarmOptions, FarmSummary};
+pub use managing::{Answer, Management, Manager, Misbehaviour, Script};

@@ -356,6 +356,12 @@ impl StatusCode {
     pub const ACCEPTED: Self = Self(202);
     /// Authenticated for the rest of the session.
     pub const AUTHENTICATED: Self = Self(212);
+    /// A chunk of a large object is kept; the rest is awaited.
+    pub const CHUNK_KEPT: Self = Self(213);
+    /// Not carried out, because of what came before.
+    pub const NOT_EXECUTED: Self = Self(215);
+    /// Done, and undone again with its Atomic.
+    pub const ROLLED_BACK: Self = Self(216);
     /// The request is malformed.
     pub const BAD_REQUEST: Self = Self(400);
     /// Wrong credentials.
@@ -370,6 +376,8 @@ impl StatusCode {
     pub const OPTIONAL_FEATURE_NOT_SUPPORTED: Self = Self(406);
     /// Credentials are missing.
     pub const MISSING_CREDENTIALS: Self = Self(407);
+    /// The first chunk of a large object names no Size.
+    pub const SIZE_REQUIRED: Self = Self(411);
     /// The command is incomplete or incorrectly formed.
     pub const INCOMPLETE_COMMAND: Self = Self(412);
     /// The object is too large.
@@ -384,6 +392,8 @@ impl StatusCode {
     pub const ALREADY_EXISTS: Self = Self(418);
     /// The receiver has no room left.
     pub const DEVICE_FULL: Self = Self(420);
+    /// A large object is not as long as its Size said.
+    pub const SIZE_MISMATCH: Self = Self(424);
     /// The ACL does not give the right.
     pub const PERMISSION_DENIED: Self = Self(425);
     /// The receiver failed.
@@ -392,6 +402,12 @@ impl StatusCode {
     pub const NOT_IMPLEMENTED: Self = Self(501);
     /// The DTD version is not supported.
     pub const DTD_NOT_SUPPORTED: Self = Self(505);
+    /// An Atomic failed and was undone.
+    pub const ATOMIC_FAILED: Self = Self(507);
+    /// An Atomic failed and could not be undone.
+    pub const ATOMIC_ROLLBACK_FAILED: Self = Self(516);
+    /// An Atomic was undone because its answer fits no message.
+    pub const ATOMIC_RESPONSE_TOO_LARGE: Self = Self(517);
     /// The protocol version is not supported.
     pub const PROTOCOL_NOT_SUPPORTED: Self = Self(513);
 
@@ -415,6 +431,8 @@ impl AlertCode {
     pub const NEXT_MESSAGE: Self = Self(1222);
     /// The session is broken off.
     pub const SESSION_ABORT: Self = Self(1223);
+    /// A large object was broken off.
+    pub const NO_END_OF_DATA: Self = Self(1225);
     /// Generic Alert.
     pub const GENERIC: Self = Self(1226);
     /// Device Detection Alert.

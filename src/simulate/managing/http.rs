@@ -1,0 +1,96 @@
+//! Carries the messages of a managing server over HTTP, and misbehaves there.
+
+use super::{Answer, Manager, Misbehaviour};
+use crate::limits::CLIENT_BODY;
+use crate::proto::auth::MAC_HEADER;
+use crate::proto::syncml::Encoding;
+use crate::simulate::command::fresh_nonce;
+use crate::simulate::event::SimEvent;
+use async_io::{Async, Timer};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::{Request, Response, StatusCode, header};
+use smol::LocalExecutor;
+use smol_hyper::rt::FuturesIo;
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+/// How long a slow server takes for an answer.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// Serves for ever.
+pub(in crate::simulate) async fn serve(
+    listener: &Async<TcpListener>,
+    manager: &RefCell<Manager>,
+    tell: &dyn Fn(SimEvent),
+) -> io::Result<()> {
+    let connections = LocalExecutor::new();
+    let accept = async {
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.get_ref().set_nodelay(true)?;
+            connections
+                .spawn(async move {
+                    let service =
+                        hyper::service::service_fn(|request| respond(request, manager, tell));
+                    let stream = FuturesIo::new(stream);
+                    // A client that goes away is its own affair.
+                    let _ = http1::Builder::new().serve_connection(stream, service).await;
+                })
+                .detach();
+        }
+    };
+    connections.run(accept).await
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    manager: &RefCell<Manager>,
+    tell: &dyn Fn(SimEvent),
+) -> io::Result<Response<Full<Bytes>>> {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let host = text("host").unwrap_or("localhost");
+    let uri = format!("http://{host}{}", request.uri());
+    let encoding = text("content-type").and_then(Encoding::of_content_type);
+    let mac = text(MAC_HEADER).map(str::to_owned);
+    let Some(encoding) = encoding else { return bare(415) };
+    let body = Limited::new(request.into_body(), CLIENT_BODY).collect().await;
+    let body = body.map_err(io::Error::other)?.to_bytes();
+    if manager.borrow().management.misbehaviour == Some(Misbehaviour::Slow) {
+        Timer::after(SLOW).await;
+    }
+    let (answer, events) = {
+        let mut manager = manager.borrow_mut();
+        let answer = manager.answer(encoding, &body, mac.as_deref(), &uri, &fresh_nonce());
+        (answer, manager.events())
+    };
+    events.into_iter().for_each(tell);
+    let (encoding, body, mac) = match answer {
+        Answer::Message { encoding, body, mac } => (encoding, body, mac),
+        Answer::Redirect(to) => {
+            let mut response = bare(302)?;
+            response.headers_mut().insert(header::LOCATION, header::HeaderValue::from_static(to));
+            return Ok(response);
+        }
+        Answer::Refused => return bare(400),
+        // The connection goes down with the error.
+        Answer::Cut => return Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let headers = response.headers_mut();
+    let kind = header::HeaderValue::from_static(encoding.content_type());
+    headers.insert(header::CONTENT_TYPE, kind);
+    if let Some(mac) = mac.and_then(|mac| header::HeaderValue::try_from(mac).ok()) {
+        headers.insert(MAC_HEADER, mac);
+    }
+    Ok(response)
+}
+
+fn bare(status: u16) -> io::Result<Response<Full<Bytes>>> {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = StatusCode::from_u16(status).map_err(io::Error::other)?;
+    Ok(response)
+}
