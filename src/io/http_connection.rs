@@ -72,9 +72,7 @@ impl State {
     /// into one after its answer.
     pub(super) fn poll_order(&self, context: &Context<'_>) -> Poll<Order> {
         match self.order.take() {
-            Some(Order::Close) if !self.busy.get() && !self.kept.get() => {
-                Poll::Ready(Order::Abort)
-            }
+            Some(Order::Close) if !self.busy.get() && !self.kept.get() => Poll::Ready(Order::Abort),
             Some(order) => Poll::Ready(order),
             None => {
                 self.waker.set(Some(context.waker().clone()));
