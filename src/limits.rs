@@ -96,6 +96,11 @@ pub const RANDOM_DEVICES: usize = 4_096;
 /// Most Ethernet addresses of one device: wired, wireless, and a spare of each.
 pub const HARDWARE: usize = 4;
 
+/// Most end devices on one Ethernet address: a host with some clients, or a bridge that puts its
+/// own address on what it passes on. One host that made up names without end would fill the
+/// inventory.
+pub const CLIENTS: usize = 16;
+
 /// Most network addresses remembered of one device: IPv6 privacy addresses come and go.
 pub const ADDRESSES: usize = 16;
 
@@ -168,9 +173,9 @@ pub const PUSH_BURST: u32 = 5;
 /// An exact repeat of Package #0 within this is a duplicate on the way, not a retransmission.
 pub const REPEAT: Duration = Duration::from_secs(10);
 
-/// Package #0 remembered of one device for finding repeats: four servers at the default rate
-/// send 60 within [`REPEAT`]. One costs 24 octets, while they are remembered.
-pub const REPEATS: usize = 64;
+/// Package #0 remembered of one device for finding repeats, for each of its servers (at least
+/// four): at the default rate one sends 15 within [`REPEAT`]. One costs 24 octets.
+pub const REPEATS: usize = 16;
 
 /// How long a forwarded trigger is kept for the case that its device has vanished.
 pub const CONFIRM: Duration = Duration::from_secs(15);
@@ -215,8 +220,8 @@ pub const INTERFACE_RETRY: Duration = Duration::from_secs(5);
 // --- HTTP on a LAN -------------------------------------------------------------------------
 
 /// Connections open at once on one LAN listener; further ones wait in the backlog. One costs
-/// about 17 KiB, so all together 8.5 MiB.
-pub const LAN_CONNECTIONS: usize = 512;
+/// about 17 KiB, so all together 4 MiB. Twice as many make a storm of devices no faster.
+pub const LAN_CONNECTIONS: usize = 256;
 
 /// Connections that the kernel keeps for us until we have room (`net.core.somaxconn` caps it):
 /// what 4,096 devices try at the same moment does not have to be tried again.

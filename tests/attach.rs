@@ -530,7 +530,9 @@ fn addresses_of_one_device_are_bounded() {
     lab.neighbour("192.168.4.5", 5, Reachable);
     for number in 0..100 {
         lab.advance(SECOND);
-        lab.neighbour(&format!("2001:db8::{number:x}"), 5, Reachable);
+        let ip = format!("2001:db8::{number:x}");
+        lab.neighbour(&ip, 5, Reachable);
+        assert_eq!(Client::new(&mac_id(5), &ip).session(&mut lab, &[]), Some(200));
     }
     assert_eq!(lab.state(&mac_id(5)), "attached");
     lab.mapped_device(6, &["s"]);
@@ -593,4 +595,19 @@ fn a_device_that_was_away_comes_back_on_another_lan() {
     lab.advance(5 * SECOND);
     assert_eq!(lab.take_targets(), ["192.168.5.5"], "it is asked there");
     assert_eq!(lab.mappings(), [""; 0], "the policy of the LAN it is on decides");
+}
+
+#[test]
+fn a_lan_without_verification_lends_nobody_the_identity_of_a_verified_device() {
+    let mut options = options(&[Policy::Transparent, Policy::Transparent]);
+    options.lans[1].verify = Verify::None;
+    let mut lab = Lab::new(options);
+    lab.mapped_device(5, &["s"]);
+    lab.neighbour("192.168.4.5", 5, Failed);
+    let mut rival = Client { lan: 1, ..Client::new(&name(5), "192.168.5.66") };
+    rival.start();
+    let mut commands = rival.package1();
+    commands.push(list_alert(&["evil"]));
+    assert_eq!(rival.say(&mut lab, commands).header_status(), 403);
+    assert_eq!(lab.mappings(), [format!("s > {}", name(5))]);
 }

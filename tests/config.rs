@@ -14,6 +14,7 @@ use std::time::Duration;
 
 const MINIMAL: &str = include_str!("fixtures/config/valid/minimal.toml");
 const EXAMPLE: &str = include_str!("../systemd/dm-gateway.toml.example");
+const README: &str = include_str!("../README.md");
 
 fn fixtures(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config").join(folder)
@@ -131,6 +132,24 @@ fn the_example_shows_the_defaults() {
     let account = all.options.accounts.pop().unwrap();
     assert_eq!(account.user, account.id.as_str());
     assert_eq!(format!("{all:?}"), format!("{asis:?}"));
+}
+
+#[test]
+fn the_configuration_of_the_readme_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    for secret in ["tablet-7", "tablet-7-us"] {
+        let path = directory.path().join(secret);
+        fs::write(&path, "s3cret\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let examples: Vec<_> = README.split("```toml\n").skip(1).collect();
+    let [example] = examples[..] else { panic!("{} examples", examples.len()) };
+    let text = example.split("```").next().unwrap();
+    let text = text.replace("/run/credentials/dm-gateway.service/", "");
+    let config = Config::parse(&text, &directory.path().join("dm-gateway.toml"));
+    let config = config.map_err(|error| error.to_string()).unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!((config.lans.len(), config.options.accounts.len()), (2, 1));
 }
 
 #[test]

@@ -280,11 +280,25 @@ fn whatever_arrives_is_counted_and_stops_nothing() {
         http.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
+    for (request, answer) in [
+        ("POST /dm HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n", "HTTP/1.1 413"),
+        ("POST /dm HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\n\r\n", "HTTP/1.1 415"),
+        ("what is this?\r\n\r\n", "HTTP/1.1 400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 404"),
+    ] {
+        let mut http = TcpStream::connect("127.1.9.1:8080").unwrap();
+        http.write_all(request.as_bytes()).unwrap();
+        let mut answered = String::new();
+        http.read_to_string(&mut answered).unwrap();
+        assert!(answered.starts_with(answer), "{answered}");
+    }
     assert!(socket.recv(&mut [0; 64]).is_err(), "unauthenticated datagrams are never answered");
     let status = bench.ask(&["status", "--json"]).stdout;
     let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
     assert_eq!(status["counters"]["pushes_refused"], 200);
     assert_eq!(status["refused"]["malformed-message"]["count"], 4);
+    assert_eq!(status["refused"]["bad-request"]["count"], 4);
+    assert_eq!(status["counters"]["requests"], 8);
     assert_eq!(status["io"]["pushes_oversize"], 1);
     assert_eq!(status["devices"]["known"], 0);
 }

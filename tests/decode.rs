@@ -45,10 +45,33 @@ fn a_push_in_the_prescribed_form_is_clean() {
 }
 
 #[test]
-fn hex_on_the_command_line_may_hold_blanks_and_colons() {
+fn hex_on_the_command_line_may_hold_blanks_colons_and_prefixes() {
     let text = fs::read_to_string(fixture("wsp/valid/prescribed_form.hex")).unwrap();
-    let spaced = text.replace('\n', " : ");
-    assert_eq!(decoded(&spaced), decoded(&fixture("wsp/valid/prescribed_form.hex")));
+    for around in [" : ", ", 0x", ","] {
+        let spaced = text.replace('\n', around);
+        let spaced = spaced.trim_end_matches("0x");
+        assert_eq!(decoded(spaced), decoded(&fixture("wsp/valid/prescribed_form.hex")));
+    }
+}
+
+#[test]
+fn an_alert_that_stands_alone_is_shown_without_a_header() {
+    let (_, shown) = decoded(
+        "<Alert><CmdID>9</CmdID><Data>1226</Data><Item><Meta><Type xmlns='syncml:metinf'>\
+         urn:oma:gwmo:1.0:AssociatedGateway</Type></Meta><Data><![CDATA[<GwAddress>2001:db8::1\
+         </GwAddress>]]></Data></Item></Alert>",
+    );
+    assert!(shown.contains("gateway address 2001:db8::1"), "{shown}");
+    assert!(!shown.contains("SyncHdr") && !shown.contains("Share"), "{shown}");
+}
+
+#[test]
+fn the_push_of_the_readme_is_clean_and_names_its_device() {
+    let package0 = fs::read_to_string(fixture("notification/valid/known_digest.hex")).unwrap();
+    let readme = include_str!("../README.md");
+    let push = readme.lines().find(|line| line.ends_with("…Package #0…")).unwrap();
+    let (is_clean, shown) = decoded(&push.replace("…Package #0…", &package0));
+    assert!(is_clean && shown.contains("for device IMEI:490154203237518"), "{shown}");
 }
 
 #[test]

@@ -241,6 +241,16 @@ fn a_push_from_a_devices_own_address_is_refused() {
 }
 
 #[test]
+fn a_device_that_forges_the_address_of_a_server_does_not_stop_its_pushes() {
+    let mut lab = mapped();
+    lab.neighbour("198.51.100.7", 66, Stale);
+    lab.advance(MINUTE);
+    lab.take_sent();
+    lab.datagram_from("198.51.100.7:9200", &push(1));
+    assert_eq!(lab.take_targets(), ["192.168.4.5"]);
+}
+
+#[test]
 fn a_lan_that_is_not_transparent_forwards_only_with_an_account() {
     for policy in [Policy::Ignore, Policy::Bootstrap] {
         let mut lab = Lab::new(options(&[policy]));
@@ -329,13 +339,14 @@ fn repeats_are_remembered_of_each_device_by_itself() {
 }
 
 #[test]
-fn repeats_of_three_servers_at_full_rate_are_all_found() {
-    let servers = ["a", "b", "c"];
+fn repeats_of_sixteen_servers_at_full_rate_are_all_found() {
+    let servers: Vec<_> = (0..limits::LIST_SERVERS).map(|number| format!("s{number}")).collect();
+    let servers: Vec<_> = servers.iter().map(String::as_str).collect();
     let mut lab = Lab::transparent();
     lab.mapped_device(5, &servers);
     let mut passed = Vec::new();
     for session in 0..10 {
-        for server in servers {
+        for server in &servers {
             let datagram = push_of(server, &name(5), session);
             if passes(&mut lab, &datagram) {
                 passed.push(datagram);
@@ -343,7 +354,7 @@ fn repeats_of_three_servers_at_full_rate_are_all_found() {
         }
         lab.advance(Duration::from_millis(990));
     }
-    assert!(passed.len() > 24, "{}", passed.len());
+    assert!(passed.len() > 8 * servers.len(), "{}", passed.len());
     for datagram in passed {
         is_refused(&mut lab, &datagram, "repeat");
     }
@@ -474,6 +485,20 @@ fn a_forwarded_trigger_is_kept_until_the_neighbour_is_confirmed() {
     lab.advance(SECOND);
     lab.neighbour("192.168.4.5", 5, Failed);
     assert_eq!(lab.device(&name(5)).unwrap().waiting, [""; 0]);
+}
+
+#[test]
+fn another_address_of_the_device_confirms_nothing() {
+    let mut lab = mapped();
+    lab.neighbour("2001:db8::5", 5, Stale);
+    lab.datagram(&push(1));
+    assert_eq!(lab.take_targets(), ["192.168.4.5"]);
+    lab.neighbour("2001:db8::5", 5, Reachable);
+    lab.neighbour("192.168.4.5", 5, Failed);
+    let sent = lab.take_sent();
+    assert_eq!(sent.len(), 1, "the trigger follows to where the device is");
+    assert_eq!(sent[0].to.ip().to_string(), "2001:db8::5");
+    assert_eq!(sent[0].package0(), package0(SERVER, 1));
 }
 
 #[test]

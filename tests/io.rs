@@ -207,10 +207,10 @@ fn the_plain_forwarder_carries_everything_and_takes_targets_in_turn() {
         }
         let generator = plain::socket(LOOPBACK).unwrap();
         let to = front.local_addr().unwrap();
-        let datagrams: Vec<_> = (0..7_u8).map(|number| vec![number; 100]).collect();
+        let mut datagrams: Vec<_> = (0..7_u8).map(|number| vec![number; 100]).collect();
         let pace = plain::Pace::PerSecond(20_000.0);
         let time = Duration::from_secs(10);
-        let sent = plain::generate(&generator, to, &datagrams, pace, time, 1000).unwrap();
+        let sent = plain::generate(&generator, to, &mut datagrams, pace, time, 1000).unwrap();
         assert_eq!(sent, 1000);
         let arrived = || counts.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
         wait_until(|| arrived() == 1000);
@@ -852,8 +852,8 @@ fn the_journal_and_the_service_manager_are_told_in_their_forms() {
         assert_eq!(told, ["READY=1\nSTATUS=3 devices", "STATUS=4", "WATCHDOG=1", "STOPPING=1"]);
         std::fs::read_to_string(&log).unwrap()
     };
-    assert_eq!(run(true), "<4>careful\n<7>small\n<3>theirs\n");
-    assert_eq!(run(false), "WARN  careful\nDEBUG small\nERROR theirs\n");
+    assert_eq!(run(true), "<4>careful\n<7>small\n<3>sled: theirs\n");
+    assert_eq!(run(false), "WARN  careful\nDEBUG small\nERROR sled: theirs\n");
 }
 
 #[test]

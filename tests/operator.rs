@@ -168,10 +168,10 @@ fn monitor_tells_each_event_in_a_line() {
     let lines: Vec<_> = lines.lines().collect();
     assert_eq!(lines.len(), 3, "{ended:?}");
     assert!(
-        lines[0].starts_with("00:04:10  server → device    IMEI:490154203237518      forwarded  ")
+        lines[0].starts_with("00:04:10  server → device   IMEI:490154203237518      forwarded  ")
     );
     assert!(lines[0].ends_with("(server com.example.dms, to 192.0.2.7:2948)"), "{}", lines[0]);
-    assert!(lines[1].starts_with("00:04:10  wan → gateway      IMEI:490154203237518      refused"));
+    assert!(lines[1].starts_with("00:04:10  wan → gateway     IMEI:490154203237518      refused"));
     assert!(lines[2].ends_with("(7 of them)"), "{}", lines[2]);
     // The end came from the daemon's side.
     assert_eq!(ended.status.code(), Some(3));

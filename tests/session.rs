@@ -10,6 +10,7 @@ use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::event::EventKind;
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::Request;
+use dm_gateway::limits;
 use dm_gateway::proto::auth::{self, Scheme, Secret, Verdict};
 use dm_gateway::proto::notification::digest;
 use dm_gateway::proto::syncml::{
@@ -615,6 +616,15 @@ fn a_device_that_never_trusts_the_gateway_ends_the_session() {
 }
 
 #[test]
+fn a_message_full_of_refusals_of_the_gateway_ends_the_session_and_no_more() {
+    let (mut lab, mut client) = lab();
+    let reply = begin(&mut lab, &mut client);
+    let refusals = vec![header_status(&reply, 401, b"n"); limits::COMMANDS];
+    assert!(client.say(&mut lab, refusals).ends());
+    assert_eq!(client.session(&mut lab, &["a"]), Some(200));
+}
+
+#[test]
 fn the_secret_towards_a_device_goes_to_nobody_else() {
     let (mut lab, mut client) = authenticated(DeviceAuth::Basic, true);
     lab.neighbour("192.168.4.66", 66, Reachable);
@@ -744,6 +754,22 @@ fn the_second_to_claim_a_name_does_not_get_it_even_while_flash_is_slow() {
     lab.commit();
     assert_eq!(lab.device(&name(5)).unwrap().aliases, [mac_id(5)]);
     assert_eq!(lab.device_ids(), [name(5), mac_id(6)]);
+}
+
+#[test]
+fn a_host_that_makes_up_names_does_not_fill_the_inventory() {
+    let (mut lab, mut client) = lab();
+    assert_eq!(client.session(&mut lab, &["a"]), Some(200));
+    for number in 1..50 {
+        let mut made_up = Client::new(&format!("IMEI:{number}"), "192.168.4.5");
+        let header = begin(&mut lab, &mut made_up).header_status();
+        assert_eq!(header, if number < limits::CLIENTS { 200 } else { 417 }, "{number}");
+    }
+    assert_eq!(lab.device_ids().len(), limits::CLIENTS);
+    assert_eq!(lab.refused("inventory-full"), 50 - limits::CLIENTS as u64);
+    // Whoever is known already is served, and others have their room.
+    assert_eq!(client.session(&mut lab, &["b"]), Some(200));
+    lab.mapped_device(6, &["a"]);
 }
 
 #[test]
@@ -898,6 +924,18 @@ fn a_client_that_gives_a_nonce_with_every_message_is_served() {
     let reply = client.say(&mut lab, commands);
     assert!(reply.ends(), "{reply:?}");
     assert_eq!(own_credentials(&reply, b"VG05dVkyVT0=", Scheme::Md5), Some(Verdict::Accepted));
+}
+
+#[test]
+fn nonces_that_nothing_is_proven_by_cost_no_flash() {
+    let (mut lab, mut client) = lab();
+    assert_eq!(client.session(&mut lab, &["a"]), Some(200));
+    let commits = lab.commits;
+    for number in 0..20 {
+        let reply = begin(&mut lab, &mut client);
+        client.say(&mut lab, vec![header_status(&reply, 200, format!("{number}").as_bytes())]);
+    }
+    assert_eq!(lab.commits, commits);
 }
 
 #[test]

@@ -67,8 +67,8 @@ fn decode(mut arguments: Parser) -> Result<u8, Stop> {
 }
 
 /// Decodes `input` (the path of a file, `-` for standard input, or hex digits between which
-/// blanks and colons may stand) and writes what it says to `out`. True if nothing in it
-/// violates the specification.
+/// blanks, colons, commas and `0x` may stand) and writes what it says to `out`. True if nothing
+/// in it violates the specification.
 ///
 /// # Errors
 /// A sentence for the user where there is nothing to decode: no such file and no hex text, an
@@ -116,11 +116,11 @@ fn limited(source: impl io::Read) -> io::Result<Vec<u8>> {
 /// The octets that hex text stands for; `None` if it is something else, or no octet at all.
 fn unhex(text: &[u8]) -> Option<Vec<u8>> {
     let mut digits = Vec::new();
-    for &octet in text {
-        match char::from(octet).to_digit(16) {
-            Some(digit) => digits.push(digit as u8),
-            None if octet.is_ascii_whitespace() || octet == b':' => {}
-            None => return None,
+    let between = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b':' | b',');
+    for word in text.split(between) {
+        let word = word.strip_prefix(b"0x").unwrap_or(word);
+        for &octet in word {
+            digits.push(char::from(octet).to_digit(16)? as u8);
         }
     }
     let pairs = digits.chunks_exact(2);
@@ -156,14 +156,13 @@ fn markup(dump: &mut Dump<'_>, text: &str) -> io::Result<()> {
     }
     if text.trim_start().starts_with("<Alert") {
         dump.line(format_args!("one Alert command, without a message around it"))?;
-        let whole = format!(
-            "<SyncML><SyncHdr><VerDTD>1.2</VerDTD><VerProto>DM/1.2</VerProto><SessionID>1\
-             </SessionID><MsgID>1</MsgID><Target><LocURI>none</LocURI></Target><Source>\
-             <LocURI>none</LocURI></Source></SyncHdr><SyncBody>{text}</SyncBody></SyncML>"
-        );
-        return message::dump(dump, Encoding::Xml, whole.as_bytes());
+        return message::command(dump, text);
     }
-    if text.contains("ServerList") { server_list(dump, text) } else { gateway_address(dump, text) }
+    if text.contains("ServerList") {
+        server_list(dump, text)
+    } else {
+        gateway_address(dump, text, true)
+    }
 }
 
 fn push(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
@@ -292,18 +291,18 @@ fn server_list(dump: &mut Dump<'_>, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn gateway_address(dump: &mut Dump<'_>, text: &str) -> io::Result<()> {
+/// The payload of an alert 1230, where `Share` belongs, or of an AssociatedGateway.
+fn gateway_address(dump: &mut Dump<'_>, text: &str, shares: bool) -> io::Result<()> {
     let mut quirks = Vec::new();
     let detection = payload::gateway_address(text, &mut |quirk| quirks.push(quirk));
     if let Some(detection) = judged(dump, "gateway address", detection, &quirks)? {
         let address = detection.address.as_deref().unwrap_or("none");
         dump.line(format_args!("gateway address {address}"))?;
-        let share = if detection.share {
-            "Share true: servers may be told"
-        } else {
-            "Share false or left out: servers may not be told"
-        };
-        dump.line(format_args!("{share}"))?;
+        if detection.share {
+            dump.line(format_args!("Share true: servers may be told"))?;
+        } else if shares {
+            dump.line(format_args!("Share false or left out: servers may not be told"))?;
+        }
     }
     Ok(())
 }

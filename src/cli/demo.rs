@@ -7,6 +7,7 @@
 mod stage;
 mod tellings;
 
+use crate::cli::narrate::between;
 use crate::simulate::{DmServer, DmServerOptions, EndDevice, EndDeviceOptions, Quirk, Server};
 use lexopt::{Arg, Parser};
 use smol::{LocalExecutor, future};
@@ -76,11 +77,14 @@ fn read(mut arguments: Parser) -> Result<Option<Options>, lexopt::Error> {
     Ok(Some(options))
 }
 
-const AMBULANCE: &str = "https://dms.ambulance.example";
-const FIRE: &str = "https://dms.fire.example";
+// Short enough for the narrator's columns.
+const AMBULANCE: &str = "dms.ambulance.example";
+const FIRE: &str = "dms.fire.example";
 const RADIO: &str = "IMEI:490154203237518";
-const TABLET: &str = "urn:uuid:6f1b7a2e-0c3d-4f5a-9b8c-7d6e5f4a3b2c";
-const RADIO_MAC: &str = "02:00:00:00:01:0b";
+const TABLET: &str = "urn:esn:8090f3a1";
+const CAMERA: &str = "mac:02-00-00-00-01-0d";
+const SENSOR: &str = "IMEI:356938035643809";
+const GUEST: &str = "mac:02-00-00-00-03-0b";
 
 /// The story. True if all went right.
 async fn play(stage: &Stage, executor: &LocalExecutor<'_>) -> Result<bool, String> {
@@ -100,33 +104,38 @@ async fn play(stage: &Stage, executor: &LocalExecutor<'_>) -> Result<bool, Strin
     let on_ambulance = knows(AMBULANCE, &ambulance_url);
     let on_both = vec![on_ambulance.clone(), knows(FIRE, &fire_url)];
 
-    stage.chapter("Three end devices get a DHCP lease on the LAN `radios`");
-    device(stage, executor, RADIO, "127.0.1.11", vec![on_ambulance.clone()], |_| {});
-    device(stage, executor, TABLET, "127.0.1.12", on_both.clone(), |options| {
-        options.encoding = crate::proto::syncml::Encoding::Wbxml;
-    });
-    device(stage, executor, "mac:02-00-00-00-01-0d", "127.0.1.13", Vec::new(), |options| {
-        options.quirks = vec![Quirk::Answer406, Quirk::NoList];
-    });
-    let radio_lease = (RADIO_MAC, "127.0.1.11");
-    let others = [("02:00:00:00:01:0c", "127.0.1.12"), ("02:00:00:00:01:0d", "127.0.1.13")];
-    stage.leases("radios", &[radio_lease, others[0], others[1]])?;
+    stage.chapter("A radio gets a DHCP lease on the LAN `radios`");
+    let radio_lease = ("02:00:00:00:01:0b", "127.0.1.11");
+    let tablet_lease = ("02:00:00:00:01:0c", "127.0.1.12");
+    let camera_lease = ("02:00:00:00:01:0d", "127.0.1.13");
+    device(stage, executor, RADIO, radio_lease.1, vec![on_ambulance.clone()], |_| {});
+    stage.leases("radios", &[radio_lease])?;
     stage.expect(RADIO, "mapped", None).await?;
-    stage.expect(TABLET, "mapped", None).await?;
-    stage.expect(TABLET, "mapped", None).await?;
-    stage.expect("mac:02-00-00-00-01-0d", "answered", None).await?;
 
-    stage
-        .heading("The devices told their servers the gateway's address; these wake them behind it");
+    stage.heading("It tells its server where its gateway is; the server wakes it through there");
     stage.expect(RADIO, "forwarded", None).await?;
     stage.session(RADIO, AMBULANCE, None).await?;
+
+    stage.chapter("A tablet with two servers comes; it speaks WBXML");
+    device(stage, executor, TABLET, tablet_lease.1, on_both.clone(), |options| {
+        options.encoding = crate::proto::syncml::Encoding::Wbxml;
+    });
+    stage.leases("radios", &[radio_lease, tablet_lease])?;
     stage.session(TABLET, AMBULANCE, None).await?;
     stage.session(TABLET, FIRE, None).await?;
+
+    stage.chapter("A camera comes that knows nothing of gateways; that harms nothing");
+    device(stage, executor, CAMERA, camera_lease.1, Vec::new(), |options| {
+        options.quirks = vec![Quirk::Answer406, Quirk::NoList];
+    });
+    stage.leases("radios", &[radio_lease, tablet_lease, camera_lease])?;
+    stage.expect(CAMERA, "answered", None).await?;
 
     stage.chapter("The network repeats a push, octet by octet");
     let gateway = SocketAddr::from(([127, 0, 9, 1], PUSH_PORT));
     let session = pushed(ambulance.push(gateway, RADIO).await)?;
     stage.session(RADIO, AMBULANCE, session).await?;
+    stage.say(&between("server", "gateway", AMBULANCE, "push", "the same octets again"));
     pushed(ambulance.push_again().await)?;
     stage.expect(RADIO, "refused", Some("same octets")).await?;
 
@@ -134,31 +143,35 @@ async fn play(stage: &Stage, executor: &LocalExecutor<'_>) -> Result<bool, Strin
     pushed(fire.push(gateway, RADIO).await)?;
     stage.expect(RADIO, "refused", Some("does not name")).await?;
 
-    stage.chapter("The radio drives off, is pushed to, and returns");
-    stage.leases("radios", &others)?;
-    stage.expect(RADIO, "detached", None).await?;
-    let session = pushed(ambulance.push(gateway, RADIO).await)?;
-    stage.expect(RADIO, "held", None).await?;
-    stage.leases("radios", &[radio_lease, others[0], others[1]])?;
-    stage.expect(RADIO, "released", None).await?;
-    stage.session(RADIO, AMBULANCE, session).await?;
-
-    stage.chapter("Somebody on the LAN claims to be the radio");
+    stage.chapter("Somebody on the LAN claims to be the radio; pushes still go to the right one");
     let rival = device(stage, executor, RADIO, "127.0.1.66", vec![on_ambulance.clone()], |_| {});
     rival.open_session().await;
     stage.expect(RADIO, "conflict", None).await?;
     let session = pushed(ambulance.push(gateway, RADIO).await)?;
     stage.session(RADIO, AMBULANCE, session).await?;
 
-    stage.chapter("A sensor on a `bootstrap` LAN, a tablet on an `ignore` LAN");
-    device(stage, executor, "IMEI:356938035643809", "127.0.2.11", vec![on_both[1].clone()], |_| {});
-    device(stage, executor, "mac:02-00-00-00-03-0b", "127.0.3.11", on_both, |_| {});
+    stage.chapter("The radio drives off, is pushed to, and returns");
+    stage.leases("radios", &[tablet_lease, camera_lease])?;
+    stage.expect(RADIO, "detached", None).await?;
+    let session = pushed(ambulance.push(gateway, RADIO).await)?;
+    stage.expect(RADIO, "held", Some("is away")).await?;
+    stage.leases("radios", &[radio_lease, tablet_lease, camera_lease])?;
+    stage.expect(RADIO, "released", None).await?;
+    stage.session(RADIO, AMBULANCE, session).await?;
+    stage.heading("Asked again, it tells its server again, which wakes it once more");
+    stage.session(RADIO, AMBULANCE, None).await?;
+
+    stage.chapter("A sensor comes to a LAN with the policy `bootstrap`");
+    device(stage, executor, SENSOR, "127.0.2.11", vec![on_both[1].clone()], |_| {});
     stage.leases("sensors", &[("02:00:00:00:02:0b", "127.0.2.11")])?;
-    stage.expect("IMEI:356938035643809", "wanted", None).await?;
+    stage.expect(SENSOR, "wanted", None).await?;
+
+    stage.chapter("A guest comes to a LAN with the policy `ignore`, and is left alone");
+    device(stage, executor, GUEST, "127.0.3.11", on_both, |_| {});
     stage.leases("guests", &[("02:00:00:00:03:0b", "127.0.3.11")])?;
-    stage.expect("mac:02-00-00-00-03-0b", "detected", None).await?;
-    pushed(fire.push(gateway, "mac:02-00-00-00-03-0b").await)?;
-    stage.expect("mac:02-00-00-00-03-0b", "refused", Some("account")).await?;
+    stage.expect(GUEST, "detected", None).await?;
+    pushed(fire.push(gateway, GUEST).await)?;
+    stage.expect(GUEST, "refused", Some("account")).await?;
 
     stage.chapter("The gateway restarts; what it acknowledged is still there");
     stage.stop_gateway().await?;

@@ -9,10 +9,8 @@ use crate::cli::table::{NOTHING, printable};
 pub use crate::control::EventLine;
 use crate::control::LOST;
 
-/// Columns of the time of day.
-const TIME: usize = 8;
 /// Columns of the way that something takes: the longest in [`direction`].
-const DIRECTION: usize = 17;
+const DIRECTION: usize = 16;
 /// Columns of a device's identity: a `mac:` one and an IMEI fit, others push the rest aside.
 const DEVICE: usize = 24;
 /// Columns of an event's name: the longest is `forwarded`.
@@ -35,10 +33,10 @@ pub fn told(event: &EventLine) -> String {
     columns(direction(event), device, &event.event, &format!("{}{details}", event.why))
 }
 
-/// A line in the columns of [`line()`], without a time, for what the gateway does not tell itself:
-/// from where to where, who, what and why.
+/// A line in the columns of [`told()`] for what the gateway does not tell itself: from where to
+/// where, who, what and why.
 pub fn between(from: &str, to: &str, who: &str, event: &str, why: &str) -> String {
-    format!("{:TIME$}  {}", "", columns(&format!("{from} → {to}"), who, event, why))
+    columns(&format!("{from} → {to}"), who, event, why)
 }
 
 fn columns(way: &str, who: &str, event: &str, why: &str) -> String {
@@ -142,14 +140,14 @@ mod tests {
         };
         assert_eq!(
             line(&told),
-            "12:03:07  server → device    IMEI:490154203237518      forwarded  why \
+            "12:03:07  server → device   IMEI:490154203237518      forwarded  why \
              (server com.example.dms, to 192.0.2.7:2948)"
         );
         let session =
             EventLine { device: Some("mac:02-00-00-00-00-01".into()), ..event("session") };
         assert_eq!(
             line(&session),
-            "12:03:07  device → gateway   mac:02-00-00-00-00-01     session    why"
+            "12:03:07  device → gateway  mac:02-00-00-00-00-01     session    why"
         );
     }
 
@@ -167,9 +165,8 @@ mod tests {
 
     #[test]
     fn what_others_tell_stands_in_the_same_columns() {
-        let own = line(&EventLine { device: Some("IMEI:1".into()), ..event("session") });
-        let other = between("device", "gateway", "IMEI:1", "session", "why");
-        assert_eq!(own.replace("12:03:07", "        "), other);
+        let own = told(&EventLine { device: Some("IMEI:1".into()), ..event("session") });
+        assert_eq!(own, between("device", "gateway", "IMEI:1", "session", "why"));
     }
 
     #[test]

@@ -99,8 +99,11 @@ fn facts(status: &Status, io: &IoCounters) -> String {
         counters.pushes_refused
     );
     let sessions = format!(
-        "{} opened, {} asked for; {} alerts 1230 sent, {} server lists taken",
-        counters.sessions, counters.asked, counters.alerted, counters.lists
+        "{} opened, {} asked for; Alert 1230 sent {}, {} taken",
+        counters.sessions,
+        counters.asked,
+        count(counters.alerted, "time"),
+        count(counters.lists, "server list")
     );
     let store = format!(
         "{} made durable, {} failed; flushed {}",
@@ -152,7 +155,8 @@ fn lan(lan: &Lan) -> [String; 5] {
 mod tests {
     use super::*;
     use crate::gateway::event::Reason;
-    use crate::gateway::view::{Counters, DeviceCounts, Refusals};
+    use crate::gateway::metrics::Counters;
+    use crate::gateway::view::{DeviceCounts, Refusals};
 
     fn answer() -> StatusAnswer {
         let lan = |name: &str, up| Lan {
@@ -202,7 +206,7 @@ mappings  3 in force, 2 servers wanted
 triggers  1 waits for its device
 pushes    9 received, 5 forwarded, 0 held, 0 released, 0 refused
 losses    7 too long to be a push, 1 found a LAN's send buffer full
-sessions  0 opened, 0 asked for; 0 alerts 1230 sent, 0 server lists taken
+sessions  0 opened, 0 asked for; Alert 1230 sent 0 times, 0 server lists taken
 store     1 change made durable, 2 failed; flushed 0 times
 
 LANs

@@ -9,6 +9,8 @@
 //!
 //! `run` and `demo` both come here.
 
+mod operators;
+mod pushes;
 mod shell;
 
 use crate::config::Config;
@@ -25,6 +27,7 @@ use crate::io::sled_store::{Committer, SledStore};
 use crate::io::systemd;
 use crate::limits;
 use shell::Shell;
+use smol::channel::{self, Receiver, Sender};
 use smol::{LocalExecutor, Timer, future};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -35,6 +38,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A daemon that holds its sockets and its store, ready to run.
 pub struct Daemon {
@@ -107,6 +111,11 @@ impl Daemon {
         Ok(Self { shell: Rc::new(shell), control, push_ports, listeners, leases })
     }
 
+    /// How long ago the clock began by which the daemon's events tell their uptime.
+    pub fn uptime(&self) -> Duration {
+        self.shell.clock.now().uptime
+    }
+
     /// Runs until `stop` is ready, then ends what is in progress, within 2 s.
     pub fn run(self, stop: impl Future<Output = ()>) {
         let executor = LocalExecutor::new();
@@ -176,7 +185,7 @@ async fn watchdog(shell: Rc<Shell>) {
     }
 }
 
-async fn pause(time: std::time::Duration) {
+async fn pause(time: Duration) {
     Timer::after(time).await;
 }
 
@@ -227,10 +236,34 @@ fn advise_address(error: &io::Error, address: SocketAddr, key: &str) -> String {
 }
 
 fn advise_control(error: io::Error) -> String {
-    let text = error.to_string();
-    if text.contains("try:") {
-        text
-    } else {
-        format!("{text}; try: `dm-gateway status`, or another `[control] socket`")
+    match error.kind() {
+        // Brings its own hint.
+        io::ErrorKind::InvalidInput => error.to_string(),
+        io::ErrorKind::AddrInUse => {
+            format!("{error}; try: `dm-gateway status`, or another `[control] socket`")
+        }
+        _ => format!("{error}; try: `ls -ld` on its directory, or another `[control] socket`"),
+    }
+}
+
+/// Wakes one task.
+struct Signal {
+    send: Sender<()>,
+    receive: Receiver<()>,
+}
+
+impl Signal {
+    fn new() -> Self {
+        let (send, receive) = channel::bounded(1);
+        Self { send, receive }
+    }
+
+    fn set(&self) {
+        // Full means that it is set already.
+        let _ = self.send.try_send(());
+    }
+
+    async fn wait(&self) {
+        let _ = self.receive.recv().await;
     }
 }

@@ -227,15 +227,6 @@ pub fn server_list_payload(servers: &[ServerId]) -> String {
     payload + "</ServerList>"
 }
 
-/// The payload of AssociatedGateway.
-pub fn associated_gateway_payload(address: &str, profile: WireProfile) -> String {
-    let element = format!("<GwAddress>{}</GwAddress>", escape(address));
-    match profile {
-        WireProfile::Registered => element,
-        WireProfile::Draft => as_printed(&element),
-    }
-}
-
 /// The Device Detection Alert; its CmdID is for the caller to fill in.
 ///
 /// Clients of the field do not know the code. The payload with a second Item behind it is the
@@ -280,18 +271,6 @@ pub fn bootstrapped_dms_list(
         WireProfile::Draft => as_printed(&payload.replace("</ID>", " </ID>")),
     };
     generic(AlertType::BootstrappedDmsList, payload, source, target, profile)
-}
-
-/// The AssociatedGateway alert of an end device (`source`) to a DM server (`target`); its
-/// CmdID is for the caller to fill in.
-pub fn associated_gateway(
-    address: &str,
-    source: &str,
-    target: &str,
-    profile: WireProfile,
-) -> Alert<'static> {
-    let payload = associated_gateway_payload(address, profile);
-    generic(AlertType::AssociatedGateway, payload, source, target, profile)
 }
 
 /// A generic alert's payload as the change request prints it: dashes before the CDATA's end.
@@ -373,12 +352,6 @@ mod tests {
             assert_eq!(found[0].source, Some("mac:01"));
             assert!(!found[0].payload.unwrap().contains("]]>"));
             assert_eq!(parse_server_list(found[0].payload.unwrap()), Ok(servers.to_vec()));
-
-            let alert = associated_gateway("2002::1", "mac:01", "http://a", profile);
-            let found = find(&alert).next().unwrap();
-            assert_eq!(found.kind, AlertType::AssociatedGateway);
-            let address = parse_gateway_address(found.payload.unwrap()).unwrap().address;
-            assert_eq!(address.as_deref(), Some("2002::1"));
 
             for (address, share) in [(Some("2002::1"), true), (None, false)] {
                 let alert = device_detection(address, share, profile);

@@ -127,7 +127,7 @@ impl Gateway {
                 if let Some(device) = self.inventory.device_mut(key) {
                     device.last_seen = Some(now.uptime);
                 }
-                self.confirmed(key);
+                self.confirmed(key, ip);
             }
             self.release(key, now);
         }
@@ -464,7 +464,7 @@ impl Gateway {
         wsp::encode_notification(&mut self.datagrams, 0, None, &package);
         let range = start..self.datagrams.len();
         self.outputs.push_datagram(lan, to, range);
-        self.metrics.asked += 1;
+        self.metrics.counters.asked += 1;
         if let Some(attachment) =
             self.inventory.device_mut(key).and_then(|device| device.attachment.as_mut())
         {

@@ -67,6 +67,11 @@ impl DeviceId {
         MacAddress::parse(self.normal.strip_prefix(MAC_SCHEME)?)
     }
 
+    /// Shared text of the form in which ids are compared, for indexes.
+    pub fn shared_normal(&self) -> Arc<str> {
+        self.normal.clone()
+    }
+
     /// Shared text of the id, for events.
     pub fn shared(&self) -> Arc<str> {
         self.written.clone()
@@ -410,6 +415,8 @@ impl Device {
             self.addresses.remove(oldest);
         }
         let index = self.addresses.len();
+        // Thousands of devices have one or two: no room for four.
+        self.addresses.reserve_exact(1);
         self.addresses.push(Address {
             ip,
             appeared: now.uptime,

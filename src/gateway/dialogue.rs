@@ -73,7 +73,7 @@ impl Gateway {
         request: Request<'_>,
         now: Now,
     ) {
-        self.metrics.requests += 1;
+        self.metrics.counters.requests += 1;
         let peer = from.ip().to_canonical();
         if !self.take_request_token(lan, peer, now) {
             self.refuse_request(Reason::RequestRate, lan, peer);
@@ -102,6 +102,12 @@ impl Gateway {
             Some(code) => self.refuse_message(call, &message, code, Reason::Version),
             None => self.message(call, &message),
         }
+    }
+
+    /// Notes a request that was refused before it was one.
+    pub(super) fn bad_request(&mut self, lan: LanId, from: SocketAddr) {
+        self.metrics.counters.requests += 1;
+        self.refuse_request(Reason::BadRequest, lan, from.ip().to_canonical());
     }
 
     fn message(&mut self, call: Call<'_>, message: &Message<'_>) {
@@ -227,7 +233,11 @@ impl Gateway {
             }
             turn.statuses[index].code = code.unwrap_or(StatusCode::UNSUPPORTED_TYPE);
         }
-        if let Some(nonce) = turn.server_nonce.take() {
+        // Without a secret of ours it is for nothing, and each would cost a write to flash.
+        let proves_us = self.inventory.device(key).and_then(|device| self.account_of(device));
+        if let Some(nonce) = turn.server_nonce.take()
+            && proves_us.is_some_and(|account| account.server_secret.is_some())
+        {
             record.server_nonce = nonce;
         }
         let mut nonce = Vec::new();
@@ -265,7 +275,7 @@ impl Gateway {
         let Some(attachment) = &mut device.attachment else { return };
         attachment.session = true;
         if !std::mem::replace(&mut session.opened, true) {
-            self.metrics.sessions += 1;
+            self.metrics.counters.sessions += 1;
             self.tell_of(EventKind::Session, key, None, None, || {
                 "the device opened a DM session to the gateway".to_owned()
             });
@@ -284,7 +294,7 @@ impl Gateway {
         session.alerted = true;
         let alert = alert::device_detection(Some(&address), share, options.wire_profile);
         session.protocol.send(alert);
-        self.metrics.alerted += 1;
+        self.metrics.counters.alerted += 1;
         self.tell_of(EventKind::Alerted, key, None, None, || {
             format!("Device Detection Alert 1230: GwAddress {address}, Share {share}")
         });

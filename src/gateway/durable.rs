@@ -46,8 +46,11 @@ impl Gateway {
                 continue;
             };
             match Record::decode(&value) {
-                Ok(record) => {
+                Ok(mut record) => {
                     let lan = self.options.lans.iter().position(|lan| lan.name == record.lan);
+                    if let Some(lan) = lan {
+                        record.lan = self.options.lans[lan].name.clone();
+                    }
                     let mut device = Device::new(record, lan.map(LanId));
                     device.stored = true;
                     self.inventory.restore(key, device);
@@ -147,7 +150,7 @@ impl Gateway {
         let Some(PendingCommit { updates, mut reply, .. }) = self.pending.remove(index) else {
             return;
         };
-        self.metrics.commits += 1;
+        self.metrics.counters.commits += 1;
         let failed = result.is_err();
         self.note_store(result.err());
         for (key, record) in updates {
@@ -169,7 +172,7 @@ impl Gateway {
             }
         }
         if failed {
-            self.metrics.commits_failed += 1;
+            self.metrics.counters.commits_failed += 1;
         }
         if let Some(reply) = &mut reply
             && failed

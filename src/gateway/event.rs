@@ -124,7 +124,7 @@ pub enum Reason {
     TriggerExpired,
     /// Requests from one address come too fast.
     RequestRate,
-    /// The request is not one for a DM server.
+    /// The request is not one for a DM server, too long or too slow.
     BadRequest,
     /// The message is not SyncML.
     MalformedMessage,
@@ -142,7 +142,7 @@ pub enum Reason {
     MalformedList,
     /// The list exceeds a bound.
     ListTooLarge,
-    /// The inventory is full.
+    /// The inventory is full, or has all the devices that one Ethernet address may have.
     InventoryFull,
     /// The store could not keep what would have been acknowledged.
     StoreFailed,
@@ -231,7 +231,7 @@ impl Reason {
             Self::PushRate => "pushes of this server for this device come too fast",
             Self::TriggerExpired => "its device did not return in time",
             Self::RequestRate => "requests from this address come too fast",
-            Self::BadRequest => "it is not a POST of SyncML to /dm",
+            Self::BadRequest => "it is not a POST of SyncML to /dm, in time and of at most 64 KiB",
             Self::MalformedMessage => "it is not a SyncML message",
             Self::Version => "its SyncML version is not spoken here",
             Self::Credentials => "its credentials are wrong or missing",
@@ -240,7 +240,7 @@ impl Reason {
             Self::Unverified => "the sender is not on the link, so nothing confirms its identity",
             Self::MalformedList => "its server list is not well formed",
             Self::ListTooLarge => "its server list exceeds 16 servers, 255 octets an id or 16 KiB",
-            Self::InventoryFull => "the inventory is full",
+            Self::InventoryFull => "the inventory has no room for one more device",
             Self::StoreFailed => "the store could not keep it",
         }
     }

@@ -68,8 +68,7 @@ impl Rule {
             Self::DeviceUnknown => "no device by that identity is known",
             Self::LanGone => "the LAN on which the device was last seen is no longer configured",
             Self::NoAccount => {
-                "the policy of the device's LAN forwards only for servers with which the gateway \
-                 has an account, and it has none with this one"
+                "the device's LAN forwards only for servers that the gateway has an account with"
             }
             Self::ListOutdated => {
                 "the device's list came under another policy; its next session renews it"
@@ -114,7 +113,7 @@ impl Away {
 impl Gateway {
     /// Takes a datagram from the WAN.
     pub(super) fn push(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
-        self.metrics.pushes += 1;
+        self.metrics.counters.pushes += 1;
         let source = from.ip().to_canonical();
         if !self.options.trusts(source) {
             return self.refuse_push(Reason::UntrustedSource, from);
@@ -167,10 +166,10 @@ impl Gateway {
         newest.state = TriggerState::Held { until };
         match self.target(key) {
             Ok((lan, to)) => {
-                self.metrics.forwarded += 1;
+                self.metrics.counters.forwarded += 1;
                 self.send_trigger(key, slot, lan, to, until, now);
                 self.tell_of(EventKind::Forwarded, key, Some(slot), Some(to), || {
-                    "the device named this server: the header is removed, the trigger goes on"
+                    "the device named this server: the trigger goes on, without the header"
                         .to_owned()
                 });
             }
@@ -261,7 +260,7 @@ impl Gateway {
     ) {
         let Some(device) = self.inventory.device_mut(key) else { return };
         let trigger = &mut device.slots[slot];
-        trigger.state = TriggerState::Sent { at: now.uptime, until };
+        trigger.state = TriggerState::Sent { to: to.ip(), at: now.uptime, until };
         let start = self.datagrams.len();
         wsp::encode_notification(
             &mut self.datagrams,
@@ -303,7 +302,7 @@ impl Gateway {
     }
 
     fn hold(&mut self, key: DeviceKey, slot: usize, away: Away, now: Now) {
-        self.metrics.held += 1;
+        self.metrics.counters.held += 1;
         self.timers.set_no_later(Timer::Expire(key), now.uptime + self.options.trigger_expiry);
         if let Away::Unconfirmed(ip) = away
             && let Some(device) = self.inventory.device(key)
@@ -331,7 +330,7 @@ impl Gateway {
             if self.judge(device.slots[slot].server.as_str(), Some(key)).is_err() {
                 continue;
             }
-            self.metrics.released += 1;
+            self.metrics.counters.released += 1;
             self.send_trigger(key, slot, lan, to, until, now);
             self.tell_of(EventKind::Released, key, Some(slot), Some(to), || {
                 "the device is back: the trigger that waited goes on".to_owned()
@@ -339,12 +338,13 @@ impl Gateway {
         }
     }
 
-    /// The device's neighbour entry was confirmed just now: what was sent has arrived.
-    pub(super) fn confirmed(&mut self, key: DeviceKey) {
+    /// The device's neighbour entry at `ip` was confirmed just now: what was sent there has
+    /// arrived.
+    pub(super) fn confirmed(&mut self, key: DeviceKey, ip: IpAddr) {
         let Some(device) = self.inventory.device_mut(key) else { return };
         device.probed = None;
         for slot in &mut device.slots {
-            if matches!(slot.state, TriggerState::Sent { .. }) {
+            if matches!(slot.state, TriggerState::Sent { to, .. } if to == ip) {
                 slot.state = TriggerState::None;
             }
         }
@@ -362,10 +362,10 @@ impl Gateway {
             }
         }
         for (slot, until) in recalled {
-            self.metrics.held += 1;
+            self.metrics.counters.held += 1;
             self.timers.set_no_later(Timer::Expire(key), until);
             self.tell_of(EventKind::Held, key, Some(slot), None, || {
-                "the device had vanished when the trigger was sent; it is kept".to_owned()
+                "the trigger went out just before the device vanished: it is kept".to_owned()
             });
         }
         self.release(key, now);
@@ -434,7 +434,7 @@ impl Gateway {
         pair: Option<(&str, &str)>,
     ) {
         self.metrics.refuse(reason);
-        self.metrics.pushes_refused += 1;
+        self.metrics.counters.pushes_refused += 1;
         log::trace!("push from {from} refused: {why}");
         if !self.observed {
             return;
@@ -464,12 +464,22 @@ impl Gateway {
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 fn is_repeat(device: &Device, hash: u64, now: Duration) -> bool {
-    device.repeats.iter().any(|&(known, at)| known == hash && now < at + limits::REPEAT)
+    // Loops over slices: built for size, `VecDeque::iter().any()` is a call for each element.
+    let (older, newer) = device.repeats.as_slices();
+    for entries in [newer, older] {
+        for &(known, at) in entries {
+            if known == hash && now < at + limits::REPEAT {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 fn remember(device: &mut Device, hash: u64, now: Duration) {
     let expired = device.repeats.iter().take_while(|(_, at)| now >= *at + limits::REPEAT).count();
-    let crowded = usize::from(device.repeats.len() >= limits::REPEATS);
+    let most = limits::REPEATS * device.slots.len().max(4);
+    let crowded = usize::from(device.repeats.len() >= most);
     device.repeats.drain(..expired.max(crowded));
     device.repeats.push_back((hash, now));
 }

@@ -4,11 +4,12 @@
 //! | claim | believed if |
 //! |---|---|
 //! | `mac:…` | the neighbour entry has that Ethernet address, or one of the same device |
-//! | a name that nobody has | the sender is on the link (and becomes its owner) |
+//! | a name that nobody has | the sender is on the link (and becomes its owner), one of a few there |
 //! | a name that somebody has | the neighbour entry has one of the owner's Ethernet addresses |
 //! | any, proven by its account | always; it binds the sender's Ethernet address to the device |
 //!
-//! A rival claim becomes a visible conflict and nothing else.
+//! A rival claim becomes a visible conflict and nothing else. A LAN without that check believes
+//! whoever speaks, but not that he is a device of a LAN that has it.
 
 use crate::gateway::Gateway;
 use crate::gateway::attach::Origin;
@@ -16,7 +17,7 @@ use crate::gateway::device::{Conflict, DeviceId, DeviceKey};
 use crate::gateway::dialogue::Call;
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::policy::Verify;
-use crate::gateway::seam::{MacAddress, Now};
+use crate::gateway::seam::{LanId, MacAddress, Now};
 use crate::limits;
 use std::net::{IpAddr, SocketAddr};
 
@@ -101,7 +102,8 @@ impl Gateway {
             // Where lease file or configuration say who is where, their word counts.
             let at_home = holders.contains(&key);
             let rival = holders.iter().any(|&holder| placed(holder, Some(call.peer)));
-            if !claim.proven && !at_home && (rival || placed(key, None)) {
+            let doubtful = rival || placed(key, None) || self.is_verified_elsewhere(key, call.lan);
+            if !claim.proven && !at_home && doubtful {
                 self.conflict(key, call.peer, None, now);
                 return Err(Reason::IdentityTaken);
             }
@@ -117,6 +119,17 @@ impl Gateway {
             }
         }
         self.new_claimant(call, claim, now)
+    }
+
+    /// Whether a device belongs to another LAN than `lan`, one that knows it by its Ethernet
+    /// address: a mere word does not move it from there.
+    fn is_verified_elsewhere(&self, key: DeviceKey, lan: LanId) -> bool {
+        self.inventory.device(key).is_some_and(|device| {
+            let own = device.lan.filter(|own| *own != lan);
+            let verified =
+                own.is_some_and(|own| self.options.lans[own.0].verify == Verify::Neighbour);
+            verified && !device.record.hardware.is_empty()
+        })
     }
 
     fn identify_by_neighbour(
@@ -159,6 +172,10 @@ impl Gateway {
             None => match self.unnamed(holder) {
                 Some(key) => Ok(key),
                 None => {
+                    if !claim.proven && self.inventory.sharing(mac) >= limits::CLIENTS {
+                        self.metrics.refuse(Reason::InventoryFull);
+                        return Err(Reason::InventoryFull);
+                    }
                     let key = self.new_claimant(call, claim, now)?;
                     self.bind(key, mac, None);
                     Ok(key)

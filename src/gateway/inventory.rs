@@ -69,6 +69,11 @@ impl Inventory {
         self.hardware.get(&mac).copied()
     }
 
+    /// The number of devices on an Ethernet address.
+    pub fn sharing(&self, mac: MacAddress) -> usize {
+        self.iter().filter(|(_, device)| device.has_hardware(mac)).count()
+    }
+
     /// The device at a network address of a LAN; of several, the one that came last.
     pub fn at(&self, lan: LanId, ip: IpAddr) -> Option<DeviceKey> {
         self.all_at(lan, ip).last()
@@ -80,9 +85,16 @@ impl Inventory {
         owners.filter(move |(at, _)| *at == lan).map(|(_, key)| *key)
     }
 
-    /// Whether a device of any LAN has this network address.
+    /// Whether a device of any LAN has this network address beyond doubt: it spoke from there, or
+    /// lease or configuration gave it the address. A neighbour entry alone does not count: one
+    /// forged ARP request makes the kernel believe that any address of the WAN is on the LAN.
     pub fn is_device_address(&self, ip: IpAddr) -> bool {
-        self.addresses.contains_key(&ip)
+        self.addresses.get(&ip).into_iter().flatten().any(|(_, key)| {
+            let addresses = self.device(*key).map_or(&[][..], |device| &device.addresses);
+            addresses
+                .iter()
+                .any(|known| known.ip == ip && (known.spoke.is_some() || known.is_assigned()))
+        })
     }
 
     /// Whether some device names this server.
@@ -179,7 +191,7 @@ impl Inventory {
             return;
         };
         let record = &mut device.record;
-        self.names.insert(Arc::from(record.id.normal()), key);
+        self.names.insert(record.id.shared_normal(), key);
         for mac in &record.hardware {
             self.hardware.entry(*mac).or_insert(key);
         }
@@ -262,7 +274,8 @@ impl Inventory {
         if let Some(evicted) = evicted {
             self.forget_address(key, lan, *evicted);
         }
-        let owners = self.addresses.entry(ip).or_default();
+        // Nearly every address has one owner.
+        let owners = self.addresses.entry(ip).or_insert_with(|| Vec::with_capacity(1));
         owners.retain(|owner| *owner != (lan, key));
         owners.push((lan, key));
         moved

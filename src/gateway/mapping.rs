@@ -25,10 +25,12 @@ impl Gateway {
         lan: LanId,
         now: Now,
     ) {
-        self.metrics.lists += 1;
+        self.metrics.counters.lists += 1;
         // Our own account on the device is no server to be reached through us.
         servers.retain(|server| server.as_str() != self.options.id);
-        let servers: Vec<_> = servers.into_iter().map(|s| self.inventory.shared(s)).collect();
+        let mut servers: Vec<_> =
+            servers.into_iter().map(|server| self.inventory.shared(server)).collect();
+        servers.shrink_to_fit();
         let policy = self.options.lans[lan.0].policy;
         match &mut record.list {
             Some(list) if servers.is_empty() && !list.servers.is_empty() => {

@@ -1,10 +1,19 @@
 //! Counters, plain and monotonic since the process started.
 
 use crate::gateway::event::Reason;
+use serde::{Deserialize, Serialize};
 
 /// What happened how often.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
+    /// Everything but refusals.
+    pub counters: Counters,
+    refused: [u64; Reason::ALL.len()],
+}
+
+/// What happened how often, as `status` shows it.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Counters {
     /// Datagrams that came to the WAN push ports.
     pub pushes: u64,
     /// Pushes that went straight on to their device.
@@ -29,7 +38,6 @@ pub struct Metrics {
     pub commits: u64,
     /// Commits that the store could not make.
     pub commits_failed: u64,
-    refused: [u64; Reason::ALL.len()],
 }
 
 impl Metrics {

@@ -250,6 +250,7 @@ impl Gateway {
             Input::Request { connection, lan, from, local, request } => {
                 self.request(connection, lan, from, local, request, now);
             }
+            Input::BadRequest { lan, from } => self.bad_request(lan, from),
             Input::Neighbour(event) => self.neighbour_event(event, now),
             Input::Link(event) => self.link_event(event, now),
             Input::Leases { lan, leases } => self.leases(lan, leases, now),

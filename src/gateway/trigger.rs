@@ -2,6 +2,7 @@
 
 use crate::gateway::alert::ServerId;
 use crate::limits;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A server that a device named: how fast its pushes come, and the newest of them.
@@ -23,8 +24,8 @@ pub struct Slot {
 pub(super) enum TriggerState {
     /// Delivered, expired, or there never was one.
     None,
-    /// Sent, and kept in case its device proves to have vanished.
-    Sent { at: Duration, until: Duration },
+    /// Sent to an address, and kept in case its device proves to have vanished.
+    Sent { to: IpAddr, at: Duration, until: Duration },
     /// Waits for its device.
     Held { until: Duration },
 }

@@ -7,6 +7,7 @@ use crate::gateway::Gateway;
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
+use crate::gateway::metrics::Counters;
 use crate::gateway::policy::{Policy, Verify};
 use crate::gateway::seam::{LanId, Now};
 use crate::limits;
@@ -80,35 +81,6 @@ pub struct DeviceCounts {
     pub attached: usize,
     /// With a rival claim to their identity.
     pub conflicts: usize,
-}
-
-/// What happened how often since the start.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Counters {
-    /// Pushes that came.
-    pub pushes: u64,
-    /// … that went straight on.
-    pub forwarded: u64,
-    /// … that were put aside for a device that was away, or proved to be.
-    pub held: u64,
-    /// … that went on later.
-    pub released: u64,
-    /// … that were refused.
-    pub pushes_refused: u64,
-    /// Package #0 sent to ask a device into a session.
-    pub asked: u64,
-    /// HTTP requests of devices.
-    pub requests: u64,
-    /// Sessions of devices.
-    pub sessions: u64,
-    /// Device Detection Alerts sent.
-    pub alerted: u64,
-    /// Server lists taken.
-    pub lists: u64,
-    /// Changes made durable.
-    pub commits: u64,
-    /// Changes that could not be.
-    pub commits_failed: u64,
 }
 
 /// One line of refusals.
@@ -253,20 +225,7 @@ impl Gateway {
             mappings: servers.iter().map(|server| server.mapped).sum(),
             wanted: servers.iter().filter(|server| server.wanted > 0).count(),
             waiting,
-            counters: Counters {
-                pushes: metrics.pushes,
-                forwarded: metrics.forwarded,
-                held: metrics.held,
-                released: metrics.released,
-                pushes_refused: metrics.pushes_refused,
-                asked: metrics.asked,
-                requests: metrics.requests,
-                sessions: metrics.sessions,
-                alerted: metrics.alerted,
-                lists: metrics.lists,
-                commits: metrics.commits,
-                commits_failed: metrics.commits_failed,
-            },
+            counters: metrics.counters,
             refused: metrics.refused().map(|(reason, count)| refusals(reason, count)).collect(),
         }
     }

@@ -44,6 +44,9 @@ use crate::limits::{
 pub trait Handler {
     /// Answers one request, its body complete.
     fn request(&self, request: LanRequest) -> impl Future<Output = Response>;
+
+    /// Hears of a peer whose request was refused before it was whole.
+    fn refused(&self, _from: SocketAddr) {}
 }
 
 /// One request as it came over a LAN.
@@ -291,6 +294,9 @@ fn serve_connection<H: Handler>(
                         Err(status) => Err(status),
                     }
                 };
+                if outcome.is_err() {
+                    handler.refused(from);
+                }
                 let close = outcome.is_err() || server.stopping.get() || server.scarce.get();
                 let response = outcome.unwrap_or_else(bare);
                 state.request_done();
@@ -311,6 +317,9 @@ fn serve_connection<H: Handler>(
                     Poll::Ready(Ok(())) => return Poll::Ready(()),
                     Poll::Ready(Err(error)) => {
                         log::debug!("connection of {from} ended: {error}");
+                        if error.is_parse() {
+                            handler.refused(from);
+                        }
                         return Poll::Ready(());
                     }
                     Poll::Pending => {}

@@ -9,6 +9,9 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 /// Environment variable that names the level when no argument does.
 pub const LEVEL_VARIABLE: &str = "DM_GATEWAY_LOG";
 
+/// How the targets of our own records begin.
+const OURS: &str = "dm_gateway";
+
 /// Starts logging. Without a level, that of [`LEVEL_VARIABLE`] counts, else INFO. Further calls
 /// change the level only.
 pub fn init(level: Option<LevelFilter>) {
@@ -28,12 +31,18 @@ struct Logger {
 impl Log for Logger {
     /// Crates below us speak up only when something is wrong.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn || metadata.target().starts_with("dm_gateway")
+        metadata.level() <= Level::Warn || metadata.target().starts_with(OURS)
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let line = format_line(self.journal, record.level(), &record.args().to_string());
+            let whose = record.target().split("::").next().unwrap_or_default();
+            let message = match whose {
+                OURS => record.args().to_string(),
+                // Its "configuration" is not the operator's.
+                other => format!("{other}: {}", record.args()),
+            };
+            let line = format_line(self.journal, record.level(), &message);
             // There is nobody to tell if stderr is gone. One write keeps the line in one piece.
             let _ = io::stderr().lock().write_all(line.as_bytes());
         }

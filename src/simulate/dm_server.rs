@@ -142,9 +142,10 @@ impl DmServer {
         let mut datagram = Vec::new();
         let transaction = session.to_be_bytes()[1];
         wsp::encode_notification(&mut datagram, transaction, Some(device), &package0);
+        // Told before what follows from it.
+        self.tell(SimEvent::PushSent { device: device.to_owned(), to, session, package0 });
         self.push_raw(to, &datagram).await?;
         self.last.replace(Some((to, datagram)));
-        self.tell(SimEvent::PushSent { device: device.to_owned(), to, session, package0 });
         Ok(())
     }
 

@@ -53,7 +53,7 @@ pub enum SimEvent {
         #[serde(serialize_with = "hex")]
         datagram: Vec<u8>,
     },
-    /// A DM server sent a push.
+    /// A DM server sends a push.
     PushSent {
         /// The end device named in X-Oma-GwMO.
         device: String,

@@ -25,8 +25,8 @@ fn main() {
     rig::verdict("wake-ups", wakeups(&gateway), "/s", 1.0, false);
     assert_eq!(gateway.raise(MANY).acknowledged, MANY);
     thread::sleep(Duration::from_secs(3));
-    println!("after {MANY} devices came up and gave their lists:");
-    println!("          resident memory: {:.2} MiB", mebibytes(gateway.resident()));
+    println!("after {MANY} devices came up at once and gave their lists:");
+    rig::verdict("resident memory", mebibytes(gateway.resident()), "MiB", 24.0, false);
     gateway.restart();
     println!("restarted with {MANY} devices and as many mappings:");
     let ready = gateway.to_ready.as_secs_f64() * 1e3;

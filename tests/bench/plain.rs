@@ -100,12 +100,16 @@ pub(crate) enum Pace {
     PerSecond(f64),
 }
 
-/// Sends the datagrams in turn to `to` for a time, or until all `limit` are out. Returns how
-/// many went out.
+/// Makes every datagram of a run differ.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// Sends the datagrams in turn to `to` for a time, or until all `limit` are out. Their last
+/// eight octets are a number that counts up through the whole run, so that no two are alike.
+/// Returns how many went out.
 pub(crate) fn generate(
     socket: &UdpSocket,
     to: SocketAddr,
-    datagrams: &[Vec<u8>],
+    datagrams: &mut [Vec<u8>],
     pace: Pace,
     time: Duration,
     limit: u64,
@@ -127,11 +131,18 @@ pub(crate) fn generate(
             }
         }
         let batch = usize::try_from(limit - sent).unwrap_or(PUSH_BATCH).min(PUSH_BATCH);
+        let total = datagrams.len();
+        for slot in 0..batch {
+            let serial = SERIAL.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+            if let Some(end) = datagrams[(next + slot) % total].last_chunk_mut() {
+                *end = serial;
+            }
+        }
         let slices: [[IoSlice<'_>; 1]; PUSH_BATCH] =
-            std::array::from_fn(|slot| [IoSlice::new(&datagrams[(next + slot) % datagrams.len()])]);
+            std::array::from_fn(|slot| [IoSlice::new(&datagrams[(next + slot) % total])]);
         let count = send(socket, &mut headers, &slices[..batch], &targets[..batch])?;
         sent += count as u64;
-        next = (next + count) % datagrams.len();
+        next = (next + count) % total;
     }
     Ok(sent)
 }

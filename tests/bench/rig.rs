@@ -260,6 +260,7 @@ fn configuration() -> String {
 [gateway]
 id = "gateway.bench"
 public-address = "192.0.2.1"
+share-address = false
 state-dir = "state"
 push-rate = 0
 

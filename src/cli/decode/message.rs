@@ -16,8 +16,22 @@ pub(super) fn dump(dump: &mut Dump<'_>, encoding: Encoding, octets: &[u8]) -> io
     }
 }
 
+/// Decodes a command that stands alone, and writes it.
+pub(super) fn command(dump: &mut Dump<'_>, text: &str) -> io::Result<()> {
+    // The decoder knows commands in messages only; what stands around this one is not shown.
+    let around = format!(
+        "<SyncML><SyncHdr><VerDTD>1.2</VerDTD><VerProto>DM/1.2</VerProto><SessionID>1</SessionID>\
+         <MsgID>1</MsgID><Target><LocURI>-</LocURI></Target><Source><LocURI>-</LocURI></Source>\
+         </SyncHdr><SyncBody>{text}</SyncBody></SyncML>"
+    );
+    match Encoding::Xml.decode(around.as_bytes()) {
+        Ok(message) => nested(dump, &message.commands, &mut Vec::new()),
+        Err(error) => dump.violation(format_args!("not a SyncML command: {error}")),
+    }
+}
+
 /// Writes a decoded message.
-pub(super) fn whole(dump: &mut Dump<'_>, message: &Message<'_>) -> io::Result<()> {
+fn whole(dump: &mut Dump<'_>, message: &Message<'_>) -> io::Result<()> {
     dump.line(format_args!("SyncML"))?;
     dump.depth += 1;
     header(dump, &message.header)?;
@@ -153,7 +167,7 @@ fn alert_lines(dump: &mut Dump<'_>, alert: &Alert<'_>) -> io::Result<()> {
     items(dump, &alert.items)?;
     dump.depth += 1;
     if let Some(payload) = alert::detection_payload(alert) {
-        gateway_address(dump, payload)?;
+        gateway_address(dump, payload, true)?;
     }
     if code == AlertCode::GENERIC {
         for item in &alert.items {
@@ -163,7 +177,9 @@ fn alert_lines(dump: &mut Dump<'_>, alert: &Alert<'_>) -> io::Result<()> {
     for found in alert::find(alert) {
         match (found.kind, found.payload) {
             (AlertType::BootstrappedDmsList, Some(payload)) => server_list(dump, payload)?,
-            (AlertType::AssociatedGateway, Some(payload)) => gateway_address(dump, payload)?,
+            (AlertType::AssociatedGateway, Some(payload)) => {
+                gateway_address(dump, payload, false)?;
+            }
             (AlertType::BootstrappedDmsList | AlertType::AssociatedGateway, None) => {
                 dump.violation(format_args!("the alert has no payload"))?;
             }

@@ -3,6 +3,7 @@
 
 use super::tellings::{Tellings, Told};
 use crate::cli::narrate::{self, EventLine};
+use crate::cli::table::count;
 use crate::config::Config;
 use crate::control::Request;
 use crate::daemon::Daemon;
@@ -119,20 +120,22 @@ impl Stage {
         let config = config.map_err(|error| error.to_string())?;
         let (stop, stopped) = channel::bounded::<()>(1);
         let (report, started) = channel::bounded(1);
-        let thread = std::thread::spawn(move || {
-            let begin = Instant::now();
-            match Daemon::start(&config) {
-                Ok(daemon) => {
-                    let _ = report.try_send(Ok(begin));
-                    daemon.run(async move {
-                        let _ = stopped.recv().await;
-                    });
-                }
-                Err(error) => drop(report.try_send(Err(error))),
+        let thread = std::thread::spawn(move || match Daemon::start(&config) {
+            Ok(daemon) => {
+                let now = Instant::now();
+                let _ = report.try_send(Ok(now.checked_sub(daemon.uptime()).unwrap_or(now)));
+                daemon.run(async move {
+                    let _ = stopped.recv().await;
+                });
             }
+            Err(error) => drop(report.try_send(Err(error))),
         });
-        let begin =
-            started.recv().await.map_err(|_| "the daemon's thread is gone".to_owned())??;
+        let begin = started.recv().await.map_err(|_| "the daemon's thread is gone".to_owned())?;
+        // Its advice concerns a configuration that nobody can edit.
+        let begin = begin.map_err(|error| {
+            let what = error.split("; try:").next().unwrap_or_default();
+            format!("{what}; try: end what uses 127.0.x.x, another demo perhaps")
+        })?;
         self.tellings.gateway_began(begin);
         let told = self.tellings.sender();
         let client = control_socket::connect(&self.control_socket());
@@ -298,7 +301,7 @@ impl Stage {
     fn take(&self, told: Told) -> Result<(), String> {
         match told {
             Told::Gateway(line, event) => {
-                self.tell(&line, || narrate::line(&event));
+                self.tell(&line, || narrate::told(&event));
                 self.memory.borrow_mut().push(event);
             }
             Told::Peer(_, report) => {
@@ -360,19 +363,27 @@ impl Stage {
             }
             return;
         }
-        let (from, to, event) = match &report.event {
-            SimEvent::PushSent { .. } => ("server", "gateway", "push"),
-            SimEvent::PushReceived { .. } => ("gateway", "device", "push"),
-            SimEvent::SessionOpened { with, .. } if with != GATEWAY => {
-                ("device", "server", "session")
+        // Each thing once: what the gateway tells itself, and the servers' side of a session, are
+        // left out.
+        let (from, to, name, why) = match &report.event {
+            SimEvent::PushSent { device, to, session, .. } => {
+                let why = format!("Package #0 for {device}, session {session:X} (to {to})");
+                ("server", "gateway", "push", why)
             }
-            SimEvent::AssociatedGatewayReceived { .. } => ("device", "server", "associated"),
-            SimEvent::SessionEnded { with, .. } if with != GATEWAY => {
-                ("device", "server", "session")
+            SimEvent::SessionOpened { with, session, woken: true } if is_server(with) => {
+                let why = format!("woken, it opens DM session {session} by itself (server {with})");
+                ("device", "server", "session", why)
+            }
+            SimEvent::AssociatedGatewaySent { server, address } => {
+                let why = format!("AssociatedGateway: I am behind {address} (server {server})");
+                ("device", "server", "alerted", why)
+            }
+            SimEvent::SessionEnded { with, ok: false, .. } if is_server(with) => {
+                ("device", "server", "session", report.event.to_string())
             }
             _ => return,
         };
-        self.say(&narrate::between(from, to, &report.who, event, &report.event.to_string()));
+        self.say(&narrate::between(from, to, &report.who, name, &why));
     }
 
     /// Tells what the whole came to.
@@ -391,13 +402,16 @@ impl Stage {
             print_line(&summary.to_string());
         }
         self.say("");
-        self.say(&format!(
-            "All went right: {devices} end devices, {lists} server lists, {mappings} mappings, \
-             {wanted} wanted servers;"
-        ));
-        self.say(&format!(
-            "{forwarded} pushes forwarded, {held} held, {refused} refused; {seconds:.1} s."
-        ));
+        self.say("All went right.");
+        for (what, number) in [
+            ("devices", format!("{devices} known")),
+            ("lists", format!("{lists} taken")),
+            ("mappings", format!("{mappings} in force, {} wanted", count(wanted as u64, "server"))),
+            ("pushes", format!("{forwarded} forwarded, {held} held, {refused} refused")),
+            ("time", format!("{seconds:.1} s")),
+        ] {
+            self.say(&format!("  {what:8}  {number}"));
+        }
         Ok(())
     }
 }
@@ -412,6 +426,10 @@ impl Totals {
             lists: self.lists + counters.lists,
         }
     }
+}
+
+fn is_server(id: &str) -> bool {
+    [super::AMBULANCE, super::FIRE].contains(&id)
 }
 
 fn ask_line(request: &Request) -> String {

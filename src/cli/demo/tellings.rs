@@ -4,7 +4,7 @@
 //! it happened; everything is told a moment later, so that each stands in its place.
 
 use crate::cli::narrate::EventLine;
-use crate::simulate::{Report, SimEvent};
+use crate::simulate::Report;
 use smol::channel::{self, Receiver, Sender};
 use smol::{Timer, future};
 use std::cell::{Cell, RefCell};
@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 
 /// How much later than it happened something is told.
 const LATER: Duration = Duration::from_millis(40);
-/// A peer that sent a push says so a moment after the gateway has it.
-const AFTERTHOUGHT: Duration = Duration::from_micros(500);
 
 /// Something to be told.
 pub(super) enum Told {
@@ -74,9 +72,6 @@ impl Tellings {
             let at = match &told {
                 Told::Failed(_) => return Some(told),
                 Told::Gateway(_, event) => self.begin.get() + uptime(event),
-                Told::Peer(at, report) if matches!(report.event, SimEvent::PushSent { .. }) => {
-                    at.checked_sub(AFTERTHOUGHT).unwrap_or(*at)
-                }
                 Told::Peer(at, _) => *at,
             };
             let mut waiting = self.waiting.borrow_mut();

@@ -234,7 +234,7 @@ impl ServerSession {
         }
         if status.command == "SyncHdr" || status.command_ref == "0" {
             if unauthenticated {
-                self.own_tries += 1;
+                self.own_tries = self.own_tries.saturating_add(1);
                 self.trusted = false;
             } else if status.code == StatusCode::AUTHENTICATED {
                 self.trusted = true;
