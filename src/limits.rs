@@ -93,6 +93,37 @@ pub const TREE_REPLY: usize = 256 * 1024;
 /// Most nodes in the answer to one Get of a subtree.
 pub const TREE_REPLY_NODES: usize = 4096;
 
+// --- Bootstrap -----------------------------------------------------------------------------
+
+/// Largest bootstrap document, in octets: one account is under 2 KiB, a smartcard file at most
+/// 32 KiB.
+pub const BOOTSTRAP: usize = 64 * 1024;
+
+/// Most accounts in one bootstrap document. Operators put in one, rarely two.
+pub const ACCOUNTS: usize = 8;
+
+/// Most addresses, ports of one address, connections, or credentials of one account.
+pub const ACCOUNT_PARTS: usize = 8;
+
+/// Longest text in an account, in octets: a URL with a token in it.
+pub const ACCOUNT_TEXT: usize = 1024;
+
+/// Most attributes of one element: provisioning documents have two, and a few namespaces.
+pub const ATTRIBUTES: usize = 32;
+
+/// Most octets read from one file of a smartcard: its read command reaches no further.
+pub const CARD_FILE: usize = 32 * 1024;
+
+/// Most commands to a smartcard in one search: two files of 32 KiB in blocks of 255 octets need
+/// 260, an honest card answers within 40.
+pub const CARD_COMMANDS: usize = 512;
+
+/// Most paths followed in the directory files of a smartcard.
+pub const CARD_PATHS: usize = 8;
+
+/// Longest line of a modem's AT port, in octets: a full answer of 258 octets in hexadecimal.
+pub const AT_LINE: usize = 1024;
+
 // --- Inventory -----------------------------------------------------------------------------
 
 /// Most end devices in the inventory. A hub has hundreds; the storm goal is 10,000.

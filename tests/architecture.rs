@@ -44,7 +44,7 @@ const IMPURE: &[&str] = &[
 const LAYERS: &[Layer] = &[
     Layer {
         place: "proto",
-        crates: Some(&["base64", "md5", "quick_xml", "subtle"]),
+        crates: Some(&["base64", "hmac", "md5", "quick_xml", "sha1", "subtle"]),
         never: IMPURE,
     },
     Layer { place: "proto", crates: None, never: &["crate::gateway"] },

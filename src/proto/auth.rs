@@ -247,7 +247,7 @@ fn meta(scheme: Scheme) -> Meta<'static> {
 }
 
 /// Decodes base64, line breaks and blanks in it ignored.
-fn base64_decoded(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn base64_decoded(text: &[u8]) -> Option<Vec<u8>> {
     if text.iter().any(u8::is_ascii_whitespace) {
         let joined: Vec<u8> =
             text.iter().copied().filter(|octet| !octet.is_ascii_whitespace()).collect();

@@ -38,8 +38,10 @@ const DEFAULT_PAGE: u8 = 1;
 pub struct Push<'a> {
     /// Transaction id; connectionless receivers ignore it.
     pub transaction_id: u8,
-    /// Content type; parameters are left out.
+    /// Content type; its encoded parameters are in the next field.
     pub content_type: ContentType<'a>,
+    /// The parameters of the content type, as they stand; [`Self::parameters`] walks them.
+    pub encoded_parameters: &'a [u8],
     /// The header fields after the content type, as they stand.
     pub headers: &'a [u8],
     /// The body.
@@ -107,10 +109,26 @@ impl<'a> Push<'a> {
 
         let mut reader = Reader::new(frame);
         reader.take(start)?;
-        let content_type = content_type(&mut reader)?;
+        let (content_type, encoded_parameters) = content_type(&mut reader)?;
         let headers = reader.remaining();
         check_fields(reader)?;
-        Ok(Self { transaction_id, content_type, headers, body })
+        Ok(Self { transaction_id, content_type, encoded_parameters, headers, body })
+    }
+
+    /// The parameters of the content type, in order, up to one that cannot be read.
+    pub fn parameters(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
+        let mut reader = Reader::new(self.encoded_parameters);
+        std::iter::from_fn(move || {
+            let name = match reader.peek()? {
+                octet @ 0x80.. => reader.u8().map(|_| HeaderName::WellKnown(octet & 0x7f)),
+                _ => clean_text(&mut reader).map(HeaderName::Text),
+            };
+            let value = match reader.peek() {
+                Some(0) => reader.u8().map(|_| HeaderValue::Octets(&[])),
+                _ => value(&mut reader),
+            };
+            Some(Header { name: name.ok()?, value: value.ok()? })
+        })
     }
 
     /// The header fields of the default code page, in order; those of other pages are skipped.
@@ -234,18 +252,59 @@ pub fn encode_notification(
     out.extend_from_slice(body);
 }
 
+/// Appends a push of the content type `code` with parameters (number and short integer or
+/// text without NUL), and X-Wap-Application-Id for the DM client if `for_dm`.
+pub fn encode_push(
+    out: &mut Vec<u8>,
+    transaction_id: u8,
+    code: u8,
+    parameters: &[(u8, HeaderValue<'_>)],
+    for_dm: bool,
+    body: &[u8],
+) {
+    let mut value = vec![0x80 | code];
+    for (name, parameter) in parameters {
+        value.push(0x80 | name);
+        match parameter {
+            HeaderValue::Short(number) => value.push(0x80 | number),
+            HeaderValue::Text(text) => {
+                value.extend(text.bytes().filter(|&octet| octet != 0));
+                value.push(0);
+            }
+            HeaderValue::Octets(_) => value.push(0),
+        }
+    }
+    let mut headers = Vec::new();
+    if !parameters.is_empty() {
+        if value.len() >= usize::from(LENGTH_QUOTE) {
+            headers.push(LENGTH_QUOTE);
+        }
+        put_uintvar(&mut headers, u32::try_from(value.len()).unwrap_or(u32::MAX));
+    }
+    headers.append(&mut value);
+    if for_dm {
+        headers.extend([0x80 | APPLICATION_ID, 0x80 | DM_CODE]);
+    }
+    out.extend([transaction_id, PDU_PUSH]);
+    put_uintvar(out, u32::try_from(headers.len()).unwrap_or(u32::MAX));
+    out.append(&mut headers);
+    out.extend_from_slice(body);
+}
+
 /// Takes the content type: a short integer, a NUL-ended text, or a length and then either of
 /// the two (or a long integer) with parameters, which that length delimits.
-fn content_type<'a>(reader: &mut Reader<'a>) -> Result<ContentType<'a>, DecodeError> {
+fn content_type<'a>(reader: &mut Reader<'a>) -> Result<(ContentType<'a>, &'a [u8]), DecodeError> {
     match reader.peek() {
         Some(0..=LENGTH_QUOTE) => {
             let start = reader.position();
             let value = length_prefixed(reader)?;
             let skipped = reader.position() - start - value.len();
-            media_type(&mut Reader::new(value))
-                .map_err(|error| DecodeError { offset: start + skipped + error.offset, ..error })
+            let mut inner = Reader::new(value);
+            let media = media_type(&mut inner)
+                .map_err(|error| DecodeError { offset: start + skipped + error.offset, ..error })?;
+            Ok((media, inner.remaining()))
         }
-        _ => media_type(reader),
+        _ => Ok((media_type(reader)?, &[])),
     }
 }
 
@@ -350,21 +409,24 @@ impl<'a> Fields<'a> {
             }
             _ => HeaderName::Text(clean_text(&mut self.reader)?),
         };
-        let value = match self.reader.peek() {
-            None => return Err(self.reader.error(DecodeErrorKind::Truncated)),
-            Some(octet @ 0x80..) => {
-                self.reader.u8()?;
-                HeaderValue::Short(octet & 0x7f)
-            }
-            Some(0..=LENGTH_QUOTE) => HeaderValue::Octets(length_prefixed(&mut self.reader)?),
-            Some(_) => {
-                let octets = self.reader.until_nul()?;
-                let octets = octets.strip_prefix(&[QUOTE]).unwrap_or(octets);
-                str::from_utf8(octets).map_or(HeaderValue::Octets(octets), HeaderValue::Text)
-            }
-        };
-        Ok(Header { name, value })
+        Ok(Header { name, value: value(&mut self.reader)? })
     }
+}
+
+fn value<'a>(reader: &mut Reader<'a>) -> Result<HeaderValue<'a>, DecodeError> {
+    Ok(match reader.peek() {
+        None => return Err(reader.error(DecodeErrorKind::Truncated)),
+        Some(octet @ 0x80..) => {
+            reader.u8()?;
+            HeaderValue::Short(octet & 0x7f)
+        }
+        Some(0..=LENGTH_QUOTE) => HeaderValue::Octets(length_prefixed(reader)?),
+        Some(_) => {
+            let octets = reader.until_nul()?;
+            let octets = octets.strip_prefix(&[QUOTE]).unwrap_or(octets);
+            str::from_utf8(octets).map_or(HeaderValue::Octets(octets), HeaderValue::Text)
+        }
+    })
 }
 
 fn length_prefixed<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {

@@ -17,6 +17,11 @@ pub mod xml;
 use crate::proto::wire::DecodeError;
 use std::borrow::Cow;
 
+/// The name of the element that has `token` (0x05 to 0x3F) on a code page (0 to 2) of SyncML.
+pub(in crate::proto) fn element_name(page: u8, token: u8) -> Option<&'static str> {
+    tokens::Tag::of_token(page, token).map(tokens::Tag::name)
+}
+
 /// How a message is written on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {

@@ -1,0 +1,162 @@
+//! Client-initiated bootstrap: what is asked of a bootstrap server, and what its answer means.
+//!
+//! The specification (OMA-TS-DM_Bootstrap 1.3) names the mechanism; the request here is this
+//! product's own profile: a GET over HTTPS with the device's id in the query, answered by a
+//! document as a push would carry it, SEC and MAC in the Content-Type if it is signed.
+
+use super::push::Received;
+use crate::limits;
+use std::fmt::Write as _;
+
+/// The `Accept` of the request.
+pub const ACCEPT: &str = "application/vnd.syncml.dm+wbxml, application/vnd.wap.connectivity-wbxml, \
+     application/vnd.syncml.dm+xml, application/vnd.syncml.dmtnds+xml, \
+     text/vnd.wap.connectivity-xml";
+
+/// Why an answer brings no document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The server has nothing for this device (204, 404, 410).
+    Nothing,
+    /// It wants to be asked later (408, 429, 5xx).
+    Later,
+    /// It sends elsewhere, which is not followed: what is fetched is what was configured.
+    Redirect,
+    /// It refuses this device (401, 403, and other 4xx).
+    Refused,
+    /// The content type is none of a bootstrap.
+    ContentType,
+    /// The body is empty, or longer than [`limits::BOOTSTRAP`].
+    Size,
+    /// A status that no HTTP server should end with.
+    Status,
+}
+
+/// Builds the URL of a request: `base`, an `https` URL, with each of `parameters` (name, value) in
+/// its query, percent-encoded. A fragment of `base` is left out. `None` if `base` is no `https` URL
+/// with a host and without user information.
+pub fn url(base: &str, parameters: &[(&str, &str)]) -> Option<String> {
+    let base = base.split('#').next().unwrap_or_default();
+    let rest = base.strip_prefix("https://")?;
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let bad = |it: char| it.is_control() || it.is_whitespace() || !it.is_ascii();
+    if authority.is_empty() || authority.contains('@') || base.contains(bad) {
+        return None;
+    }
+    let mut url = base.to_owned();
+    if authority.len() == rest.len() {
+        url.push('/');
+    }
+    for (name, value) in parameters {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        encode(&mut url, name);
+        url.push('=');
+        encode(&mut url, value);
+    }
+    Some(url)
+}
+
+/// The URL of a service that DNS SRV names: `https`, its target without the dot at the end, its
+/// port and a path. The certificate must then be that of the *domain asked* or of a target that
+/// the configuration trusts: DNS proves nothing. `None` if the target is no host name.
+pub fn url_of_service(target: &str, port: u16, path: &str) -> Option<String> {
+    let host = target.strip_suffix('.').unwrap_or(target);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
+    };
+    if host.len() > 253 || !host.split('.').all(is_label) || port == 0 {
+        return None;
+    }
+    Some(format!("https://{host}:{port}/{}", path.trim_start_matches('/')))
+}
+
+/// What an answer means.
+///
+/// # Errors
+/// Why there is no document in it.
+pub fn answer<'a>(
+    status: u16,
+    content_type: Option<&str>,
+    body: &'a [u8],
+) -> Result<Received<'a>, Failure> {
+    match status {
+        200 => {}
+        204 | 404 | 410 => return Err(Failure::Nothing),
+        300..=399 => return Err(Failure::Redirect),
+        408 | 425 | 429 | 500..=599 => return Err(Failure::Later),
+        400..=499 => return Err(Failure::Refused),
+        _ => return Err(Failure::Status),
+    }
+    if body.is_empty() || body.len() > limits::BOOTSTRAP {
+        return Err(Failure::Size);
+    }
+    Received::of_body(content_type.unwrap_or_default(), body).ok_or(Failure::ContentType)
+}
+
+/// Appends what RFC 3986 leaves unreserved as it is, the rest as `%XX`.
+fn encode(url: &mut String, text: &str) {
+    for octet in text.bytes() {
+        match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                url.push(octet.into());
+            }
+            _ => {
+                let _ = write!(url, "%{octet:02X}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_id_goes_into_the_query() {
+        let id = [("device", "urn:imei:35&x=1"), ("mac", "02-ab")];
+        let of = |base| url(base, &id).unwrap();
+        let query = "device=urn%3Aimei%3A35%26x%3D1&mac=02-ab";
+        assert_eq!(of("https://a.example"), format!("https://a.example/?{query}"));
+        assert_eq!(of("https://a:8443/b#c"), format!("https://a:8443/b?{query}"));
+        assert_eq!(of("https://a/b?c=d"), format!("https://a/b?c=d&{query}"));
+        assert_eq!(url("https://a/b", &[]).as_deref(), Some("https://a/b"));
+        for bad in ["http://a/", "https://", "https://u@a/", "https://a/ b", "a", "https:///x"] {
+            assert_eq!(url(bad, &id), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_service_of_dns_becomes_an_https_url_or_nothing() {
+        let of = |target| url_of_service(target, 443, "/bootstrap");
+        assert_eq!(of("b.example.").as_deref(), Some("https://b.example:443/bootstrap"));
+        for bad in [".", "", "a..b", "a b", "u@a", "a/b", "a:1"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+        assert_eq!(url_of_service("a", 0, "/"), None);
+    }
+
+    #[test]
+    fn the_status_decides_before_the_body_counts() {
+        let dm = Some("application/vnd.syncml.dm+wbxml");
+        assert_eq!(answer(200, dm, b"x").map(|it| it.document), Ok(&b"x"[..]));
+        for (status, failure) in [
+            (204, Failure::Nothing),
+            (404, Failure::Nothing),
+            (302, Failure::Redirect),
+            (307, Failure::Redirect),
+            (401, Failure::Refused),
+            (403, Failure::Refused),
+            (429, Failure::Later),
+            (503, Failure::Later),
+            (101, Failure::Status),
+            (206, Failure::Status),
+        ] {
+            assert_eq!(answer(status, dm, b"x"), Err(failure), "{status}");
+        }
+        assert_eq!(answer(200, None, b"x"), Err(Failure::ContentType));
+        assert_eq!(answer(200, Some("text/html"), b"x"), Err(Failure::ContentType));
+        assert_eq!(answer(200, dm, b""), Err(Failure::Size));
+        assert_eq!(answer(200, dm, &vec![0; limits::BOOTSTRAP + 1]), Err(Failure::Size));
+    }
+}
