@@ -1,5 +1,195 @@
-//! skeleton
+//! An OMA Device Management gateway (GwMO): end devices behind NAT become reachable for the DM
+//! servers that manage them.
+//!
+//! ```text
+//!      WAN                          DM gateway                            LAN
+//!                        ┌───────────────────────────────┐
+//!  DM server ──push─────►│ UDP 2948    mapping    UDP ───┼──push────────► end device
+//!     ▲                  │            ▲                  │                  │   │
+//!     │                  │            │ server list      │                  │   │
+//!     │                  │            └──── HTTP /dm ◄───┼──session: 1226───┘   │
+//!     │                  └───────────────────────────────┘                      │
+//!     └────────────── the device's own session, through the router's NAT ───────┘
+//! ```
+//!
+//! An end device tells the gateway which DM servers manage it. From then on each of these servers
+//! may wake it: a push to the gateway that names the device goes on to it, octet for octet, and
+//! the device opens a session to its server by itself. The gateway is not in that session.
+//!
+//! How to run it is in the README. This page is for whoever changes it.
+//!
+//! # Architecture
+//!
+//! > `proto` knows the specifications, `gateway` knows the product, `io` knows Linux, `daemon`
+//! > knows the process.
+//!
+//! ```text
+//!  main, cli ── control ──┐
+//!                      daemon ── owns the one Gateway, feeds it, carries out what it wants
+//!                       │   │
+//!       ┌───────────────┘   └──────────────┐
+//!      io ──── Input, Output (the seam) ─ gateway      pure: values in, values out
+//!       │                                  │
+//!   sockets, netlink, files, sled        proto         pure: octets and meaning
+//! ```
+//!
+//! More than half of the code is pure: no clock, socket, file, thread, lock or environment. Time
+//! comes in as an argument, randomness too. Whatever the gateway does can be done again in a test
+//! without a network, and its tests are a conversation: this input, at that moment, these outputs.
+//!
+//! ## The dependency rule
+//!
+//! | layer | may use of ours | may use of others | never |
+//! |---|---|---|---|
+//! | [`proto`] | itself, downwards | quick-xml on slices, digests, base64 | log, clock, sockets, files, environment, threads, async |
+//! | [`gateway`] | [`proto`] | `log`, serde for its views | the same, except log |
+//! | [`io`] | the seam, [`limits`] | smol, async-io, socket2, nix, sled, hyper, `log` | decide; read SyncML or WSP |
+//! | `daemon`, `control`, [`cli`], `config`, `main` | all | all | read octets of a protocol |
+//! | `simulate` | [`proto`], [`io`] | smol, hyper | decide by [`gateway`]: its misreadings must show |
+//!
+//! Inside [`proto`]: `wire` ← `auth`, `wsp`, `syncml` ← `notification` ← `session`. No layer knows
+//! `config`; each takes its own `Options`, which the configuration made valid. Every bound in the
+//! system is one constant in [`limits`], with its reason.
+//!
+//! ## The seam
+//!
+//! [`gateway::seam`] holds all that goes into the [`Gateway`](gateway::Gateway) and all that comes
+//! out, as values. Three calls are the whole contract:
+//!
+//! 1. [`handle`](gateway::Gateway::handle) one [`Input`](gateway::seam::Input), with the time. It
+//!    cannot fail: every outcome is an output, a counter or a line in the log.
+//! 2. [`poll_output`](gateway::Gateway::poll_output) until it is `None`. Each
+//!    [`Output`](gateway::seam::Output) is carried out at once, none is judged.
+//! 3. Wait, for the next input or until [`poll_timeout`](gateway::Gateway::poll_timeout).
+//!
+//! One thread owns the gateway, so there are no locks. Tasks of one smol executor wait for
+//! sockets, the kernel, timers and commits; whichever wakes feeds the gateway and drains it before
+//! it waits again. Only the store blocks, on a thread of its own.
+//!
+//! ## The life of a push
+//!
+//! 1. [`io::push`] takes a batch of datagrams by one system call. Before the gateway sees them, the
+//!    daemon reads what the kernel has to say about neighbours: who is where counts before what a
+//!    server wants.
+//! 2. [`gateway::forward`] asks in order, and the first *no* ends it: silence on the wire, a
+//!    counter, an event. A trusted source? a WSP push ([`proto::wsp`])? a notification, for DM?
+//!    the header X-Oma-GwMO? a Package #0 ([`proto::notification`])? a mapping of its server with
+//!    the device of the header? the same octets a moment ago? too fast?
+//! 3. The trigger replaces the newest one of that server in the device's slot.
+//! 4. Is the device attached, and does the kernel's neighbour entry of its address show its
+//!    Ethernet address? Then the body goes out unchanged in a push of our own, without the header,
+//!    and the kernel is asked to confirm the neighbour. Otherwise the trigger is *held*.
+//! 5. A confirmation, or 15 s without bad news, ends the matter. FAILED detaches the device and the
+//!    trigger is held. When the device returns, what is held goes out; after 15 min it expires.
+//!
+//! Nothing is allocated for a datagram on that way, and the store is not touched.
+//!
+//! ## The life of a session
+//!
+//! 1. [`io::netlink`], [`io::leases`] or the configuration tell of an address on a LAN. Half a
+//!    second later, so that further addresses can come, `gateway::attach` sends the device a
+//!    Package #0 with the gateway's own server id.
+//! 2. The device posts to `/dm` on the LAN. [`io::http_server`] bounds size, time and number and
+//!    hands on a whole body; `gateway::dialogue` decodes it by its content type, XML or WBXML, into
+//!    the one message model of [`proto::syncml`].
+//! 3. Who is it? The identity it claims must match the Ethernet address that the kernel has for
+//!    the sender, or be proven by a secret. A rival claim becomes a *conflict*, nothing else.
+//! 4. [`proto::session::server`] walks the commands. A session that brought no list is sent the
+//!    Device Detection Alert 1230 ([`gateway::alert`]); no answer to it stops anything.
+//! 5. A BootstrappedDMSList (1226) is judged by the LAN's [`policy`](gateway::policy). What has to
+//!    last becomes [`Change`](gateway::seam::Change)s in an
+//!    [`Output::Commit`](gateway::seam::Output::Commit), and the reply waits.
+//! 6. On [`Input::Committed`](gateway::seam::Input::Committed) memory takes the change over and the
+//!    Status 200 goes out, encoded as the request was. If the commit failed, memory stays as it was
+//!    and the Status is 500.
+//!
+//! ## Durability
+//!
+//! The store is the log of truth and is read once, at the start; all later reads come from memory.
+//! What is acknowledged is on flash: identities, server lists (and with them mappings), nonces.
+//! Addresses, attachments, held triggers and counters are not kept.
+//!
+//! Changes that wait while a commit is under way go together into the next: a storm of devices
+//! costs a handful of flushes, and forwarding never waits behind flash. [`io::sled_store`] explains
+//! what sled needs around it to survive `kill -9` and a power cut; `tests/store.rs` kills it to see.
+//!
+//! ## Errors, bugs, logs
+//!
+//! | what | becomes |
+//! |---|---|
+//! | bad octets | an error value with its offset; HTTP 400, or silence for a datagram |
+//! | a command that is refused | a Status code in the reply |
+//! | our failure (flash, kernel) | Status 500, a health problem in `status`, another try later |
+//! | a bug | a panic: the process ends, systemd starts it anew, and nothing acknowledged is lost |
+//!
+//! Input must never reach the last row. [`proto`] does not log; [`gateway`] and [`io`] do: TRACE
+//! for a datagram, DEBUG for a branch taken, INFO for the state of a device or the process, WARN
+//! when an operator should look, ERROR when something does not work.
+//!
+//! ## Where to add what
+//!
+//! | you want | look at |
+//! |---|---|
+//! | another spelling of an alert or a list | [`gateway::alert`], a fixture in `tests/fixtures/payload` |
+//! | another element or encoding of SyncML | [`proto::syncml`]: the tables in `tokens`, the `grammar`, the `writer` |
+//! | another reason to refuse | [`gateway::event::Reason`]: the counter and `status` follow |
+//! | another rule for forwarding | [`gateway::forward`]: `judge`, which `map explain` uses too |
+//! | another way to detect devices | a reader in [`io`], an [`Input`](gateway::seam::Input), `gateway::attach` |
+//! | another fact to keep | [`gateway::device::Record`] and its encoding |
+//! | another field in `--json` | [`gateway::view`]: fields are added, none changes its meaning |
+//! | another configuration key | `config`, then the `Options` of the layer that wants it |
+//! | another subcommand | a file in [`cli`] |
+//! | another bound | [`limits`], with the reason |
+//! | a real device's odd behaviour | a `Quirk` in `simulate`, then a test with it |
+//!
+//! To read it all: [`gateway`] (its front page), [`gateway::seam`], [`gateway::forward`],
+//! [`proto::notification`], `gateway::dialogue`, [`io::sled_store`], `daemon`. After that
+//! every file is a variation.
+//!
+//! # Dependencies
+//!
+//! Each has to earn its line. 88 crates in all for a router, with those that only run at build
+//! time; 90 with the simulators.
+//!
+//! ```text
+//! cargo tree --locked --no-default-features -e normal --prefix none --no-dedupe | sort -u | wc -l
+//! ```
+//!
+//! | crate | for | licence |
+//! |---|---|---|
+//! | smol | the executor of the one thread, its channels, and a thread for what blocks | Apache-2.0 OR MIT |
+//! | async-io | descriptors to wait for, and timers | Apache-2.0 OR MIT |
+//! | async-signal | SIGTERM and SIGINT as an event | Apache-2.0 OR MIT |
+//! | socket2 | socket options that must be set before binding | MIT OR Apache-2.0 |
+//! | nix | recvmmsg and sendmmsg, netlink, inotify, peer credentials, without unsafe code of our own | MIT |
+//! | quick-xml | the XML event reader under SyncML and the payloads; no serde, no entities, no namespaces | MIT |
+//! | sled | the store, exactly 0.34.7: the one release that survived the kill tests | MIT OR Apache-2.0 |
+//! | log | the logging facade; the logger is ours, 90 lines | MIT OR Apache-2.0 |
+//! | hyper | HTTP/1 framing on the LAN, chunks and keep-alive included | MIT |
+//! | smol-hyper | hyper's view of smol's sockets and timers | MIT OR Apache-2.0 |
+//! | http-body-util | the body types that hyper wants | MIT |
+//! | sd-notify | READY, STATUS and WATCHDOG for systemd | MIT OR Apache-2.0 |
+//! | lexopt | command line arguments, without macros or dependencies | MIT |
+//! | serde, serde_json | `--json` and the lines of the control socket | MIT OR Apache-2.0 |
+//! | toml | the configuration file, with line numbers in its errors | MIT OR Apache-2.0 |
+//! | md-5 | the digests that OMA DM prescribes; nothing else relies on it | MIT OR Apache-2.0 |
+//! | sha2 | nonces and keys out of the kernel's randomness | MIT OR Apache-2.0 |
+//! | base64 | credentials and nonces in SyncML | MIT OR Apache-2.0 |
+//! | subtle | digests compared in constant time | BSD-3-Clause |
+//! | *tests:* tempfile, proptest, stats_alloc | directories that go away, made-up input, counted allocations | MIT OR Apache-2.0; MIT |
+//!
+//! Every crate below these is under MIT, Apache-2.0, BSD-3-Clause, Unlicense OR MIT, or (the
+//! tables of unicode-ident, used at build time) Unicode-3.0. hyper brings tokio's channels along,
+//! not its runtime. sled brings fxhash and instant, which are no longer maintained; no fault of
+//! theirs is known. There is no TLS yet, hence no cryptography written in C or assembly.
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod gateway;
-pub mod limits;
 pub mod io;
+pub mod limits;
 pub mod proto;
+#[cfg(feature = "simulate")]
+pub mod simulate;

@@ -20,6 +20,10 @@ pub const ELEMENTS: usize = 10_000;
 /// Longest text of one element, in octets: no leaf the gateway handles is larger.
 pub const TEXT: usize = 64 * 1024;
 
+/// Most text in one SyncML message, in octets. References into a WBXML string table make text
+/// out of two octets each; four full bodies leave room for every honest use of them.
+pub const MESSAGE_TEXT: usize = 4 * LAN_BODY;
+
 /// Most commands in one message. Each one costs a Status in the reply.
 pub const COMMANDS: usize = 256;
 
@@ -36,6 +40,9 @@ pub const LIST_SERVERS: usize = 16;
 /// need 5 KiB.
 pub const LIST_PAYLOAD: usize = 16 * 1024;
 
+/// Longest gateway address in an alert, in octets: a DNS name has at most 253.
+pub const GATEWAY_ADDRESS: usize = 255;
+
 /// Longest string table of a WBXML document, in octets: real ones hold a public identifier.
 pub const STRING_TABLE: usize = 4 * 1024;
 
@@ -45,3 +52,268 @@ pub const DATAGRAM: usize = 4 * 1024;
 
 /// Longest nonce, in octets, that a peer may hand out. 16 is usual.
 pub const NONCE: usize = 128;
+
+// --- Inventory -----------------------------------------------------------------------------
+
+/// Most end devices in the inventory. A hub has hundreds; the storm goal is 10,000.
+pub const DEVICES: usize = 16_384;
+
+/// Most devices with made-up (locally administered) addresses that never opened a session:
+/// privacy addresses must not push real devices out.
+pub const RANDOM_DEVICES: usize = 4_096;
+
+/// Most Ethernet addresses of one device: wired, wireless, and a spare of each.
+pub const HARDWARE: usize = 4;
+
+/// Most end devices on one Ethernet address: a host with some clients, or a bridge that puts its
+/// own address on what it passes on. One host that made up names without end would fill the
+/// inventory.
+pub const CLIENTS: usize = 16;
+
+/// Most network addresses remembered of one device: IPv6 privacy addresses come and go.
+pub const ADDRESSES: usize = 16;
+
+/// Most neighbour entries mirrored from the kernel, whose own default limit is 1,024 a family.
+pub const NEIGHBOURS: usize = 65_536;
+
+/// How long a rival claim to an identity stays visible after it was last made.
+pub const CONFLICT_MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// Leases looked at, and timers served, before other work gets its turn: some 2 ms of work.
+pub const AT_A_TIME: usize = 256;
+
+// --- Asking --------------------------------------------------------------------------------
+
+/// Wait between a detection and its Package #0, so that a device which brings up several
+/// addresses at once is asked at the best of them. The bound is 5 s.
+pub const SETTLE: Duration = Duration::from_millis(500);
+
+/// Wait before a device that opened no session is asked once more.
+pub const ASK_AGAIN: Duration = Duration::from_secs(600);
+
+/// Most Package #0 in one attachment.
+pub const ASKS: u8 = 2;
+
+/// Longest SessionID, in octets: real ones have one to four digits. Each open session keeps its.
+pub const SESSION_ID: usize = 64;
+
+/// A session with a silent device is forgotten after this.
+pub const SESSION_IDLE: Duration = Duration::from_secs(30);
+
+/// Most open sessions with end devices. Each has a request of a capped connection behind it
+/// lately; the oldest goes first.
+pub const SESSIONS: usize = 16_384;
+
+/// Wrong or missing credentials in one session before it is refused.
+pub const AUTHENTICATION_TRIES: u8 = 3;
+
+/// Messages of one session: the longest honest one has six.
+pub const SESSION_MESSAGES: u32 = 64;
+
+/// Default sustained HTTP requests a second from one address.
+pub const REQUEST_RATE: u32 = 20;
+
+/// Default HTTP requests at once from one address: ten sessions of four messages in 5 s pass.
+pub const REQUEST_BURST: u32 = 100;
+
+/// Most addresses whose request rate is remembered.
+pub const REQUEST_SOURCES: usize = 65_536;
+
+// --- Lists ---------------------------------------------------------------------------------
+
+/// Empty lists in a row that end a device's mappings.
+pub const EMPTY_LISTS: u8 = 3;
+
+/// Seconds after which unconfirmed mappings end.
+pub const UNCONFIRMED: u64 = 7 * 24 * 3600;
+
+/// Seconds since 1970 before which a wall clock was certainly not set yet: September 2020. Routers
+/// without a battery start at 1970.
+pub const CLOCK_SET: u64 = 1_600_000_000;
+
+// --- Forwarding ----------------------------------------------------------------------------
+
+/// Default pushes a second for one mapping.
+pub const PUSH_RATE: u32 = 1;
+
+/// Pushes at once for one mapping.
+pub const PUSH_BURST: u32 = 5;
+
+/// An exact repeat of Package #0 within this is a duplicate on the way, not a retransmission.
+pub const REPEAT: Duration = Duration::from_secs(10);
+
+/// Package #0 remembered of one device for finding repeats, for each of its servers (at least
+/// four): at the default rate one sends 15 within [`REPEAT`]. One costs 24 octets.
+pub const REPEATS: usize = 16;
+
+/// How long a forwarded trigger is kept for the case that its device has vanished.
+pub const CONFIRM: Duration = Duration::from_secs(15);
+
+/// Default time that a trigger is held for a device that is away.
+pub const TRIGGER_EXPIRY: Duration = Duration::from_secs(15 * 60);
+
+// --- Push sockets --------------------------------------------------------------------------
+
+/// Datagrams moved by one system call. More gains nothing measurable; fewer loses the gain of
+/// batching. Buffers are `PUSH_BATCH` × [`DATAGRAM`] = 128 KiB for each socket.
+pub const PUSH_BATCH: usize = 32;
+
+/// Socket buffer asked of the kernel for pushes, in octets: a burst of some 5,000 triggers waits
+/// there while the gateway is busy. Without CAP_NET_ADMIN the kernel gives what it allows.
+pub const PUSH_SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Receive calls between two looks at the kernel's drop counter: a look costs one call for one
+/// datagram, so this bounds its cost to a few percent under flood.
+pub const PUSH_DROP_CHECK: u32 = 64;
+
+/// Longest wait for room in a send buffer, per wait. An Ethernet link drains in microseconds.
+pub const PUSH_SEND_WAIT: Duration = Duration::from_millis(50);
+
+/// Waits for room in one flush before the rest of it is dropped and counted: with
+/// [`PUSH_SEND_WAIT`] a dead link holds the daemon up for at most 200 ms.
+pub const PUSH_SEND_WAITS: u32 = 4;
+
+/// Longest that pushes wait while the gateway is busy with other inputs: above the price of a
+/// look, far below what anybody notices.
+pub const PUSH_WAIT: Duration = Duration::from_millis(1);
+
+/// Pushes that wait beyond the send queues: one for each device that is asked at once.
+pub const PUSH_BACKLOG: usize = DEVICES;
+
+/// Pause after a socket or watch failed, so that a lasting fault does not spin.
+pub const SOCKET_RETRY: Duration = Duration::from_secs(1);
+
+/// Pause between two tries to bind to an address or interface that is not there yet.
+pub const INTERFACE_RETRY: Duration = Duration::from_secs(5);
+
+// --- HTTP on a LAN -------------------------------------------------------------------------
+
+/// Connections open at once on one LAN listener; further ones wait in the backlog. One costs
+/// about 17 KiB, so all together 4 MiB. Twice as many make a storm of devices no faster.
+pub const LAN_CONNECTIONS: usize = 256;
+
+/// Connections that the kernel keeps for us until we have room (`net.core.somaxconn` caps it):
+/// what 4,096 devices try at the same moment does not have to be tried again.
+pub const LAN_BACKLOG: i32 = 4096;
+
+/// Largest request head, in octets, before 431. Devices send under 1 KiB; a cookie or two more
+/// is no reason to refuse.
+pub const LAN_HEAD: usize = 16 * 1024;
+
+/// Longest time from the end of one answer (or the connection) to the end of the next request's
+/// head. Devices that think longer connect again.
+pub const LAN_HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// Longest time for a request's body: 64 KiB over a modem-like 7 KiB/s.
+pub const LAN_BODY_TIME: Duration = Duration::from_secs(10);
+
+/// Longest time that the gateway may take over an answer (a commit to slow flash under storm is
+/// a second or two); then the device is told to come again.
+pub const LAN_ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// Longest time in which a peer takes nothing of an answer before its connection is dropped.
+pub const LAN_WRITE_TIME: Duration = Duration::from_secs(10);
+
+/// How long, and [`LAN_LINGER`] how much, is still read and thrown away after a refusal, so
+/// that the reset which unread octets provoke does not destroy the answer on its way.
+pub const LAN_LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// See [`LAN_LINGER_TIME`], in octets.
+pub const LAN_LINGER: usize = 4 * LAN_BODY;
+
+/// Pause between two looks for idle connections while others wait in the backlog; also the
+/// pause after an accept that failed for want of descriptors or memory.
+pub const LAN_SCARCE_TICK: Duration = Duration::from_millis(100);
+
+/// Looks for which a kept connection may idle while others wait: 300 ms, longer than a device
+/// needs between two messages of a session.
+pub const LAN_SCARCE_IDLE: u32 = 3;
+
+/// Looks for which a new connection may stay silent while others wait: 2 s, above a lost and
+/// repeated segment.
+pub const LAN_SCARCE_SILENT: u32 = 20;
+
+/// Longest time for requests in progress to end when the daemon stops: the whole stop must stay
+/// below 2 s.
+pub const LAN_DRAIN_TIME: Duration = Duration::from_secs(1);
+
+// --- Control socket ------------------------------------------------------------------------
+
+/// Longest path of a Unix socket on Linux, in octets (`sun_path` without its NUL).
+pub const CONTROL_PATH: usize = 107;
+
+/// Operators' connections at once: a handful of `monitor`s and the command being typed.
+pub const CONTROL_CONNECTIONS: usize = 16;
+
+/// Longest request line of an operator, in octets.
+pub const CONTROL_LINE: usize = 64 * 1024;
+
+/// Longest wait for an operator's request, and for room to write an answer into.
+pub const CONTROL_TIME: Duration = Duration::from_secs(10);
+
+/// Events that wait for a slow `monitor`; further ones are counted and left out.
+pub const MONITOR_LINES: usize = 1024;
+
+// --- Linux and flash -----------------------------------------------------------------------
+
+/// Largest DHCP lease file read, in octets: [`LEASES`] lines of 256 octets. The rest is ignored.
+pub const LEASE_FILE: usize = 4 * 1024 * 1024;
+
+/// Longest line of a DHCP lease file, in octets: a host name has 255, a client id twice 255 and
+/// its colons. Longer lines are skipped.
+pub const LEASE_LINE: usize = 1024;
+
+/// Most leases taken from one file: a /18 full of devices.
+pub const LEASES: usize = 16_384;
+
+/// Receive buffer asked for the netlink socket, in octets. The kernel charges about 1 KiB for a
+/// change, so that 4,000 of them may come while we are busy; what overflows is dumped again.
+pub const NETLINK_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Largest netlink datagram read, in octets: the kernel never packs more into a part of a dump.
+pub const NETLINK_DATAGRAM: usize = 32 * 1024;
+
+/// The store's page cache, in octets. sled takes it as a hint; its default is 1 GiB.
+pub const STORE_CACHE: u64 = 4 * 1024 * 1024;
+
+/// How long a failed store is left alone before it is opened again: a full flash is not freed in
+/// milliseconds, and every try costs writes and a log line.
+pub const STORE_RETRY: Duration = Duration::from_secs(30);
+
+/// Netlink datagrams read before other work gets its turn.
+pub const NETLINK_BATCH: usize = 64;
+
+/// Longest wait for the last commits when the daemon stops; with [`LAN_DRAIN_TIME`] below 2 s.
+pub const STOP_STORE_TIME: Duration = Duration::from_millis(700);
+
+// --- Configuration -------------------------------------------------------------------------
+
+/// Largest configuration file, in octets: [`DEVICES`] sections of 256 octets.
+pub const CONFIG_FILE: usize = 4 * 1024 * 1024;
+
+/// Largest secret file, in octets. Secrets are made by generators and have some dozen.
+pub const SECRET: usize = 1024;
+
+/// Longest name of a LAN, in octets: it stands in a column of every table.
+pub const LAN_NAME: usize = 64;
+
+/// Longest name of a network interface on Linux, in octets (`IFNAMSIZ` without its NUL).
+pub const INTERFACE_NAME: usize = 15;
+
+/// Rates that a configuration may set, per second. From one in 17 minutes to more than a
+/// socket carries; their intervals are exact enough in nanoseconds.
+pub const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
+
+/// Largest burst that a configuration may set: more is no bound any more.
+pub const LARGEST_REQUEST_BURST: u32 = 1_000_000;
+
+/// Longest time for which a configuration may hold a trigger: a server that waited a week has
+/// given the session up.
+pub const LONGEST_TRIGGER_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+
+// --- Simulators ----------------------------------------------------------------------------
+
+/// Largest body that a simulated end device takes from a server, in octets: twice what a
+/// server takes from it.
+#[cfg(feature = "simulate")]
+pub const CLIENT_BODY: usize = 2 * LAN_BODY;

@@ -1,2 +1,8 @@
 //! The `dm-gateway` binary: arguments in, exit code out.
-fn main() {}
+
+use dm_gateway::cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(lexopt::Parser::from_env())
+}

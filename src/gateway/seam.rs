@@ -52,6 +52,13 @@ pub enum Input<'a> {
         /// The request, its body complete.
         request: Request<'a>,
     },
+    /// Somebody on a LAN sent what is no HTTP request, or one beyond the bounds; it was refused.
+    BadRequest {
+        /// The LAN whose listener took the connection.
+        lan: LanId,
+        /// The peer's address and port.
+        from: SocketAddr,
+    },
     /// The kernel's neighbour table changed.
     Neighbour(NeighbourEvent),
     /// A network interface appeared, changed or went.

@@ -1,5 +1,6 @@
 //! Reading and writing octets: the cursor that every binary decoder here uses.
 
+use std::ffi::CStr;
 use std::fmt;
 
 /// Why octets could not be decoded, and where.
@@ -122,13 +123,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// `Truncated` if no NUL follows.
     pub fn until_nul(&mut self) -> Result<&'a [u8], DecodeError> {
-        let rest = self.remaining();
-        let length = rest
-            .iter()
-            .position(|&octet| octet == 0)
-            .ok_or_else(|| self.error(DecodeErrorKind::Truncated))?;
-        self.position += length + 1;
-        Ok(&rest[..length])
+        let text = CStr::from_bytes_until_nul(self.remaining())
+            .map_err(|_| self.error(DecodeErrorKind::Truncated))?;
+        self.position += text.count_bytes() + 1;
+        Ok(text.to_bytes())
     }
 
     /// Takes a `uintvar` of WSP, which is the `mb_u_int32` of WBXML: seven bits an octet, most

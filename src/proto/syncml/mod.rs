@@ -6,7 +6,11 @@
 //! Peers permute elements, leave some out and add others; decoding takes the order as it comes
 //! and is strict only where a lax reading could be wrong about who speaks or what is meant.
 
+mod grammar;
+mod lexer;
+mod tokens;
 pub mod wbxml;
+mod writer;
 pub mod xml;
 
 use crate::proto::wire::DecodeError;

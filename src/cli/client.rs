@@ -1,0 +1,294 @@
+//! What the operators' commands share: arguments, the question to the daemon, exit codes.
+
+use crate::cli::EX_USAGE;
+use crate::cli::table::printable;
+use crate::config;
+use crate::control::{Document, Fault, Request};
+use crate::io::control_socket;
+use crate::limits::CONTROL_TIME;
+use lexopt::{Arg, Parser, ValueExt};
+use serde::de::DeserializeOwned;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The options of every client command, for its usage.
+macro_rules! usage {
+    ($synopsis:literal, $text:literal) => {
+        concat!(
+            "usage: dm-gateway ",
+            $synopsis,
+            " [--config FILE | --socket PATH] [--json]\n\n",
+            $text,
+            "
+
+  --config FILE  the configuration that the daemon runs with
+                 (default: /etc/dm-gateway/dm-gateway.toml)
+  --socket PATH  the daemon's control socket, instead
+  --json         JSON, one document a line
+
+exit code 3: no daemon answers; 64: wrong usage
+"
+        )
+    };
+}
+pub(super) use usage;
+
+/// Exit code where no daemon answers.
+const UNANSWERED: u8 = 3;
+/// Exit code where the result cannot be written, EX_IOERR of sysexits.h.
+const EX_IOERR: u8 = 74;
+
+/// Why a command ends before its time.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// `--help`.
+    Help,
+    /// Wrong usage.
+    Usage(String),
+    /// No daemon, or none that understands: a sentence with its hint.
+    Unanswered(String),
+    /// The work could not be done: a sentence with its hint.
+    Failed(String),
+    /// The result cannot be written.
+    Output(io::Error),
+}
+
+impl From<lexopt::Error> for Stop {
+    fn from(error: lexopt::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+/// Ends a command: prints why it could not do its work, and makes the exit code.
+pub(super) fn finish(result: Result<u8, Stop>, usage: &str) -> ExitCode {
+    ExitCode::from(match result {
+        Ok(code) => code,
+        Err(Stop::Help) => return finish(print(usage).map(|()| 0), usage),
+        Err(Stop::Usage(error)) => {
+            complain(&format!("{error}; try: --help"));
+            note(usage.lines().next().unwrap_or_default());
+            EX_USAGE
+        }
+        Err(Stop::Unanswered(error)) => {
+            complain(&error);
+            UNANSWERED
+        }
+        Err(Stop::Failed(error)) => {
+            complain(&error);
+            1
+        }
+        Err(Stop::Output(error)) => {
+            complain(&format!("cannot write the result: {error}"));
+            EX_IOERR
+        }
+    })
+}
+
+/// Says on standard error what went wrong.
+pub(super) fn complain(error: &str) {
+    note(&format!("error: {}", printable(error)));
+}
+
+/// Says something on standard error. Where that is gone as well, the exit code has to do.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Writes text to standard output. A reader that has gone away wants no more, and is no error.
+pub(super) fn print(text: &str) -> Result<(), Stop> {
+    write(text).map(drop)
+}
+
+/// The arguments of one client command.
+#[derive(Debug)]
+pub(super) struct Call {
+    target: Target,
+    /// Whether the daemon's own words are wanted.
+    pub(super) json: bool,
+    /// What stands beside the options: as many as were asked for.
+    pub(super) operands: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Target {
+    Config(PathBuf),
+    Socket(PathBuf),
+}
+
+/// The daemon's answer.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    /// As it came.
+    pub(super) line: String,
+    /// What it says.
+    pub(super) body: T,
+}
+
+impl Call {
+    /// Reads the arguments after the verb. `operands` are the names of those that must be given.
+    pub(super) fn read(mut arguments: Parser, operands: &[&str]) -> Result<Self, Stop> {
+        let mut target = None;
+        let mut call = Self {
+            target: Target::Config(config::DEFAULT_PATH.into()),
+            json: false,
+            operands: Vec::new(),
+        };
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Arg::Long("config") => {
+                    target = Some(Target::Config(arguments.value()?.into()));
+                }
+                Arg::Long("socket") => {
+                    target = Some(Target::Socket(arguments.value()?.into()));
+                }
+                Arg::Long("json") => call.json = true,
+                Arg::Long("help") | Arg::Short('h') => return Err(Stop::Help),
+                Arg::Value(value) if call.operands.len() < operands.len() => {
+                    call.operands.push(value.string()?);
+                }
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        if let Some(missing) = operands.get(call.operands.len()) {
+            return Err(Stop::Usage(format!("{missing} is missing")));
+        }
+        if let Some(target) = target {
+            call.target = target;
+        }
+        Ok(call)
+    }
+
+    /// Asks the daemon and reads its one line.
+    pub(super) fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<Answer<T>, Stop> {
+        let mut lines = self.lines(request, true)?;
+        let line = lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
+        understand(line.map_err(broken)?)
+    }
+
+    /// Asks the daemon; its lines come as long as it sends them. `hasty` waits for each no longer
+    /// than [`CONTROL_TIME`].
+    pub(super) fn lines(
+        &self,
+        request: &Request,
+        hasty: bool,
+    ) -> Result<impl Iterator<Item = io::Result<String>> + use<>, Stop> {
+        let socket = match &self.target {
+            Target::Socket(path) => path.clone(),
+            Target::Config(path) => {
+                config::control_socket(path).map_err(|error| Stop::Unanswered(error.to_string()))?
+            }
+        };
+        let client = control_socket::connect(&socket)
+            .map_err(|error| Stop::Unanswered(unreachable(&socket, &error)))?;
+        client.limit(hasty.then_some(CONTROL_TIME)).map_err(broken)?;
+        let line = serde_json::to_string(request).expect("text can be written as JSON");
+        client.ask(&line).map_err(broken)
+    }
+
+    /// Prints an answer: the daemon's own line, or what `people` makes of it.
+    pub(super) fn print<T>(
+        &self,
+        answer: &Answer<T>,
+        people: impl FnOnce(&T) -> String,
+    ) -> Result<(), Stop> {
+        if self.json { print(&format!("{}\n", answer.line)) } else { print(&people(&answer.body)) }
+    }
+}
+
+/// Reads a line of the daemon's.
+pub(super) fn understand<T: DeserializeOwned>(line: String) -> Result<Answer<T>, Stop> {
+    if let Ok(Document { body: Fault { error }, .. }) = serde_json::from_str(&line) {
+        return Err(Stop::Unanswered(format!("the daemon answers: {error}; try: {ANOTHER_WAY}")));
+    }
+    match serde_json::from_str::<Document<T>>(&line) {
+        Ok(Document { body, .. }) => Ok(Answer { line, body }),
+        Err(error) => Err(Stop::Unanswered(format!(
+            "the daemon's answer is not understood: {error}; try: {ANOTHER_WAY}"
+        ))),
+    }
+}
+
+/// Writes and flushes; false if the reader has gone away.
+pub(super) fn write(text: &str) -> Result<bool, Stop> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Stop::Output(error)),
+    }
+}
+
+/// A conversation that began and did not end well.
+pub(super) fn broken(error: io::Error) -> Stop {
+    let error = match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            format!("the daemon has not answered for {} s", CONTROL_TIME.as_secs())
+        }
+        io::ErrorKind::UnexpectedEof => "the daemon closed the connection".to_owned(),
+        _ => format!("the control socket fails: {error}"),
+    };
+    Stop::Unanswered(format!("{error}; try: journalctl -u dm-gateway"))
+}
+
+const ANOTHER_WAY: &str = "again, as root or in the socket's group, with the command of the \
+                           daemon's own version";
+
+/// Why nobody is reached at a socket, and what to try.
+fn unreachable(socket: &Path, error: &io::Error) -> String {
+    let start = "systemctl start dm-gateway, or --config or --socket of one that runs";
+    let socket = socket.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("no dm-gateway answers: there is no socket {socket}; try: {start}")
+        }
+        io::ErrorKind::ConnectionRefused => {
+            format!("no dm-gateway answers: nobody listens on {socket}; try: {start}")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("you may not use {socket}; try: as root, or as a member of its group")
+        }
+        // Brings its own hint.
+        io::ErrorKind::InvalidInput => error.to_string(),
+        _ => format!("{error}; try: {start}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str], operands: &[&str]) -> Result<Call, Stop> {
+        Call::read(Parser::from_args(arguments), operands)
+    }
+
+    #[test]
+    fn the_last_of_config_and_socket_counts() {
+        let call = read(&["--config", "a", "--json", "--socket=b"], &[]).unwrap();
+        assert!(call.json && matches!(call.target, Target::Socket(path) if path == Path::new("b")));
+        let call = read(&[], &[]).unwrap();
+        let default = PathBuf::from(config::DEFAULT_PATH);
+        assert!(matches!(call.target, Target::Config(path) if path == default));
+    }
+
+    #[test]
+    fn operands_are_neither_too_few_nor_too_many() {
+        assert_eq!(
+            read(&["s", "--json", "d"], &["SERVER", "DEVICE"]).unwrap().operands,
+            ["s", "d"]
+        );
+        for wrong in [&["s"][..], &["s", "d", "e"], &["s", "d", "--jsn"], &["s", "d", "--config"]] {
+            assert!(matches!(read(wrong, &["SERVER", "DEVICE"]), Err(Stop::Usage(_))));
+        }
+        assert!(matches!(read(&["--help", "--no"], &[]), Err(Stop::Help)));
+    }
+
+    #[test]
+    fn an_answer_of_nonsense_is_no_answer() {
+        for line in ["", "{}", "[1]", r#"{"schema":1,"error":"no"}"#, r#"{"schema":1,"devices":1}"#]
+        {
+            let answer = understand::<crate::control::Devices>(line.to_owned());
+            assert!(matches!(answer, Err(Stop::Unanswered(_))), "{line}");
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! `dm-gateway decode`: shows what octets say, and what in them violates the specification.
+//!
+//! It takes a file, hex text or standard input, finds out what it was given, and reads it with
+//! the decoders of the daemon. Lines that start with `! ` name violations; everything else
+//! describes. Credentials are not printed.
+
+mod message;
+
+use crate::cli::client::{Stop, finish, print};
+use crate::cli::table::printable;
+use crate::gateway::alert::payload::{self, PayloadError, Quirk};
+use crate::proto::notification::{self, Notification};
+use crate::proto::syncml::Encoding;
+use crate::proto::wsp::{self, ContentType, HeaderName, HeaderValue, Push};
+use lexopt::{Arg, Parser, ValueExt};
+use std::fmt;
+use std::io::{self, Read as _, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Most octets read from a file or standard input: everything the gateway decodes is smaller.
+const LARGEST_INPUT: u64 = 1024 * 1024;
+/// Most header octets of a push that DM Notification 1.2 allows.
+const PUSH_HEADERS: usize = 48;
+/// Octets in a line of a hex dump.
+const HEX_LINE: usize = 16;
+
+/// What `decode --help` prints.
+pub const USAGE: &str = "\
+usage: dm-gateway decode FILE|HEX|-
+
+Shows what octets say: a WSP push, a Package #0, WBXML, SyncML as XML, or the payload of an alert.
+They stand in a file, are given as hex digits, or come on standard input (-). Lines that start
+with `! ` name violations of the specification.
+
+exit code 0: nothing violates it, 1: something does or nothing can be decoded, 64: wrong usage
+";
+
+/// Runs `decode` with the arguments after that word.
+pub fn command(arguments: Parser) -> ExitCode {
+    finish(decode(arguments), USAGE)
+}
+
+fn decode(mut arguments: Parser) -> Result<u8, Stop> {
+    let mut input = Vec::new();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Arg::Long("help") | Arg::Short('h') => return Err(Stop::Help),
+            Arg::Value(value) => input.push(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if input.is_empty() {
+        return Err(Stop::Usage(
+            "decode what: a file, hex digits, or - for standard input?".into(),
+        ));
+    }
+    // In memory first: a reader of ours that goes away in the middle changes no verdict.
+    let mut text = Vec::new();
+    match run(&input.join(" "), &mut text) {
+        Ok(is_clean) => {
+            print(&String::from_utf8_lossy(&text))?;
+            Ok(u8::from(!is_clean))
+        }
+        Err(error) => Err(Stop::Failed(error)),
+    }
+}
+
+/// Decodes `input` (the path of a file, `-` for standard input, or hex digits between which
+/// blanks, colons, commas and `0x` may stand) and writes what it says to `out`. True if nothing
+/// in it violates the specification.
+///
+/// # Errors
+/// A sentence for the user where there is nothing to decode: no such file and no hex text, an
+/// input beyond 1 MiB, or where `out` cannot be written.
+pub fn run(input: &str, out: &mut impl Write) -> Result<bool, String> {
+    let octets = octets_of(input)?;
+    let mut dump = Dump { out, depth: 0, is_clean: true };
+    let written = sniff(&mut dump, &octets).and_then(|()| dump.out.flush());
+    written.map_err(|error| format!("cannot write the result: {error}"))?;
+    Ok(dump.is_clean)
+}
+
+fn octets_of(input: &str) -> Result<Vec<u8>, String> {
+    let path = Path::new(input);
+    let octets = if input == "-" {
+        limited(io::stdin().lock()).map_err(|error| format!("cannot read standard input: {error}"))
+    } else if path.is_file() {
+        let read = std::fs::File::open(path).and_then(limited);
+        read.map_err(|error| format!("cannot read {input}: {error}"))
+    } else if input.trim_start().starts_with('<') {
+        Ok(input.as_bytes().to_vec())
+    } else {
+        let octets = unhex(input.as_bytes());
+        return octets.ok_or_else(|| {
+            format!("`{input}` is neither a file nor hex; try: dm-gateway decode 0106 03C4 AF87")
+        });
+    }?;
+    if octets.is_empty() {
+        return Err(
+            "the input is empty; try: a file, hex digits, or - with something to read".into()
+        );
+    }
+    Ok(unhex(&octets).unwrap_or(octets))
+}
+
+fn limited(source: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    source.take(LARGEST_INPUT + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > LARGEST_INPUT {
+        return Err(io::Error::other("larger than 1 MiB, which nothing here is"));
+    }
+    Ok(octets)
+}
+
+/// The octets that hex text stands for; `None` if it is something else, or no octet at all.
+fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+    let mut digits = Vec::new();
+    let between = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b':' | b',');
+    for word in text.split(between) {
+        let word = word.strip_prefix(b"0x").unwrap_or(word);
+        for &octet in word {
+            digits.push(char::from(octet).to_digit(16)? as u8);
+        }
+    }
+    let pairs = digits.chunks_exact(2);
+    (!digits.is_empty() && pairs.remainder().is_empty())
+        .then(|| pairs.map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit)).collect())
+}
+
+/// Finds out what `octets` are, by what can be told apart at their start.
+fn sniff(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
+    if let Ok(text) = str::from_utf8(octets) {
+        let text = text.trim_start_matches('\u{feff}');
+        if text.trim_start().starts_with('<') {
+            return markup(dump, text);
+        }
+    }
+    match *octets {
+        [_, 0x06, ..] if Push::decode(octets).is_ok() => push(dump, octets),
+        [0x01..=0x03, 0x00 | 0x01 | 0x80..=0xff, ..] => {
+            dump.line(format_args!("WBXML, {} octets", octets.len()))?;
+            message::dump(dump, Encoding::Wbxml, octets)
+        }
+        _ if Notification::decode(octets).is_ok() => package(dump, octets),
+        [_, 0x06, ..] => push(dump, octets),
+        _ => package(dump, octets),
+    }
+}
+
+/// XML: a whole message, an Alert as the change request prints them, or a payload.
+fn markup(dump: &mut Dump<'_>, text: &str) -> io::Result<()> {
+    if text.contains("<SyncML") {
+        dump.line(format_args!("SyncML as XML, {} octets", text.len()))?;
+        return message::dump(dump, Encoding::Xml, text.as_bytes());
+    }
+    if text.trim_start().starts_with("<Alert") {
+        dump.line(format_args!("one Alert command, without a message around it"))?;
+        return message::command(dump, text);
+    }
+    if text.contains("ServerList") {
+        server_list(dump, text)
+    } else {
+        gateway_address(dump, text, true)
+    }
+}
+
+fn push(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
+    let push = match Push::decode(octets) {
+        Ok(push) => push,
+        Err(error) => return dump.violation(format_args!("not a WSP push: {error}")),
+    };
+    let id = push.transaction_id;
+    dump.line(format_args!("WSP push, {} octets, transaction {id:02X}", octets.len()))?;
+    dump.depth += 1;
+    match push.content_type {
+        ContentType::WellKnown(code) => dump.line(format_args!("content type 0x{code:02X}"))?,
+        ContentType::Text(text) => {
+            dump.line(format_args!("content type {text}"))?;
+            dump.violation(format_args!("content type is not in its short form (C4)"))?;
+        }
+    }
+    if !push.is_notification() {
+        dump.violation(format_args!("content type is not application/vnd.syncml.notification"))?;
+    }
+    push_fields(dump, &push)?;
+    let headers = octets.len() - push.body.len();
+    if headers > PUSH_HEADERS {
+        dump.violation(format_args!("{headers} header octets; 48 are allowed"))?;
+    }
+    dump.line(format_args!("body, {} octets", push.body.len()))?;
+    if push.is_notification() {
+        package(dump, push.body)?;
+    } else {
+        dump.hex(push.body)?;
+    }
+    dump.depth -= 1;
+    Ok(())
+}
+
+fn push_fields(dump: &mut Dump<'_>, push: &Push<'_>) -> io::Result<()> {
+    let mut has_application_id = false;
+    for field in push.fields() {
+        let name = match field.name {
+            _ if field.name.is_application_id() => "X-Wap-Application-Id".to_owned(),
+            _ if field.name.is_gateway() => "X-Oma-GwMO".to_owned(),
+            HeaderName::WellKnown(code) => format!("header 0x{code:02X}"),
+            HeaderName::Text(name) => format!("header {name}"),
+        };
+        match field.value {
+            HeaderValue::Short(code) => dump.line(format_args!("{name}: {code}"))?,
+            HeaderValue::Text(text) => dump.line(format_args!("{name}: {text}"))?,
+            HeaderValue::Octets(octets) => dump.line(format_args!("{name}: {octets:02X?}"))?,
+        }
+        if field.name.is_application_id() {
+            has_application_id = true;
+            let is_short = matches!(field.name, HeaderName::WellKnown(_))
+                && matches!(field.value, HeaderValue::Short(_));
+            if !is_short {
+                dump.violation(format_args!("application id is not in its short form (AF 87)"))?;
+            }
+        } else if !has_application_id {
+            dump.violation(format_args!("{name} stands before the application id"))?;
+        }
+        if field.name.is_gateway() && matches!(field.name, HeaderName::Text(_)) {
+            dump.violation(format_args!("X-Oma-GwMO is not in its short form (D0)"))?;
+        }
+    }
+    if !push.is_for_dm() {
+        dump.violation(format_args!("application id is not 07, that of the DM client"))?;
+    }
+    let Some(value) = push.gateway_header() else { return Ok(()) };
+    match wsp::route(value) {
+        None => dump.violation(format_args!("X-Oma-GwMO is no device id with parameters"))?,
+        Some(route) => {
+            let further = if route.has_further_hops { ", further hops follow" } else { "" };
+            dump.line(format_args!("for device {}{further}", route.device))?;
+            dump.device_id(route.device)?;
+        }
+    }
+    Ok(())
+}
+
+fn package(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
+    let package = match Notification::decode(octets) {
+        Ok(package) => package,
+        Err(error) => {
+            dump.violation(format_args!("not a Package #0: {error}"))?;
+            return dump.hex(octets);
+        }
+    };
+    dump.line(format_args!("Package #0, {} octets", octets.len()))?;
+    dump.depth += 1;
+    let digest: String = package.digest.iter().map(|octet| format!("{octet:02X}")).collect();
+    dump.line(format_args!("digest {digest}"))?;
+    if !package.is_signed() {
+        dump.violation(format_args!("digest is 16 zero octets: nobody signed this"))?;
+    }
+    dump.line(format_args!("version {}.{}", package.version / 10, package.version % 10))?;
+    if package.version != notification::VERSION {
+        dump.violation(format_args!("version is not 1.1, that of DM 1.2"))?;
+    }
+    let initiator = if package.server_initiated { "server" } else { "client" };
+    dump.line(format_args!("ui-mode {:?}, initiator {initiator}", package.ui_mode))?;
+    if notification::reserved_bits(octets) != 0 {
+        let bits = notification::reserved_bits(octets);
+        dump.violation(format_args!("reserved bits are set: {bits:07X}"))?;
+    }
+    dump.line(format_args!("session id {:04X}", package.session_id))?;
+    if package.session_id == 0 {
+        dump.violation(format_args!("session id is 0; the lowest is 1"))?;
+    }
+    dump.line(format_args!("server id {}", package.server_id))?;
+    if !package.vendor.is_empty() {
+        dump.line(format_args!("vendor specific, {} octets", package.vendor.len()))?;
+        dump.hex(package.vendor)?;
+    }
+    dump.depth -= 1;
+    Ok(())
+}
+
+fn server_list(dump: &mut Dump<'_>, text: &str) -> io::Result<()> {
+    let mut quirks = Vec::new();
+    let servers = payload::server_list(text, &mut |quirk| quirks.push(quirk));
+    if let Some(servers) = judged(dump, "server list", servers, &quirks)? {
+        dump.line(format_args!("servers listed: {}", servers.len()))?;
+        for server in servers {
+            dump.line(format_args!("  {server}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The payload of an alert 1230, where `Share` belongs, or of an AssociatedGateway.
+fn gateway_address(dump: &mut Dump<'_>, text: &str, shares: bool) -> io::Result<()> {
+    let mut quirks = Vec::new();
+    let detection = payload::gateway_address(text, &mut |quirk| quirks.push(quirk));
+    if let Some(detection) = judged(dump, "gateway address", detection, &quirks)? {
+        let address = detection.address.as_deref().unwrap_or("none");
+        dump.line(format_args!("gateway address {address}"))?;
+        if detection.share {
+            dump.line(format_args!("Share true: servers may be told"))?;
+        } else if shares {
+            dump.line(format_args!("Share false or left out: servers may not be told"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what was noted about a payload, and its error if it has one.
+fn judged<T>(
+    dump: &mut Dump<'_>,
+    name: &str,
+    result: Result<T, PayloadError>,
+    quirks: &[Quirk],
+) -> io::Result<Option<T>> {
+    let mut seen = Vec::new();
+    for quirk in quirks {
+        if !seen.contains(quirk) {
+            seen.push(*quirk);
+            dump.violation(format_args!("{quirk}"))?;
+        }
+    }
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => {
+            let status = error.status().0;
+            dump.violation(format_args!("not a {name}: {error} (answered with {status})"))?;
+            Ok(None)
+        }
+    }
+}
+
+/// What is written so far: how deep it is indented, and whether it was clean.
+struct Dump<'w> {
+    out: &'w mut dyn Write,
+    depth: usize,
+    is_clean: bool,
+}
+
+impl Dump<'_> {
+    /// Writes a line; control characters are shown, not sent to the terminal.
+    fn line(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        let indent = 2 * self.depth;
+        writeln!(self.out, "{:indent$}{}", "", printable(&text.to_string()))
+    }
+
+    fn violation(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        self.is_clean = false;
+        writeln!(self.out, "! {}", printable(&text.to_string()))
+    }
+
+    fn hex(&mut self, octets: &[u8]) -> io::Result<()> {
+        for line in octets.chunks(HEX_LINE) {
+            let digits: Vec<String> = line.iter().map(|octet| format!("{octet:02x}")).collect();
+            self.line(format_args!("  {}", digits.join(" ")))?;
+        }
+        Ok(())
+    }
+
+    /// Judges an id: `mac:` wants six octets of one interface.
+    fn device_id(&mut self, id: &str) -> io::Result<()> {
+        let Some((scheme, address)) = id.split_once(':') else { return Ok(()) };
+        if !scheme.eq_ignore_ascii_case("mac") {
+            return Ok(());
+        }
+        let octets: Option<Vec<u8>> = address
+            .split(['-', ':'])
+            .map(|octet| u8::from_str_radix(octet, 16).ok().filter(|_| octet.len() == 2))
+            .collect();
+        match octets.as_deref() {
+            Some([first, _, _, _, _, _]) if first & 1 == 0 => Ok(()),
+            Some([_, _, _, _, _, _]) => {
+                self.violation(format_args!("{id}: multicast bit set, no interface has that"))
+            }
+            _ => self.violation(format_args!("{id}: not a MAC address")),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The subcommands, one file each.
+//!
+//! `run` is the daemon; `status`, `devices`, `servers`, `map` and `monitor` ask it over its
+//! control socket; `decode`, `demo` and `simulate` work by themselves.
+
+mod client;
+pub mod decode;
+#[cfg(feature = "simulate")]
+pub mod demo;
+pub mod devices;
+pub mod map;
+pub mod monitor;
+pub mod narrate;
+pub mod run;
+pub mod servers;
+#[cfg(feature = "simulate")]
+pub mod simulate;
+pub mod status;
+mod table;
+
+use client::{Stop, finish};
+use lexopt::{Arg, Parser, ValueExt as _};
+use std::process::ExitCode;
+
+/// What `--help` prints.
+pub const USAGE: &str = "\
+usage: dm-gateway COMMAND [options]; each COMMAND explains itself with --help
+
+  run       the gateway, in the foreground
+  status    whether all is well; if not, what is wrong and what to try
+  devices   the end devices: where they are, whom they named
+  servers   the DM servers that end devices named
+  map       list: who may wake whom; explain SERVER DEVICE: why, or why not
+  monitor   what happens, while it happens
+  decode    what a push, a Package #0 or a SyncML message says, and violates
+  demo      the gateway at work with simulated end devices and DM servers
+  simulate  one simulated end device or DM server, or thousands
+
+dm-gateway --version prints the version. A router build has no demo and no simulate.
+";
+
+/// Exit code of wrong usage, EX_USAGE of sysexits.h.
+pub const EX_USAGE: u8 = 64;
+
+/// Runs the command that the arguments name.
+pub fn main(mut arguments: Parser) -> ExitCode {
+    let verb = match arguments.next() {
+        Ok(Some(Arg::Value(verb))) => verb.string(),
+        Ok(Some(Arg::Long("help") | Arg::Short('h'))) => return print(USAGE),
+        Ok(Some(Arg::Long("version") | Arg::Short('V'))) => {
+            return print(concat!("dm-gateway ", env!("CARGO_PKG_VERSION"), "\n"));
+        }
+        Ok(Some(other)) => Err(other.unexpected()),
+        Ok(None) => return finish(Err(Stop::Usage("which command?".into())), USAGE),
+        Err(error) => Err(error),
+    };
+    let verb = match verb {
+        Ok(verb) => verb,
+        Err(error) => return finish(Err(error.into()), USAGE),
+    };
+    match verb.as_str() {
+        "run" => run::run(arguments),
+        "status" => status::run(arguments),
+        "devices" => devices::run(arguments),
+        "servers" => servers::run(arguments),
+        "map" => map::run(arguments),
+        "monitor" => monitor::run(arguments),
+        "decode" => decode::command(arguments),
+        #[cfg(feature = "simulate")]
+        "demo" => demo::run(arguments),
+        #[cfg(feature = "simulate")]
+        "simulate" => simulate::run(arguments),
+        "help" => print(USAGE),
+        #[cfg(not(feature = "simulate"))]
+        "demo" | "simulate" => {
+            let text = format!("this build has no {verb}: it was made without simulators");
+            finish(Err(Stop::Usage(text)), USAGE)
+        }
+        _ => finish(Err(Stop::Usage(format!("there is no command `{verb}`"))), USAGE),
+    }
+}
+
+/// Prints `text` and succeeds.
+fn print(text: &str) -> ExitCode {
+    finish(client::print(text).map(|()| 0), "")
+}
+
+/// Says what is wrong with the arguments, and what to try instead.
+fn usage(error: &lexopt::Error, hint: &str) -> ExitCode {
+    client::complain(&format!("{error}; try: {hint}"));
+    ExitCode::from(EX_USAGE)
+}
+
+/// Says why the work could not be done; `text` brings its hint.
+fn fail(text: &str) -> ExitCode {
+    finish(Err(Stop::Failed(text.to_owned())), "")
+}

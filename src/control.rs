@@ -1,0 +1,266 @@
+//! What is said on the control socket: one line of JSON asks, lines of JSON answer.
+//!
+//! ```text
+//! {"request":"devices"}                            {"schema":1,"devices":[…]}
+//! {"request":"explain","server":…,"device":…}      {"schema":1,"allowed":true,…}
+//! {"request":"monitor"}                            {"schema":1,"monitor":true}
+//!                                                  {"schema":1,"event":"forwarded",…}  and so on
+//! anything else                                    {"schema":1,"error":"…"}
+//! ```
+//!
+//! `--json` prints these lines as they are. Schema 1 may gain fields; none changes its meaning.
+
+use crate::gateway::Gateway;
+use crate::gateway::event::Event;
+use crate::gateway::seam::Now;
+use crate::gateway::view::{DeviceView, MappingView, ServerView, Status};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Version of the JSON.
+pub const SCHEMA: u32 = 1;
+
+/// Name of the line that stands for events left out, among the names of
+/// [`EventKind`](crate::gateway::event::EventKind).
+pub const LOST: &str = "lost";
+
+/// What an operator asks.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// The gateway as a whole: [`StatusAnswer`].
+    Status,
+    /// Every end device: [`Devices`].
+    Devices,
+    /// Every DM server that a device names: [`Servers`].
+    Servers,
+    /// The mappings in force: [`Mappings`].
+    Mappings,
+    /// Whether a push would pass: [`Explanation`](crate::gateway::view::Explanation).
+    Explain {
+        /// The DM server's id.
+        server: String,
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// What happens from now on: [`Watching`], then an [`EventLine`] for each event.
+    Monitor,
+}
+
+/// One line of an answer.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Document<T> {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The rest of the line.
+    #[serde(flatten)]
+    pub body: T,
+}
+
+/// Answers [`Request::Status`].
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct StatusAnswer {
+    /// What the gateway says.
+    #[serde(flatten)]
+    pub status: Status,
+    /// What its sockets and its store say.
+    pub io: IoCounters,
+}
+
+/// Counters of what the gateway cannot see, since the start.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct IoCounters {
+    /// Pushes thrown away because they were longer than any Package #0.
+    pub pushes_oversize: u64,
+    /// Pushes that the kernel dropped because they came faster than they were read.
+    pub pushes_dropped_by_kernel: u64,
+    /// Pushes that the kernel took for a LAN.
+    pub pushes_sent: u64,
+    /// Pushes that the kernel refused to send: no route, forbidden.
+    pub pushes_refused_by_kernel: u64,
+    /// Pushes given up because a LAN's send buffer stayed full.
+    pub pushes_unsent: u64,
+    /// Batches of changes that became durable, each with one flush.
+    pub store_flushes: u64,
+}
+
+/// Answers [`Request::Devices`].
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Devices {
+    /// By id.
+    pub devices: Vec<DeviceView>,
+}
+
+/// Answers [`Request::Servers`].
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Servers {
+    /// By id.
+    pub servers: Vec<ServerView>,
+}
+
+/// Answers [`Request::Mappings`].
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Mappings {
+    /// By server and device.
+    pub mappings: Vec<MappingView>,
+}
+
+/// Answers [`Request::Monitor`] at once, before anything happens.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Watching {
+    /// True.
+    pub monitor: bool,
+}
+
+/// Answers what cannot be answered.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Fault {
+    /// Why, for people.
+    pub error: String,
+}
+
+/// One event.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct EventLine {
+    /// What happened: a name of [`EventKind`](crate::gateway::event::EventKind), or [`LOST`].
+    pub event: String,
+    /// The end device concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The DM server concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// The LAN concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lan: Option<String>,
+    /// The address concerned, with its port where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Why, for people.
+    #[serde(default)]
+    pub why: String,
+    /// Seconds since the gateway's start, to the microsecond.
+    #[serde(default)]
+    pub uptime: f64,
+    /// Seconds since 1970 by the gateway's wall clock.
+    #[serde(default)]
+    pub time: u64,
+    /// How many events were left out; in a line [`LOST`] only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// The line to answer with.
+pub fn parse(line: &str) -> Result<Request, String> {
+    serde_json::from_str(line)
+        .map_err(|error| document(Fault { error: format!("not a request: {error}") }))
+}
+
+/// The answer to a request, one line without its end.
+pub fn answer(gateway: &Gateway, request: &Request, io: &IoCounters, now: Now) -> String {
+    match request {
+        Request::Status => document(StatusAnswer { status: gateway.status(now), io: *io }),
+        Request::Devices => document(Devices { devices: gateway.devices(now) }),
+        Request::Servers => document(Servers { servers: gateway.servers(now) }),
+        Request::Mappings => document(Mappings { mappings: gateway.mappings(now) }),
+        Request::Explain { server, device } => document(gateway.explain(server, device)),
+        Request::Monitor => document(Watching { monitor: true }),
+    }
+}
+
+/// One event, one line without its end.
+pub fn event_line(event: &Event, now: Now) -> String {
+    document(EventLine {
+        event: event.kind.name().to_owned(),
+        device: event.device.as_deref().map(str::to_owned),
+        server: event.server.as_ref().map(ToString::to_string),
+        lan: event.lan.as_deref().map(str::to_owned),
+        address: event.address.map(address),
+        why: event.why.clone(),
+        uptime: now.uptime.as_micros() as f64 / 1e6,
+        time: now.unix,
+        count: None,
+    })
+}
+
+/// Stands for events that a watcher did not take in time, one line without its end.
+pub fn lost_line(count: u64) -> String {
+    let why = "events were left out: whoever watches reads too slowly".to_owned();
+    document(EventLine { event: LOST.to_owned(), why, count: Some(count), ..EventLine::default() })
+}
+
+fn address(address: SocketAddr) -> String {
+    match address.port() {
+        0 => address.ip().to_string(),
+        _ => address.to_string(),
+    }
+}
+
+fn document(body: impl Serialize) -> String {
+    let document = Document { schema: SCHEMA, body };
+    serde_json::to_string(&document).expect("maps with text as keys can be written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::event::EventKind;
+    use serde_json::{Value, json};
+    use std::time::Duration;
+
+    fn value(line: &str) -> Value {
+        assert!(!line.contains('\n'));
+        serde_json::from_str(line).unwrap()
+    }
+
+    #[test]
+    fn requests_are_what_the_clients_write() {
+        let explain = Request::Explain { server: "s\"\n".into(), device: "IMEI:1".into() };
+        let line = serde_json::to_string(&explain).unwrap();
+        assert_eq!(line, r#"{"request":"explain","server":"s\"\n","device":"IMEI:1"}"#);
+        assert_eq!(parse(&line), Ok(explain));
+        assert_eq!(parse(r#"{"request":"mappings"}"#), Ok(Request::Mappings));
+        assert_eq!(parse(r#"{"request":"monitor","later":1}"#), Ok(Request::Monitor));
+    }
+
+    #[test]
+    fn what_is_no_request_is_answered_with_an_error_line() {
+        for line in ["", "status", "[]", r#"{"request":"reboot"}"#, r#"{"request":"explain"}"#] {
+            let fault = value(&parse(line).unwrap_err());
+            assert_eq!(fault["schema"], 1);
+            assert!(fault["error"].as_str().unwrap().starts_with("not a request: "), "{fault}");
+        }
+        let deep = "[".repeat(60_000);
+        assert!(parse(&deep).is_err());
+    }
+
+    #[test]
+    fn an_event_is_one_flat_line() {
+        let event = Event {
+            kind: EventKind::Forwarded,
+            device: Some("IMEI:\u{1b}[2J\n".into()),
+            server: None,
+            lan: Some("depot".into()),
+            address: Some("192.0.2.7:2948".parse().unwrap()),
+            why: "because".into(),
+        };
+        let now = Now { uptime: Duration::from_micros(1_234_567), unix: 99 };
+        let line = value(&event_line(&event, now));
+        let expected = json!({
+            "schema": 1, "event": "forwarded", "device": "IMEI:\u{1b}[2J\n", "lan": "depot",
+            "address": "192.0.2.7:2948", "why": "because", "uptime": 1.234567, "time": 99,
+        });
+        assert_eq!(line, expected);
+        let peer = Event { address: Some("[fe80::1%3]:0".parse().unwrap()), ..event };
+        assert_eq!(value(&event_line(&peer, now))["address"], "fe80::1");
+    }
+
+    #[test]
+    fn lost_events_are_told_in_a_line_of_the_same_form() {
+        let line: Document<EventLine> = serde_json::from_str(&lost_line(7)).unwrap();
+        assert_eq!((line.body.event.as_str(), line.body.count), (LOST, Some(7)));
+    }
+}

@@ -1,0 +1,269 @@
+//! The daemon: one thread that binds the sockets, turns what they bring into
+//! [`Input`](crate::gateway::seam::Input)s and carries out the gateway's outputs.
+//!
+//! ```text
+//!   start: control socket ─ push ports ─ LAN listeners ─ lease files ─ store ─ gateway
+//!   run:   one task for each of them, one for timers, one for commits        ─ until told
+//!   stop:  no new work ─ requests in progress end (1 s) ─ commits end        ─ within 2 s
+//! ```
+//!
+//! `run` and `demo` both come here.
+
+mod operators;
+mod pushes;
+mod shell;
+
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::gateway::seam::LanId;
+use crate::gateway::store::Store;
+use crate::gateway::view::Health;
+use crate::io::clock::Clock;
+use crate::io::control_socket::ControlSocket;
+use crate::io::http_server::{LanListener, Stopper};
+use crate::io::leases::LeaseWatch;
+use crate::io::push::PushReceiver;
+use crate::io::sled_store::{Committer, SledStore};
+use crate::io::systemd;
+use crate::limits;
+use shell::Shell;
+use smol::channel::{self, Receiver, Sender};
+use smol::{LocalExecutor, Timer, future};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A daemon that holds its sockets and its store, ready to run.
+pub struct Daemon {
+    shell: Rc<Shell>,
+    control: ControlSocket,
+    push_ports: Vec<PushPort>,
+    listeners: Vec<Listener>,
+    leases: Vec<(LanId, LeaseWatch)>,
+}
+
+/// One `push-listen` address. Its interface may come later.
+struct PushPort {
+    address: SocketAddr,
+    receiver: Option<PushReceiver>,
+}
+
+/// One `listen` address of a LAN. Its interface may come later.
+struct Listener {
+    lan: LanId,
+    address: SocketAddr,
+    listener: Option<LanListener>,
+}
+
+impl Daemon {
+    /// Binds and opens what the configuration names.
+    ///
+    /// # Errors
+    /// A sentence that says what failed and what to try: an address in use, a directory or
+    /// socket that cannot be made, a store that cannot be opened, another daemon at work.
+    pub fn start(config: &Config) -> Result<Self, String> {
+        for warning in &config.warnings {
+            log::warn!("{warning}");
+        }
+        let clock = Clock::start().map_err(|error| error.to_string())?;
+        make_state_directory(&config.state_dir)?;
+        let control = ControlSocket::bind(&config.control_socket).map_err(advise_control)?;
+        let mut push_ports = Vec::new();
+        for &address in &config.push_listen {
+            let receiver = bound(PushReceiver::bind(address, config.wan_interface.as_deref()))
+                .map_err(|error| advise_address(&error, address, "[wan] push-listen"))?;
+            push_ports.push(PushPort { address, receiver });
+        }
+        let (mut listeners, mut leases) = (Vec::new(), Vec::new());
+        for (index, lan) in config.lans.iter().enumerate() {
+            let options = &config.options.lans[index];
+            for &address in &lan.listen {
+                let listener = bound(bind_listener(address, &options.interface))
+                    .map_err(|error| advise_address(&error, address, "[[lan]] listen"))?;
+                listeners.push(Listener { lan: LanId(index), address, listener });
+            }
+            if let Some(path) = lan.lease_file.as_deref().filter(|_| options.detect.leases) {
+                let watch = LeaseWatch::open(path)
+                    .map_err(|error| format!("{error}; try: make it, or another `lease-file`"))?;
+                leases.push((LanId(index), watch));
+            }
+        }
+        let mut store = SledStore::open(&config.state_dir.join("store"))
+            .map_err(|error| format!("{error}; try: `df`, and `ls -l` on the `state-dir`"))?;
+        let records = store.load().map_err(|error| error.to_string())?;
+        let gateway = Gateway::new(config.options.clone(), records, clock.entropy(), clock.now());
+        let interfaces = config.options.lans.iter().map(|lan| lan.interface.as_str());
+        let shell = Shell::new(
+            gateway,
+            clock,
+            Committer::new(store),
+            interfaces,
+            config.wan_interface.as_deref(),
+            config.push_listen.len(),
+        );
+        Ok(Self { shell: Rc::new(shell), control, push_ports, listeners, leases })
+    }
+
+    /// How long ago the clock began by which the daemon's events tell their uptime.
+    pub fn uptime(&self) -> Duration {
+        self.shell.clock.now().uptime
+    }
+
+    /// Runs until `stop` is ready, then ends what is in progress, within 2 s.
+    pub fn run(self, stop: impl Future<Output = ()>) {
+        let executor = LocalExecutor::new();
+        smol::block_on(executor.run(self.run_on(&executor, stop)));
+    }
+
+    async fn run_on(self, executor: &LocalExecutor<'_>, stop: impl Future<Output = ()>) {
+        let Self { shell, control, push_ports, listeners, leases } = self;
+        let mut tasks = Vec::new();
+        let mut serving = Vec::new();
+        let commits = executor.spawn(Rc::clone(&shell).commits());
+        tasks.push(executor.spawn(Rc::clone(&shell).timers()));
+        tasks.push(executor.spawn(Rc::clone(&shell).flushes()));
+        tasks.push(executor.spawn(Rc::clone(&shell).kernel_events()));
+        for (lan, watch) in leases {
+            tasks.push(executor.spawn(Rc::clone(&shell).leases(lan, watch)));
+        }
+        for (index, port) in push_ports.into_iter().enumerate() {
+            tasks.push(executor.spawn(Rc::clone(&shell).pushes(index, port)));
+        }
+        let stoppers = Rc::new(RefCell::new(HashMap::<_, Stopper>::new()));
+        for listener in listeners {
+            let task = Rc::clone(&shell).lan(listener, Rc::clone(&stoppers));
+            serving.push(executor.spawn(task));
+        }
+        tasks.push(executor.spawn(Rc::clone(&shell).operators(control)));
+        tasks.push(executor.spawn(watchdog(Rc::clone(&shell))));
+        // The first answers of `status` are to know the interfaces.
+        shell.read_kernel();
+        let summary = shell.summary();
+        log::info!("ready: {summary}");
+        systemd::ready(&summary);
+
+        stop.await;
+        log::info!("stopping");
+        systemd::stopping();
+        // Dropped tasks close their sockets: nothing new comes in.
+        for task in tasks {
+            task.cancel().await;
+        }
+        shell.stopping();
+        for stopper in stoppers.borrow().values() {
+            stopper.stop();
+        }
+        let served = async {
+            for task in serving {
+                task.await;
+            }
+        };
+        future::or(served, pause(limits::LAN_DRAIN_TIME)).await;
+        shell.close_store();
+        future::or(commits, pause(limits::STOP_STORE_TIME)).await;
+    }
+}
+
+/// Tells systemd that the daemon is alive, where it asks, and how it does.
+async fn watchdog(shell: Rc<Shell>) {
+    let Some(interval) = systemd::watchdog_interval() else { return };
+    let mut health = Health::Healthy;
+    loop {
+        pause(interval).await;
+        systemd::watchdog();
+        let now = shell.health();
+        if std::mem::replace(&mut health, now) != now {
+            systemd::status(&shell.summary());
+        }
+    }
+}
+
+async fn pause(time: Duration) {
+    Timer::after(time).await;
+}
+
+fn make_state_directory(path: &Path) -> Result<(), String> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+        format!(
+            "cannot make the state directory {}: {error}; try: another `[gateway] state-dir`, or \
+             run as a user who may write there",
+            path.display()
+        )
+    })
+}
+
+fn bind_listener(address: SocketAddr, interface: &str) -> io::Result<LanListener> {
+    // A wildcard address alone would not say which LAN a connection came from.
+    LanListener::bind(address, address.ip().is_unspecified().then_some(interface))
+}
+
+/// An interface or address that is not there yet is waited for; every other error counts.
+fn bound<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(bound) => Ok(Some(bound)),
+        Err(error) if is_absent(&error) => {
+            log::warn!("{error}; waiting for it");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.kind() == io::ErrorKind::NotFound
+        || error.to_string().contains("No such device")
+}
+
+fn advise_address(error: &io::Error, address: SocketAddr, key: &str) -> String {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "{error}; try: `ss -lnptu 'sport = :{port}'` shows who has it, or change `{key}`"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "{error}; try: run as root, or with the capabilities of the unit file, or change `{key}`"
+        ),
+        _ => format!("{error}; try: another `{key}`"),
+    }
+}
+
+fn advise_control(error: io::Error) -> String {
+    match error.kind() {
+        // Brings its own hint.
+        io::ErrorKind::InvalidInput => error.to_string(),
+        io::ErrorKind::AddrInUse => {
+            format!("{error}; try: `dm-gateway status`, or another `[control] socket`")
+        }
+        _ => format!("{error}; try: `ls -ld` on its directory, or another `[control] socket`"),
+    }
+}
+
+/// Wakes one task.
+struct Signal {
+    send: Sender<()>,
+    receive: Receiver<()>,
+}
+
+impl Signal {
+    fn new() -> Self {
+        let (send, receive) = channel::bounded(1);
+        Self { send, receive }
+    }
+
+    fn set(&self) {
+        // Full means that it is set already.
+        let _ = self.send.try_send(());
+    }
+
+    async fn wait(&self) {
+        let _ = self.receive.recv().await;
+    }
+}

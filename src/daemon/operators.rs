@@ -1,0 +1,130 @@
+//! The control socket's side of the daemon: operators ask, and watch.
+
+use super::pause;
+use super::shell::Shell;
+use crate::control::{self, IoCounters, Request};
+use crate::gateway::event::Event;
+use crate::io::control_socket::{ControlConnection, ControlSocket};
+use crate::io::push::{Received, Sent};
+use crate::limits;
+use smol::channel::{self, Receiver, Sender};
+use smol::{LocalExecutor, future};
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// Somebody who watches.
+pub(super) struct Monitor {
+    lines: Sender<Rc<str>>,
+    lost: Rc<Cell<u64>>,
+}
+
+impl Shell {
+    /// Answers operators, for ever.
+    pub(super) async fn operators(self: Rc<Self>, control: ControlSocket) {
+        let connections = LocalExecutor::new();
+        let accept = async {
+            loop {
+                match control.accept().await {
+                    Ok(connection) => {
+                        let task = Rc::clone(&self).operator(connection);
+                        connections.spawn(task).detach();
+                    }
+                    Err(error) => {
+                        log::warn!("the control socket fails: {error}");
+                        pause(limits::SOCKET_RETRY).await;
+                    }
+                }
+            }
+        };
+        connections.run(accept).await
+    }
+
+    async fn operator(self: Rc<Self>, mut connection: ControlConnection) {
+        let Ok(line) = connection.request().await else { return };
+        let answered = match control::parse(&line) {
+            Ok(request) => {
+                let monitor = matches!(request, Request::Monitor).then(|| self.subscribe());
+                let answer = self.answer(&request);
+                let sent = connection.send(&answer).await;
+                match monitor {
+                    Some((lines, lost)) if sent.is_ok() => {
+                        watch(connection, lines, lost).await;
+                        return self.forget_monitors();
+                    }
+                    _ => sent,
+                }
+            }
+            Err(refusal) => connection.send(&refusal).await,
+        };
+        if let Err(error) = answered {
+            log::debug!("an operator went before the answer: {error}");
+        }
+    }
+
+    fn answer(&self, request: &Request) -> String {
+        control::answer(&self.gateway.borrow(), request, &self.io_counters(), self.clock.now())
+    }
+
+    fn io_counters(&self) -> IoCounters {
+        let received =
+            self.wan_ports.iter().fold(Received::default(), |sum, port| sum + port.counters());
+        let sent = self.lans.iter().fold(Sent::default(), |sum, lan| sum + lan.counters());
+        let store = self.committer.stats();
+        IoCounters {
+            pushes_oversize: received.oversize,
+            pushes_dropped_by_kernel: received.dropped,
+            pushes_sent: sent.datagrams,
+            pushes_refused_by_kernel: sent.refused,
+            pushes_unsent: sent.dropped + self.backlog_dropped.get(),
+            store_flushes: store.flushes,
+        }
+    }
+
+    fn subscribe(&self) -> (Receiver<Rc<str>>, Rc<Cell<u64>>) {
+        let (send, lines) = channel::bounded(limits::MONITOR_LINES);
+        let lost = Rc::new(Cell::new(0));
+        self.monitors.borrow_mut().push(Monitor { lines: send, lost: Rc::clone(&lost) });
+        self.gateway.borrow_mut().observe(true);
+        (lines, lost)
+    }
+
+    fn forget_monitors(&self) {
+        let mut monitors = self.monitors.borrow_mut();
+        monitors.retain(|monitor| !monitor.lines.is_closed());
+        self.gateway.borrow_mut().observe(!monitors.is_empty());
+    }
+
+    pub(super) fn publish(&self, event: &Event) {
+        let line: Rc<str> = control::event_line(event, self.clock.now()).into();
+        for monitor in self.monitors.borrow().iter() {
+            if monitor.lines.try_send(Rc::clone(&line)).is_err() {
+                monitor.lost.set(monitor.lost.get() + 1);
+            }
+        }
+    }
+
+    /// Those who watch are told no more.
+    pub(super) fn stopping(&self) {
+        self.monitors.borrow_mut().clear();
+    }
+}
+
+/// Writes what happens to an operator, until it goes.
+async fn watch(mut connection: ControlConnection, lines: Receiver<Rc<str>>, lost: Rc<Cell<u64>>) {
+    loop {
+        let gone = async {
+            connection.closed().await;
+            None
+        };
+        let next = async { lines.recv().await.ok() };
+        let Some(line) = future::or(next, gone).await else { return };
+        let mut sent = connection.send(&line).await;
+        let lost = lost.replace(0);
+        if lost > 0 && sent.is_ok() {
+            sent = connection.send(&control::lost_line(lost)).await;
+        }
+        if sent.is_err() {
+            return;
+        }
+    }
+}

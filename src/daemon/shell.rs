@@ -1,0 +1,349 @@
+//! Between sockets and gateway: each task here turns what came into an input, [`Shell::handle`]
+//! carries out what follows. Nothing is decided.
+//!
+//! Cells are borrowed between two awaits only; everything runs on one thread.
+
+use super::operators::Monitor;
+use super::pushes::{Lan, WanPort};
+use super::{Listener, Signal, bind_listener, is_absent, pause};
+use crate::gateway::Gateway;
+use crate::gateway::seam::{ConnectionId, Input, LanId, NeighbourEvent, Output, Response};
+use crate::gateway::view::Health;
+use crate::io::clock::Clock;
+use crate::io::http_server::{Handler, LanListener, LanRequest, Stopper};
+use crate::io::leases::LeaseWatch;
+use crate::io::netlink::{Event as KernelEvent, Netlink};
+use crate::io::sled_store::{Committer, SledStore};
+use crate::limits;
+use smol::channel::{self, Sender};
+use smol::{LocalExecutor, future};
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// Everything that the tasks share.
+pub(super) struct Shell {
+    pub(super) gateway: RefCell<Gateway>,
+    pub(super) clock: Clock,
+    pub(super) committer: Committer<SledStore>,
+    pub(super) netlink: RefCell<Option<Netlink>>,
+    pub(super) lans: Vec<Lan>,
+    pub(super) wan_interface: Option<String>,
+    /// Pushes that found no room in a send queue.
+    pub(super) backlog: RefCell<VecDeque<(LanId, SocketAddr, Vec<u8>)>>,
+    pub(super) backlog_dropped: Cell<u64>,
+    pub(super) flush: Signal,
+    pub(super) replies: RefCell<HashMap<ConnectionId, Sender<Response>>>,
+    pub(super) next_connection: Cell<u64>,
+    /// The timeout that the timer task waits for.
+    pub(super) due: Cell<Option<Duration>>,
+    pub(super) rescheduled: Signal,
+    /// When pushes were taken last.
+    pub(super) pushes_taken: Cell<Duration>,
+    pub(super) wan_ports: Vec<WanPort>,
+    /// Index of the WAN interface, where one is configured and there.
+    pub(super) wan_index: Cell<u32>,
+    pub(super) monitors: RefCell<Vec<Monitor>>,
+}
+
+impl Shell {
+    pub(super) fn new<'a>(
+        gateway: Gateway,
+        clock: Clock,
+        committer: Committer<SledStore>,
+        interfaces: impl Iterator<Item = &'a str>,
+        wan_interface: Option<&str>,
+        push_ports: usize,
+    ) -> Self {
+        let shell = Self {
+            gateway: RefCell::new(gateway),
+            clock,
+            committer,
+            netlink: RefCell::new(None),
+            lans: interfaces.map(Lan::new).collect(),
+            wan_interface: wan_interface.map(ToOwned::to_owned),
+            backlog: RefCell::default(),
+            backlog_dropped: Cell::new(0),
+            flush: Signal::new(),
+            replies: RefCell::default(),
+            next_connection: Cell::new(0),
+            due: Cell::new(None),
+            rescheduled: Signal::new(),
+            pushes_taken: Cell::default(),
+            wan_ports: (0..push_ports).map(|_| WanPort::new()).collect(),
+            wan_index: Cell::new(0),
+            monitors: RefCell::default(),
+        };
+        for lan in &shell.lans {
+            lan.open_sender();
+        }
+        match Netlink::open() {
+            Ok(netlink) => *shell.netlink.borrow_mut() = Some(netlink),
+            Err(error) => {
+                log::error!("the kernel's neighbour table cannot be read: {error}");
+                shell.handle(Input::Neighbour(NeighbourEvent::Unavailable));
+            }
+        }
+        shell
+    }
+
+    /// What is running, in one line.
+    pub(super) fn summary(&self) -> String {
+        let status = self.gateway.borrow().status(self.clock.now());
+        let problems = match status.health {
+            Health::Healthy => String::new(),
+            Health::Degraded | Health::Down => format!("; {}", status.problems.join("; ")),
+        };
+        let (lans, devices) = (status.lans.len(), status.devices.known);
+        format!("LANs {lans}, end devices {devices}, mappings {}{problems}", status.mappings)
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.gateway.borrow().status(self.clock.now()).health
+    }
+
+    /// Gives the gateway one input and carries out what follows.
+    pub(super) fn handle(&self, input: Input<'_>) {
+        self.pushes_first();
+        self.feed(input);
+    }
+
+    /// The same, with no pushes before it.
+    fn feed(&self, input: Input<'_>) {
+        let mut gateway = self.gateway.borrow_mut();
+        gateway.handle(input, self.clock.now());
+        self.carry_out(&mut gateway);
+        drop(gateway);
+        self.send();
+    }
+
+    pub(super) fn carry_out(&self, gateway: &mut Gateway) {
+        while let Some(output) = gateway.poll_output() {
+            match output {
+                Output::Push { lan, to, datagram } => self.queue(lan, to, datagram),
+                Output::Response { connection, response } => {
+                    // Nobody is there any more if the peer gave up.
+                    if let Some(reply) = self.replies.borrow_mut().remove(&connection) {
+                        let _ = reply.try_send(response);
+                    }
+                }
+                Output::Commit { commit, changes } => self.committer.submit(commit, changes),
+                Output::Probe { lan, interface, address } => {
+                    if let Some(netlink) = &mut *self.netlink.borrow_mut() {
+                        netlink.probe(interface, address);
+                    }
+                    if let Some(sender) = self.lans[lan.0].sender()
+                        && let Err(error) = sender.borrow().discard(address, interface)
+                    {
+                        log::debug!("cannot probe {address}: {error}");
+                    }
+                }
+                Output::Event(event) => self.publish(&event),
+            }
+        }
+        if let Some(due) = gateway.poll_timeout()
+            && self.due.get().is_none_or(|before| due < before)
+        {
+            self.due.set(Some(due));
+            self.rescheduled.set();
+        }
+    }
+
+    // --- LANs -----------------------------------------------------------------------------
+
+    /// Serves one `listen` address of a LAN, until stopped.
+    pub(super) async fn lan(
+        self: Rc<Self>,
+        listener: Listener,
+        stoppers: Rc<RefCell<HashMap<(LanId, SocketAddr), Stopper>>>,
+    ) {
+        let Listener { lan, address, mut listener } = listener;
+        let bind = || bind_listener(address, &self.lans[lan.0].interface);
+        let renewed = Rc::new(Signal::new());
+        if address.ip().is_unspecified() {
+            // Tied to the interface, as `bind_listener` has it.
+            self.lans[lan.0].renewed.borrow_mut().push(Rc::clone(&renewed));
+        }
+        loop {
+            let listener: LanListener = match listener.take() {
+                Some(listener) => listener,
+                None => until_bound(bind, &renewed).await,
+            };
+            stoppers.borrow_mut().insert((lan, address), listener.stopper());
+            let connections = LocalExecutor::new();
+            let handler = Rc::new(LanHandler { shell: Rc::clone(&self), lan });
+            let stopped = async {
+                connections.run(listener.serve(&connections, handler)).await;
+                true
+            };
+            let gone = async {
+                renewed.wait().await;
+                false
+            };
+            if future::or(stopped, gone).await {
+                return;
+            }
+        }
+    }
+
+    /// Hands every state of a LAN's lease file to the gateway, for ever.
+    pub(super) async fn leases(self: Rc<Self>, lan: LanId, mut watch: LeaseWatch) {
+        let mut readable = true;
+        loop {
+            match watch.read() {
+                Ok(leases) => {
+                    readable = true;
+                    self.handle(Input::Leases { lan, leases: &leases });
+                }
+                Err(error) if std::mem::replace(&mut readable, false) => {
+                    log::error!("cannot read the lease file: {error}");
+                }
+                Err(_) => {}
+            }
+            if let Err(error) = watch.changed().await {
+                log::error!("cannot watch the lease file: {error}");
+                pause(limits::SOCKET_RETRY).await;
+            }
+        }
+    }
+
+    // --- The kernel, time, the store ------------------------------------------------------
+
+    /// Hands what the kernel tells of neighbours and interfaces to the gateway, for ever.
+    pub(super) async fn kernel_events(self: Rc<Self>) {
+        loop {
+            let readable = poll_fn(|context| match &*self.netlink.borrow() {
+                Some(netlink) => netlink.poll_readable(context),
+                None => Poll::Pending,
+            });
+            let result = readable.await;
+            if let Err(error) = result {
+                self.lose_kernel(&error);
+            }
+            self.read_kernel();
+            future::yield_now().await;
+        }
+    }
+
+    /// Takes what the kernel has told by now. No pushes come between: each would read the kernel
+    /// first, and newer events would count before older ones.
+    pub(super) fn read_kernel(&self) {
+        let mut events = Vec::new();
+        let result = match &mut *self.netlink.borrow_mut() {
+            Some(netlink) => netlink.drain(limits::NETLINK_BATCH, &mut |event| events.push(event)),
+            None => return,
+        };
+        for event in events {
+            match event {
+                KernelEvent::Neighbour(event) => self.feed(Input::Neighbour(event)),
+                KernelEvent::Link(event) => {
+                    let index = if event.removed { 0 } else { event.index };
+                    for lan in self.lans.iter().filter(|lan| lan.interface == event.name) {
+                        lan.interface_changed(index);
+                    }
+                    if self.wan_interface.as_ref() == Some(&event.name) {
+                        self.wan_changed(index);
+                    }
+                    self.feed(Input::Link(event));
+                }
+            }
+        }
+        if let Err(error) = result {
+            self.lose_kernel(&error);
+        }
+    }
+
+    fn lose_kernel(&self, error: &io::Error) {
+        log::error!("the kernel's neighbour table cannot be read any more: {error}");
+        *self.netlink.borrow_mut() = None;
+        self.feed(Input::Neighbour(NeighbourEvent::Unavailable));
+    }
+
+    /// Tells the gateway when its next timeout is due, for ever.
+    pub(super) async fn timers(self: Rc<Self>) {
+        loop {
+            let due = self.gateway.borrow().poll_timeout();
+            self.due.set(due);
+            let Some(due) = due else {
+                self.rescheduled.wait().await;
+                continue;
+            };
+            let now = self.clock.now().uptime;
+            if due <= now {
+                self.handle(Input::Timeout);
+                future::yield_now().await;
+            } else {
+                future::or(pause(due - now), self.rescheduled.wait()).await;
+            }
+        }
+    }
+
+    /// Has commits made, until the store is closed.
+    pub(super) async fn commits(self: Rc<Self>) {
+        let done = |commit, result| self.handle(Input::Committed { commit, result });
+        self.committer.run(done).await;
+    }
+
+    pub(super) fn close_store(&self) {
+        self.committer.close();
+    }
+}
+
+/// Binds when the interface and its address are there. `renewed` tells of an interface.
+pub(super) async fn until_bound<T>(bind: impl Fn() -> io::Result<T>, renewed: &Signal) -> T {
+    let mut told = false;
+    loop {
+        match bind() {
+            Ok(bound) => return bound,
+            Err(error) if !is_absent(&error) && !std::mem::replace(&mut told, true) => {
+                log::error!("{error}");
+            }
+            Err(_) => {}
+        }
+        future::or(pause(limits::INTERFACE_RETRY), renewed.wait()).await;
+    }
+}
+
+/// Answers the requests of one LAN.
+struct LanHandler {
+    shell: Rc<Shell>,
+    lan: LanId,
+}
+
+impl Handler for LanHandler {
+    fn refused(&self, from: SocketAddr) {
+        self.shell.handle(Input::BadRequest { lan: self.lan, from });
+    }
+
+    fn request(&self, request: LanRequest) -> impl Future<Output = Response> {
+        let shell = Rc::clone(&self.shell);
+        let lan = self.lan;
+        async move {
+            let number = shell.next_connection.get();
+            shell.next_connection.set(number + 1);
+            let connection = ConnectionId(number);
+            let (reply, answer) = channel::bounded(1);
+            shell.replies.borrow_mut().insert(connection, reply);
+            // Who is at the peer's address counts before what the peer says.
+            shell.read_kernel();
+            shell.handle(Input::Request {
+                connection,
+                lan,
+                from: request.from,
+                local: request.local,
+                request: request.as_request(),
+            });
+            answer.recv().await.unwrap_or(Response {
+                status: 500,
+                content_type: None,
+                retry_after: None,
+                body: Vec::new(),
+            })
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! What people and programs are shown of the gateway's state.
+//!
+//! The structures are the JSON of `--json`, schema 1: a field may be added, none changes its
+//! meaning. Ages and waits are seconds.
+
+use crate::gateway::Gateway;
+use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
+use crate::gateway::event::Reason;
+use crate::gateway::forward::Rule;
+use crate::gateway::metrics::Counters;
+use crate::gateway::policy::{Policy, Verify};
+use crate::gateway::seam::{LanId, Now};
+use crate::limits;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The gateway as a whole.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Status {
+    /// Whether it can do its work.
+    pub health: Health,
+    /// What keeps it from it, for people.
+    pub problems: Vec<String>,
+    /// `[gateway] id`.
+    pub id: String,
+    /// Version of the program.
+    pub version: String,
+    /// Seconds since the start.
+    pub uptime: u64,
+    /// Its LANs.
+    pub lans: Vec<Lan>,
+    /// End devices.
+    pub devices: DeviceCounts,
+    /// Mappings in force.
+    pub mappings: usize,
+    /// Servers that bootstrap LANs want.
+    pub wanted: usize,
+    /// Triggers that wait for their device.
+    pub waiting: usize,
+    /// Counters since the start.
+    pub counters: Counters,
+    /// Refusals since the start, by reason.
+    pub refused: BTreeMap<String, Refusals>,
+}
+
+/// Whether the gateway can do its work.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Everything works.
+    Healthy,
+    /// Something does not.
+    Degraded,
+    /// No LAN works.
+    Down,
+}
+
+/// One LAN.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Lan {
+    /// `name`.
+    pub name: String,
+    /// `interface`.
+    pub interface: String,
+    /// `policy`.
+    pub policy: String,
+    /// Whether the interface is up with a carrier; absent if the kernel does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up: Option<bool>,
+    /// Devices attached to it.
+    pub attached: usize,
+}
+
+/// Numbers of end devices.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct DeviceCounts {
+    /// In the inventory.
+    pub known: usize,
+    /// Attached at the moment.
+    pub attached: usize,
+    /// With a rival claim to their identity.
+    pub conflicts: usize,
+}
+
+/// One line of refusals.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Refusals {
+    /// How many.
+    pub count: u64,
+    /// What the reason means.
+    pub why: String,
+}
+
+/// One end device.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct DeviceView {
+    /// Its identity, as it gave it or derived from its Ethernet address.
+    pub id: String,
+    /// Where it is reached; absent while it is away.
+    pub address: Option<String>,
+    /// Name of the LAN on which it was last seen.
+    pub lan: String,
+    /// `attached` or `detached`.
+    pub state: String,
+    /// How long it has been in that state; absent for a device not seen since the start.
+    pub age: Option<u64>,
+    /// The servers that it named last, whatever the policy made of them.
+    pub servers: Vec<String>,
+    /// Its `mac:` aliases.
+    pub aliases: Vec<String>,
+    /// Whether the device itself gave its identity.
+    pub named: bool,
+    /// Since when it has answered or been confirmed last.
+    pub seen: Option<u64>,
+    /// Whether its list was followed by empty ones.
+    pub unconfirmed: bool,
+    /// The status with which it answered the last Device Detection Alert.
+    pub detection: Option<u16>,
+    /// Servers with a trigger that waits for it.
+    pub waiting: Vec<String>,
+    /// A rival's claim to its identity.
+    pub conflict: Option<ConflictView>,
+}
+
+/// A rival's claim.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ConflictView {
+    /// Where it came from.
+    pub address: String,
+    /// The rival's Ethernet address, where the kernel knew it.
+    pub mac: Option<String>,
+    /// How often.
+    pub count: u32,
+    /// How long ago the last one was.
+    pub age: u64,
+}
+
+/// One mapping in force.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct MappingView {
+    /// The DM server's id.
+    pub server: String,
+    /// The end device's id.
+    pub device: String,
+    /// The LAN.
+    pub lan: String,
+    /// Age of the list that made it, by the wall clock.
+    pub age: u64,
+    /// Whether the device has since sent empty lists.
+    pub unconfirmed: bool,
+    /// Whether a trigger waits for the device.
+    pub waiting: bool,
+}
+
+/// One DM server that devices name.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ServerView {
+    /// Its id.
+    pub id: String,
+    /// `mapped`: it may wake devices through the gateway; `wanted`: devices of a `bootstrap`
+    /// LAN name it and the gateway has no account with it; `noted`: only devices of `ignore`
+    /// LANs name it.
+    pub state: String,
+    /// Devices for which it has a mapping in force.
+    pub mapped: usize,
+    /// Devices of `bootstrap` LANs that want it.
+    pub wanted: usize,
+    /// Age of the oldest list that names it, by the wall clock.
+    pub age: u64,
+}
+
+/// Whether a push would pass, and why.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Explanation {
+    /// The server asked about.
+    pub server: String,
+    /// The device asked about, by its own name where it is known.
+    pub device: String,
+    /// Whether a push of that server for that device would pass.
+    pub allowed: bool,
+    /// Name of the rule.
+    pub rule: String,
+    /// The rule, for people.
+    pub why: String,
+    /// What would become of a push right now, where it would pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<String>,
+}
+
+impl Gateway {
+    /// The whole.
+    pub fn status(&self, now: Now) -> Status {
+        let mut devices = DeviceCounts { known: self.inventory.len(), ..DeviceCounts::default() };
+        let mut attached = vec![0; self.options.lans.len()];
+        let mut waiting = 0;
+        for (_, device) in self.inventory.iter() {
+            if let (Some(lan), Some(_)) = (device.lan, device.attachment) {
+                devices.attached += 1;
+                attached[lan.0] += 1;
+            }
+            devices.conflicts += usize::from(current_conflict(device, now).is_some());
+            waiting += device.slots.iter().filter(|slot| slot.holds()).count();
+        }
+        let lans = self.options.lans.iter().zip(attached).enumerate();
+        let lans = lans.map(|(index, (lan, attached))| Lan {
+            name: lan.name.to_string(),
+            interface: lan.interface.clone(),
+            policy: lan.policy.to_string(),
+            up: self.lan_is_up(LanId(index)),
+            attached,
+        });
+        let lans: Vec<_> = lans.collect();
+        let (health, problems) = self.health(&lans);
+        let servers = self.servers(now);
+        let metrics = &self.metrics;
+        Status {
+            health,
+            problems,
+            id: self.options.id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime: now.uptime.as_secs(),
+            lans,
+            devices,
+            mappings: servers.iter().map(|server| server.mapped).sum(),
+            wanted: servers.iter().filter(|server| server.wanted > 0).count(),
+            waiting,
+            counters: metrics.counters,
+            refused: metrics.refused().map(|(reason, count)| refusals(reason, count)).collect(),
+        }
+    }
+
+    fn health(&self, lans: &[Lan]) -> (Health, Vec<String>) {
+        let mut problems = Vec::new();
+        if let Some(error) = &self.store_error {
+            problems.push(format!(
+                "the store fails: {error}; what it cannot keep is refused; try: df, and \
+                 journalctl -u dm-gateway"
+            ));
+        }
+        let verified = self.options.lans.iter().any(|lan| lan.verify == Verify::Neighbour);
+        if verified && !self.neighbours_available {
+            problems.push(
+                "the kernel's neighbour table cannot be read: no device can be verified; try: \
+                 journalctl -u dm-gateway"
+                    .to_owned(),
+            );
+        }
+        for lan in lans.iter().filter(|lan| lan.up == Some(false)) {
+            problems.push(format!(
+                "LAN {name}: the interface {interface} is missing or down; try: ip link show \
+                 {interface}",
+                name = lan.name,
+                interface = lan.interface
+            ));
+        }
+        let health = if problems.is_empty() {
+            Health::Healthy
+        } else if lans.iter().all(|lan| lan.up == Some(false)) {
+            Health::Down
+        } else {
+            Health::Degraded
+        };
+        (health, problems)
+    }
+
+    fn lan_is_up(&self, lan: LanId) -> Option<bool> {
+        if !self.neighbours_available {
+            return None;
+        }
+        let interface = self.lan_interface(lan).and_then(|index| self.interfaces.get(&index));
+        Some(interface.is_some_and(|interface| interface.running))
+    }
+
+    /// Every device, by id.
+    pub fn devices(&self, now: Now) -> Vec<DeviceView> {
+        let mut devices: Vec<_> = self.inventory.iter().map(|(_, d)| self.device(d, now)).collect();
+        devices.sort_by(|a, b| a.id.cmp(&b.id));
+        devices
+    }
+
+    fn device(&self, device: &Device, now: Now) -> DeviceView {
+        let record = &device.record;
+        let since = device.attachment.map(|attachment| attachment.since).or(device.detached);
+        let attached = device.attachment.is_some();
+        let address = device.best_address(|_| true).filter(|_| attached);
+        let hardware = record.hardware.iter().map(|mac| DeviceId::of_mac(*mac));
+        let servers = record.list.iter().flat_map(|list| &list.servers);
+        DeviceView {
+            id: record.id.to_string(),
+            address: address.map(|address| address.ip.to_string()),
+            lan: record.lan.to_string(),
+            state: if attached { "attached" } else { "detached" }.to_owned(),
+            age: since.map(|since| ago(now, since)),
+            servers: servers.map(ToString::to_string).collect(),
+            aliases: hardware.filter(|alias| *alias != record.id).map(|a| a.to_string()).collect(),
+            named: record.named,
+            seen: device.last_seen.map(|seen| ago(now, seen)),
+            unconfirmed: record.list.as_ref().is_some_and(|list| list.unconfirmed.is_some()),
+            detection: device.detection.map(|code| code.0),
+            waiting: device
+                .slots
+                .iter()
+                .filter(|slot| slot.holds())
+                .map(|slot| slot.server.to_string())
+                .collect(),
+            conflict: current_conflict(device, now).map(|conflict| ConflictView {
+                address: conflict.address.to_string(),
+                mac: conflict.mac.map(|mac| mac.to_string()),
+                count: conflict.count,
+                age: ago(now, conflict.at),
+            }),
+        }
+    }
+
+    /// Exactly the mappings in force, by server and device.
+    pub fn mappings(&self, now: Now) -> Vec<MappingView> {
+        let mut mappings = Vec::new();
+        for (key, device) in self.inventory.iter() {
+            let Some(list) = &device.record.list else { continue };
+            for slot in &device.slots {
+                if self.judge(slot.server.as_str(), Some(key)).is_ok() {
+                    mappings.push(MappingView {
+                        server: slot.server.to_string(),
+                        device: device.record.id.to_string(),
+                        lan: device.record.lan.to_string(),
+                        age: now.unix.saturating_sub(list.received),
+                        unconfirmed: list.unconfirmed.is_some(),
+                        waiting: slot.holds(),
+                    });
+                }
+            }
+        }
+        mappings.sort_by(|a, b| (&a.server, &a.device).cmp(&(&b.server, &b.device)));
+        mappings
+    }
+
+    /// Every server that a device names, by id.
+    pub fn servers(&self, now: Now) -> Vec<ServerView> {
+        let mut servers = BTreeMap::<&str, (usize, usize, u64)>::new();
+        for (key, device) in self.inventory.iter() {
+            let Some(list) = &device.record.list else { continue };
+            let age = now.unix.saturating_sub(list.received);
+            for server in &list.servers {
+                let (mapped, wanted, oldest) = servers.entry(server.as_str()).or_default();
+                *mapped += usize::from(self.judge(server.as_str(), Some(key)).is_ok());
+                *wanted += usize::from(self.wants(device, &device.record));
+                *oldest = (*oldest).max(age);
+            }
+        }
+        let view = |(id, (mapped, wanted, age)): (&str, (usize, usize, u64))| ServerView {
+            id: id.to_owned(),
+            state: match (mapped, wanted) {
+                (0, 0) => "noted",
+                (0, _) => "wanted",
+                _ => "mapped",
+            }
+            .to_owned(),
+            mapped,
+            wanted,
+            age,
+        };
+        servers.into_iter().map(view).collect()
+    }
+
+    /// Whether a device's list makes its servers wanted.
+    fn wants(&self, device: &Device, record: &Record) -> bool {
+        let here =
+            device.lan.is_some_and(|lan| self.options.lans[lan.0].policy == Policy::Bootstrap);
+        here && record.list.as_ref().is_some_and(|list| list.policy == Policy::Bootstrap)
+    }
+
+    /// What would become of a push of `server` for `device`, by the code that decides it.
+    pub fn explain(&self, server: &str, device: &str) -> Explanation {
+        let key = self.find_by_header(device, &mut String::new());
+        let verdict = self.judge(server, key);
+        let rule = verdict.map_or_else(|rule| rule, |_| Rule::Mapped);
+        let known = key.and_then(|key| self.inventory.device(key));
+        Explanation {
+            server: server.to_owned(),
+            device: known.map_or_else(|| device.to_owned(), |device| device.record.id.to_string()),
+            allowed: verdict.is_ok(),
+            rule: rule.name().to_owned(),
+            why: rule.sentence().to_owned(),
+            now: key.filter(|_| verdict.is_ok()).map(|key| self.present_fate(key)),
+        }
+    }
+
+    fn present_fate(&self, key: DeviceKey) -> String {
+        match self.target(key) {
+            Ok((_, to)) => format!("it would be sent to {to}"),
+            Err(away) => format!("it would be held: {}", away.sentence()),
+        }
+    }
+}
+
+fn current_conflict(device: &Device, now: Now) -> Option<&Conflict> {
+    device.conflict.as_ref().filter(|conflict| now.uptime < conflict.at + limits::CONFLICT_MEMORY)
+}
+
+fn refusals(reason: Reason, count: u64) -> (String, Refusals) {
+    (reason.name().to_owned(), Refusals { count, why: reason.to_string() })
+}
+
+fn ago(now: Now, then: Duration) -> u64 {
+    now.uptime.saturating_sub(then).as_secs()
+}

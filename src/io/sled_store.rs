@@ -1,0 +1,525 @@
+//! The store on flash: sled 0.34.7 and what it needs around it.
+//!
+//! - A process killed while it opened may leave `snap.*.generating` behind, which sled would take
+//!   for its newest snapshot and refuse to open for ever (sled #1527): removed before every open.
+//! - What sled calls corruption is mostly a bad snapshot; without any, it reads the whole log.
+//!   Only then is the directory moved aside, to `<name>.broken`, and an empty store begun.
+//! - A log that was cut off at its begin opens as an empty store, without a word: a record of our
+//!   own and a file `begun` in the directory tell that from a new one.
+//! - sled's flush does not reach the disk (sled #1351): every commit ends with an fdatasync.
+//! - After one failed write, all later ones fail: the handle is dropped and opened anew.
+//! - sled's own lock comes after the cleaning up, which another process would not survive: a file
+//!   `<name>.lock` beside the directory is locked before anything is touched.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::libc::c_ulong;
+use nix::sys::prctl::set_timerslack;
+use sled::{Batch, Config, Db, Mode};
+
+use super::clock::since_boot;
+use crate::gateway::seam::{Change, CommitId, StoreError};
+use crate::gateway::store::{Record, Store};
+use crate::limits::{STORE_CACHE, STORE_RETRY};
+
+/// The file that says that the store was begun: from then on our own record must be there.
+const MARKER: &str = "begun";
+
+/// The value of our own record, under the empty key: the layout of the directory.
+const FORMAT: &[u8] = b"1";
+
+/// A [`Store`] in a directory of its own. All calls block on flash. The empty key is taken.
+#[derive(Debug)]
+pub struct SledStore {
+    directory: PathBuf,
+    /// None after a failure, until the next commit opens it again.
+    open: Option<Open>,
+    /// Read while opening, which proves that the store can be read; given out by `load`.
+    records: Option<Vec<Record>>,
+    _lock: Flock<File>,
+}
+
+/// Our own handle on sled's file is what fdatasync is called on.
+#[derive(Debug)]
+struct Open {
+    db: Db,
+    file: File,
+}
+
+/// Why a try to open failed: for good, or so that the next rung of the ladder may help.
+enum OpenError {
+    Damaged(String),
+    Other(StoreError),
+}
+
+/// Seven workers of sled, started when the first store of a process is opened, look for work
+/// each second, although they are woken when there is some. They inherit the timer slack of the
+/// thread that started them: with this much the kernel lets them sleep on.
+const WORKER_SLACK: Duration = Duration::from_secs(60);
+
+impl SledStore {
+    /// Opens the store in `directory`, by custom `<state-dir>/store`; makes it (mode 0700) if it
+    /// is not there. A store that cannot be repaired is moved to `<directory>.broken`, where it
+    /// replaces an earlier one, and an empty store is begun: logged as an error.
+    ///
+    /// # Errors
+    ///
+    /// Another process has it open, the disk is full or read-only, or access is denied. The text
+    /// is a sentence for the operator.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let opened = thread::scope(|scope| {
+            let opening = scope.spawn(|| {
+                let slack = c_ulong::try_from(WORKER_SLACK.as_nanos()).unwrap_or(c_ulong::MAX);
+                // Without it the workers wake up more often, no more.
+                let _ = set_timerslack(slack);
+                Self::open_here(directory)
+            });
+            opening.join()
+        });
+        opened.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn open_here(directory: &Path) -> Result<Self, StoreError> {
+        make_directory(directory)?;
+        let lock = lock(directory)?;
+        let (open, records) = match open_or_repair(directory) {
+            Ok(opened) => opened,
+            Err(OpenError::Other(e)) => return Err(e),
+            Err(OpenError::Damaged(reason)) => {
+                let broken = move_aside(directory)?;
+                log::error!(
+                    "the store {} is damaged beyond repair ({reason}); it was moved to {}, and \
+                     the gateway starts without memory: mappings and device identities are lost",
+                    directory.display(),
+                    broken.display(),
+                );
+                make_directory(directory)?;
+                open_once(directory).map_err(|e| e.into_store_error(directory))?
+            }
+        };
+        Ok(Self {
+            directory: directory.to_owned(),
+            open: Some(open),
+            records: Some(records),
+            _lock: lock,
+        })
+    }
+
+    /// Opens again what a failed commit dropped. Never begins an empty store: the gateway still
+    /// has its memory, and thinks that the store has it too.
+    fn reopen(&mut self) -> Result<&Open, StoreError> {
+        if self.open.is_none() {
+            let (open, _) =
+                open_or_repair(&self.directory).map_err(|e| e.into_store_error(&self.directory))?;
+            log::info!("the store {} is open again", self.directory.display());
+            self.open = Some(open);
+        }
+        self.open.as_ref().ok_or_else(|| StoreError("the store is closed".to_owned()))
+    }
+}
+
+impl Store for SledStore {
+    fn load(&mut self) -> Result<Vec<Record>, StoreError> {
+        if let Some(records) = self.records.take() {
+            return Ok(records);
+        }
+        let result = read_all(&self.reopen()?.db);
+        let mut records = result.map_err(|e| explain(&self.directory, &e))?;
+        records.retain(|(key, _)| !key.is_empty());
+        Ok(records)
+    }
+
+    fn commit(&mut self, batch: &[Vec<Change>]) -> Result<(), StoreError> {
+        // Whoever had not loaded before the first commit gets the state after it.
+        self.records = None;
+        let result = self.reopen()?.commit(batch);
+        result.map_err(|e| {
+            self.open = None;
+            explain(&self.directory, &e)
+        })
+    }
+}
+
+impl Open {
+    fn commit(&self, changes: &[Vec<Change>]) -> sled::Result<()> {
+        let mut batch = Batch::default();
+        for change in changes.iter().flatten() {
+            match &change.value {
+                Some(value) => batch.insert(change.key.as_slice(), value.as_slice()),
+                None => batch.remove(change.key.as_slice()),
+            }
+        }
+        self.db.apply_batch(batch)?;
+        self.db.flush()?;
+        self.file.sync_data()?;
+        Ok(())
+    }
+}
+
+/// The first two rungs: as it is, then without snapshots.
+fn open_or_repair(directory: &Path) -> Result<(Open, Vec<Record>), OpenError> {
+    match open_once(directory) {
+        Err(OpenError::Damaged(reason)) => {
+            log::warn!(
+                "the store {} does not open ({reason}): trying without its snapshots",
+                directory.display()
+            );
+            remove_snapshots(directory, |_| true)?;
+            open_once(directory)
+        }
+        other => other,
+    }
+}
+
+fn open_once(directory: &Path) -> Result<(Open, Vec<Record>), OpenError> {
+    remove_snapshots(directory, |name| name.ends_with(".generating"))?;
+    let error = |e| OpenError::from_sled(directory, e);
+    let db = open_sled(directory).map_err(error)?;
+    let mut records = read_all(&db).map_err(error)?;
+    let file = File::open(directory.join("db")).map_err(|e| error(e.into()))?;
+    let open = Open { db, file };
+    let marker = directory.join(MARKER);
+    if records.first().is_some_and(|(key, _)| key.is_empty()) {
+        records.remove(0);
+    } else if marker.exists() {
+        return Err(OpenError::Damaged("its log does not hold what was written".to_owned()));
+    } else {
+        let first = Change { key: Vec::new(), value: Some(FORMAT.to_vec()) };
+        open.commit(&[vec![first]]).map_err(error)?;
+    }
+    mark(directory, &marker).map_err(|e| error(e.into()))?;
+    Ok((open, records))
+}
+
+/// Makes the marker durable, and with it all names in the directory and its own.
+fn mark(directory: &Path, marker: &Path) -> io::Result<()> {
+    if !marker.exists() {
+        File::create(marker)?.sync_all()?;
+    }
+    for directory in [Some(directory), directory.parent()].into_iter().flatten() {
+        sync_directory(directory)?;
+    }
+    Ok(())
+}
+
+/// sled gives up its lock on a thread of its own, some time after the handle is dropped.
+fn open_sled(directory: &Path) -> sled::Result<Db> {
+    let mut tries = 0..100;
+    loop {
+        let result = Config::new()
+            .path(directory)
+            .cache_capacity(STORE_CACHE)
+            .mode(Mode::LowSpace)
+            .flush_every_ms(None)
+            .open();
+        match result {
+            Err(e) if is_locked(&e) && tries.next().is_some() => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+}
+
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(e) if e.to_string().starts_with("could not acquire lock"))
+}
+
+/// Every record, our own (the one with the empty key, hence the first) among them.
+fn read_all(db: &Db) -> sled::Result<Vec<Record>> {
+    db.iter().map(|item| item.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
+}
+
+fn remove_snapshots(directory: &Path, which: impl Fn(&str) -> bool) -> Result<(), OpenError> {
+    let remove = || -> io::Result<()> {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("snap.") && which(&name) {
+                log::debug!("removing {}", entry.path().display());
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    remove().map_err(|e| OpenError::Other(explain(directory, &e.into())))
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    File::open(directory)?.sync_all()
+}
+
+fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|e| explain(directory, &e.into()))
+}
+
+fn lock(directory: &Path) -> Result<Flock<File>, StoreError> {
+    let path = beside(directory, ".lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(|e| explain(directory, &e.into()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => in_use(directory),
+        other => explain(directory, &io::Error::from(other).into()),
+    })
+}
+
+fn move_aside(directory: &Path) -> Result<PathBuf, StoreError> {
+    let broken = beside(directory, ".broken");
+    let moved = match fs::remove_dir_all(&broken) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => fs::rename(directory, &broken),
+    };
+    moved.map_err(|e| explain(directory, &e.into()))?;
+    Ok(broken)
+}
+
+fn beside(directory: &Path, suffix: &str) -> PathBuf {
+    let mut path = OsString::from(directory);
+    path.push(suffix);
+    path.into()
+}
+
+fn in_use(directory: &Path) -> StoreError {
+    StoreError(format!("another dm-gateway uses the store {}", directory.display()))
+}
+
+impl OpenError {
+    fn from_sled(directory: &Path, error: sled::Error) -> Self {
+        match &error {
+            sled::Error::Io(e) if e.kind() != io::ErrorKind::UnexpectedEof => {
+                Self::Other(explain(directory, &error))
+            }
+            _ => Self::Damaged(error.to_string()),
+        }
+    }
+
+    fn into_store_error(self, directory: &Path) -> StoreError {
+        match self {
+            Self::Damaged(reason) => {
+                StoreError(format!("the store {} is damaged: {reason}", directory.display()))
+            }
+            Self::Other(error) => error,
+        }
+    }
+}
+
+fn explain(directory: &Path, error: &sled::Error) -> StoreError {
+    let shown = directory.display();
+    if is_locked(error) {
+        return in_use(directory);
+    }
+    let sled::Error::Io(io) = error else {
+        return StoreError(format!("the store {shown} fails: {error}"));
+    };
+    StoreError(match io.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("no space left on the disk of the store {shown}")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            format!("the store {shown} is on a read-only file system")
+        }
+        io::ErrorKind::PermissionDenied => format!("no permission for the store {shown}"),
+        _ => format!("the store {shown} fails: {io}"),
+    })
+}
+
+/// Figures of a [`Committer`] since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommitStats {
+    /// Batches that became durable, each with one flush.
+    pub flushes: u64,
+    /// Commits in them.
+    pub commits: u64,
+    /// Commits that were refused.
+    pub failed: u64,
+    /// What was wrong; none once a later batch became durable.
+    pub last_error: Option<StoreError>,
+}
+
+/// Group commit: all commits that wait go to the store as one batch, on a thread that may block.
+///
+/// For a single-threaded executor. Without commits it never wakes up.
+#[derive(Debug)]
+pub struct Committer<S> {
+    /// Empty while a batch is on its way.
+    store: RefCell<Option<S>>,
+    submit: smol::channel::Sender<(CommitId, Vec<Change>)>,
+    waiting: smol::channel::Receiver<(CommitId, Vec<Change>)>,
+    retry: Duration,
+    /// When the last batch failed, as time since boot.
+    failed_at: Cell<Option<Duration>>,
+    stats: RefCell<CommitStats>,
+}
+
+impl<S: Store + Send + 'static> Committer<S> {
+    /// A committer to `store` that leaves a store which failed alone for [`STORE_RETRY`].
+    pub fn new(store: S) -> Self {
+        Self::with_retry(store, STORE_RETRY)
+    }
+
+    /// A committer that leaves a store which failed alone for `retry`; what is submitted
+    /// meanwhile fails at once with the same error.
+    pub fn with_retry(store: S, retry: Duration) -> Self {
+        let (submit, waiting) = smol::channel::unbounded();
+        Self {
+            store: RefCell::new(Some(store)),
+            submit,
+            waiting,
+            retry,
+            failed_at: Cell::new(None),
+            stats: RefCell::default(),
+        }
+    }
+
+    /// Queues one commit, without blocking. After [`close`](Self::close) it is dropped with a
+    /// warning and never reported.
+    pub fn submit(&self, commit: CommitId, changes: Vec<Change>) {
+        if self.submit.try_send((commit, changes)).is_err() {
+            log::warn!("a commit came after the store was closed");
+        }
+    }
+
+    /// Lets [`run`](Self::run) return once everything submitted is done.
+    pub fn close(&self) {
+        self.submit.close();
+    }
+
+    /// Commits until [`close`](Self::close); call it once. `on_done` hears of every commit, in
+    /// the order of submission.
+    pub async fn run(&self, on_done: impl Fn(CommitId, Result<(), StoreError>)) {
+        while let Ok(first) = self.waiting.recv().await {
+            let (mut ids, mut batch) = (vec![first.0], vec![first.1]);
+            while let Ok((id, changes)) = self.waiting.try_recv() {
+                ids.push(id);
+                batch.push(changes);
+            }
+            let result = self.commit(batch).await;
+            self.count(ids.len() as u64, &result);
+            for id in ids {
+                on_done(id, result.clone());
+            }
+        }
+    }
+
+    /// The figures now.
+    pub fn stats(&self) -> CommitStats {
+        self.stats.borrow().clone()
+    }
+
+    async fn commit(&self, batch: Vec<Vec<Change>>) -> Result<(), StoreError> {
+        if let Some(failed_at) = self.failed_at.get()
+            && since_boot().saturating_sub(failed_at) < self.retry
+            && let Some(error) = self.stats.borrow().last_error.clone()
+        {
+            return Err(error);
+        }
+        let Some(mut store) = self.store.take() else {
+            return Err(StoreError("the store was lost in an earlier commit".to_owned()));
+        };
+        let (store, result) = smol::unblock(move || {
+            let result = store.commit(&batch);
+            (store, result)
+        })
+        .await;
+        self.store.replace(Some(store));
+        let failed_at = result.is_err().then(since_boot);
+        if let Err(e) = &result
+            && self.failed_at.get().is_none()
+        {
+            log::error!("{e}; trying again every {} s", self.retry.as_secs());
+        }
+        self.failed_at.set(failed_at);
+        result
+    }
+
+    fn count(&self, commits: u64, result: &Result<(), StoreError>) {
+        let mut stats = self.stats.borrow_mut();
+        match result {
+            Ok(()) => {
+                stats.flushes += 1;
+                stats.commits += commits;
+                stats.last_error = None;
+            }
+            Err(e) => {
+                stats.failed += commits;
+                stats.last_error = Some(e.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smol::LocalExecutor;
+
+    use super::*;
+    use crate::gateway::store::MemoryStore;
+
+    fn put(key: u64) -> Vec<Change> {
+        vec![Change { key: key.to_be_bytes().to_vec(), value: Some(b"x".to_vec()) }]
+    }
+
+    fn run(committer: &Committer<MemoryStore>) -> Vec<(u64, bool)> {
+        let done = RefCell::new(Vec::new());
+        committer.close();
+        smol::block_on(committer.run(|id, result| done.borrow_mut().push((id.0, result.is_ok()))));
+        done.into_inner()
+    }
+
+    #[test]
+    fn all_waiting_commits_go_in_one_flush_and_are_reported_in_order() {
+        let committer = Committer::new(MemoryStore::default());
+        (0..100).for_each(|id| committer.submit(CommitId(id), put(id)));
+        assert_eq!(run(&committer), (0..100).map(|id| (id, true)).collect::<Vec<_>>());
+        let stats = committer.stats();
+        assert_eq!((stats.flushes, stats.commits, stats.last_error), (1, 100, None));
+        assert_eq!(committer.store.take().unwrap().records().len(), 100);
+    }
+
+    #[test]
+    fn a_failed_batch_fails_for_all_in_it() {
+        let mut store = MemoryStore::default();
+        store.fail_next(1);
+        let committer = Committer::new(store);
+        (0..3).for_each(|id| committer.submit(CommitId(id), put(id)));
+        assert_eq!(run(&committer), [(0, false), (1, false), (2, false)]);
+        assert_eq!(committer.stats().failed, 3);
+        assert!(committer.stats().last_error.is_some());
+    }
+
+    #[test]
+    fn a_store_that_failed_is_left_alone_until_the_retry_time() {
+        let retry = Duration::from_millis(300);
+        let mut store = MemoryStore::default();
+        store.fail_next(1);
+        let committer = Committer::with_retry(store, retry);
+        let done = RefCell::new(Vec::new());
+        let executor = LocalExecutor::new();
+        let task = executor.spawn(committer.run(|id, result| {
+            done.borrow_mut().push((id.0, result.is_ok()));
+        }));
+        smol::block_on(executor.run(async {
+            for (id, wait) in [(0, 50), (1, 350), (2, 50)] {
+                committer.submit(CommitId(id), put(id));
+                async_io::Timer::after(Duration::from_millis(wait)).await;
+            }
+            committer.close();
+            task.await;
+        }));
+        assert_eq!(*done.borrow(), [(0, false), (1, false), (2, true)]);
+        assert_eq!(committer.stats().last_error, None);
+    }
+}

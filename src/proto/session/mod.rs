@@ -1,0 +1,6 @@
+//! DM sessions: the turns of packages 1 to 4. (OMA-TS-DM_Protocol 1.2.1, 8.)
+//!
+//! [`server`] commands an end device on the LAN. A session sees decoded messages and yields
+//! messages; who may speak and what an alert leads to is its owner's to decide.
+
+pub mod server;

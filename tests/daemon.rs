@@ -1,0 +1,331 @@
+//! The real binary: how it starts, answers, refuses to start, and stops.
+#![expect(clippy::unwrap_used, reason = "the helpers are part of the tests")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_dm-gateway");
+
+/// A directory with a configuration on loopback, and perhaps a daemon.
+struct Bench {
+    directory: tempfile::TempDir,
+    net: u8,
+    daemon: Option<Child>,
+}
+
+impl Bench {
+    /// Uses the addresses 127.1.`net`.x.
+    fn new(net: u8) -> Self {
+        let bench = Self { directory: tempfile::tempdir().unwrap(), net, daemon: None };
+        bench.configure("");
+        bench
+    }
+
+    fn configure(&self, more: &str) {
+        let net = self.net;
+        let text = format!(
+            r#"
+[gateway]
+id = "gateway.test"
+state-dir = "state/deep"
+
+[wan]
+push-listen = ["127.1.{net}.2:2948"]
+
+[[lan]]
+name = "radios"
+interface = "lo"
+listen = "127.1.{net}.1:8080"
+policy = "transparent"
+verify = "none"
+{more}
+"#
+        );
+        fs::write(self.config(), text).unwrap();
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path().join("gateway.toml")
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn state(&self) -> PathBuf {
+        self.path().join("state/deep")
+    }
+
+    fn command(&self, verb: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(verb).arg("--config").arg(self.config());
+        command
+    }
+
+    fn ask(&self, verb: &[&str]) -> Output {
+        self.command(verb).output().unwrap()
+    }
+
+    fn start(&mut self) {
+        let log = fs::File::create(self.path().join("log")).unwrap();
+        let daemon = self.command(&["run"]).stderr(log).spawn().unwrap();
+        self.daemon = Some(daemon);
+        let late = Instant::now() + Duration::from_secs(10);
+        while !self.ask(&["status"]).status.success() {
+            assert!(Instant::now() < late, "not up: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path().join("log")).unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.daemon.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Runs `run`, which must fail, and gives what it said.
+    fn refused(&self) -> String {
+        let start = Instant::now();
+        let output = self.ask(&["run"]);
+        assert!(!output.status.success());
+        assert!(start.elapsed() < Duration::from_secs(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let last = said.lines().last().unwrap_or_default().to_owned();
+        assert!(last.starts_with("error: ") && last.contains("try: "), "{said}");
+        last
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+#[test]
+fn it_starts_answers_and_stops_cleanly_within_two_seconds() {
+    for signal in ["TERM", "INT"] {
+        let mut bench = Bench::new(1);
+        bench.start();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&bench.state()), 0o700);
+        let socket = bench.state().join("control.sock");
+        assert_eq!(mode(&socket), 0o660);
+        let status = bench.ask(&["status", "--json"]);
+        assert_eq!(status.status.code(), Some(0));
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        assert_eq!((&status["schema"], &status["health"]), (&1.into(), &"healthy".into()));
+        // A connection in the middle of a request does not hold the stop up.
+        let mut half = TcpStream::connect("127.1.1.1:8080").unwrap();
+        half.write_all(b"POST /dm HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc").unwrap();
+        let start = Instant::now();
+        bench.signal(signal);
+        let status = bench.daemon.as_mut().unwrap().wait().unwrap();
+        assert!(status.success(), "{}", bench.log());
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(!socket.exists());
+        assert_eq!(bench.ask(&["status"]).status.code(), Some(3));
+    }
+}
+
+#[test]
+fn a_socket_that_a_killed_daemon_left_is_replaced() {
+    let mut bench = Bench::new(2);
+    bench.start();
+    bench.signal("KILL");
+    bench.daemon.take().unwrap().wait().unwrap();
+    assert!(bench.state().join("control.sock").exists());
+    assert_eq!(bench.ask(&["devices"]).status.code(), Some(3));
+    bench.start();
+    assert_eq!(bench.ask(&["devices"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_one_sentence() {
+    let bench = Bench::new(3);
+    bench.configure("polcy = \"transparent\"");
+    let said = bench.refused();
+    assert!(said.contains("polcy") && said.contains("policy"), "{said}");
+    fs::remove_file(bench.config()).unwrap();
+    let said = bench.refused();
+    assert!(said.contains("gateway.toml"), "{said}");
+}
+
+#[test]
+fn an_occupied_port_is_refused_with_one_sentence() {
+    let bench = Bench::new(4);
+    let taken = UdpSocket::bind("127.1.4.2:2948").unwrap();
+    assert!(bench.refused().contains("127.1.4.2:2948"));
+    drop(taken);
+    let _taken = TcpListener::bind("127.1.4.1:8080").unwrap();
+    assert!(bench.refused().contains("127.1.4.1:8080"));
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_the_first_is_not_disturbed() {
+    let mut bench = Bench::new(5);
+    bench.start();
+    assert!(bench.refused().contains("control.sock"));
+    assert_eq!(bench.ask(&["status"]).status.code(), Some(0));
+    // Another socket does not help: the store has its own lock.
+    let text = fs::read_to_string(bench.config()).unwrap();
+    let text = text.replace("127.1.5.", "127.1.55.") + "\n[control]\nsocket = \"other.sock\"\n";
+    fs::write(bench.config(), text).unwrap();
+    let said = bench.refused();
+    assert!(said.contains("store"), "{said}");
+}
+
+#[test]
+fn a_socket_path_that_is_too_long_is_refused_with_one_sentence() {
+    let bench = Bench::new(6);
+    let long = "x".repeat(120);
+    bench.configure(&format!("[control]\nsocket = \"{long}\""));
+    assert!(bench.refused().contains("107"));
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_refused_with_one_sentence() {
+    let bench = Bench::new(7);
+    fs::create_dir_all(bench.state()).unwrap();
+    fs::write(bench.state().join("store"), "a file where the directory should be").unwrap();
+    let said = bench.refused();
+    assert!(said.contains("store"), "{said}");
+    fs::remove_dir_all(bench.path().join("state")).unwrap();
+    fs::write(bench.path().join("state"), "a file where the state directory should be").unwrap();
+    assert!(bench.refused().contains("state directory"));
+}
+
+#[test]
+fn a_lan_whose_interface_is_missing_degrades_the_gateway_and_no_lan_is_down() {
+    let mut bench = Bench::new(8);
+    let more = "[[lan]]\nname = \"ghost\"\ninterface = \"ghost0\"\nlisten = \"192.0.2.77:8080\"";
+    bench.configure(more);
+    let log = fs::File::create(bench.path().join("log")).unwrap();
+    bench.daemon = Some(bench.command(&["run"]).stderr(log).spawn().unwrap());
+    let reached = |code: i32, words: &str| {
+        let late = Instant::now() + Duration::from_secs(10);
+        loop {
+            let output = bench.ask(&["status"]);
+            let said = String::from_utf8(output.stdout).unwrap();
+            if output.status.code() == Some(code) && said.contains(words) {
+                return;
+            }
+            assert!(Instant::now() < late, "{:?}: {said}", output.status.code());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    reached(1, "ghost0");
+    bench.signal("TERM");
+    bench.daemon.take().unwrap().wait().unwrap();
+    let text = fs::read_to_string(bench.config()).unwrap().replace("\"lo\"", "\"ghost1\"");
+    fs::write(bench.config(), text).unwrap();
+    bench.daemon = Some(bench.command(&["run"]).stderr(Stdio::null()).spawn().unwrap());
+    let bench = &bench;
+    let late = Instant::now() + Duration::from_secs(10);
+    while bench.ask(&["status"]).status.code() != Some(2) {
+        assert!(Instant::now() < late);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn wrong_usage_is_64_and_says_what_to_try() {
+    for arguments in
+        [&["fly"][..], &[], &["devices", "--colour"], &["map"], &["map", "explain", "one"]]
+    {
+        let output = Command::new(PROGRAM).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("error: ") && said.contains("try: "), "{said}");
+    }
+    let help = Command::new(PROGRAM).arg("--help").output().unwrap();
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).unwrap();
+    for verb in ["run", "demo", "status", "devices", "servers", "map", "monitor", "decode"] {
+        assert!(help.contains(verb), "{verb}");
+    }
+}
+
+#[test]
+fn whatever_arrives_is_counted_and_stops_nothing() {
+    let mut bench = Bench::new(9);
+    bench.start();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    for length in 0..200_usize {
+        let datagram: Vec<u8> = (0..length).map(|index| (index * 37 + length) as u8).collect();
+        socket.send_to(&datagram, "127.1.9.2:2948").unwrap();
+    }
+    socket.send_to(&[0; 9000], "127.1.9.2:2948").unwrap();
+    for body in
+        ["<!DOCTYPE a [<!ENTITY b \"c\">]><SyncML/>", "\u{0}", "<SyncML>", &"<a>".repeat(9000)]
+    {
+        let mut http = TcpStream::connect("127.1.9.1:8080").unwrap();
+        let head = "POST /dm HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+        let kind = "Content-Type: application/vnd.syncml.dm+xml\r\n";
+        let length = body.len();
+        write!(http, "{head}{kind}Content-Length: {length}\r\n\r\n{body}").unwrap();
+        let mut answer = String::new();
+        http.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+    for (request, answer) in [
+        ("POST /dm HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n", "HTTP/1.1 413"),
+        ("POST /dm HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\n\r\n", "HTTP/1.1 415"),
+        ("what is this?\r\n\r\n", "HTTP/1.1 400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 404"),
+    ] {
+        let mut http = TcpStream::connect("127.1.9.1:8080").unwrap();
+        http.write_all(request.as_bytes()).unwrap();
+        let mut answered = String::new();
+        http.read_to_string(&mut answered).unwrap();
+        assert!(answered.starts_with(answer), "{answered}");
+    }
+    assert!(socket.recv(&mut [0; 64]).is_err(), "unauthenticated datagrams are never answered");
+    let status = bench.ask(&["status", "--json"]).stdout;
+    let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+    assert_eq!(status["counters"]["pushes_refused"], 200);
+    assert_eq!(status["refused"]["malformed-message"]["count"], 4);
+    assert_eq!(status["refused"]["bad-request"]["count"], 4);
+    assert_eq!(status["counters"]["requests"], 8);
+    assert_eq!(status["io"]["pushes_oversize"], 1);
+    assert_eq!(status["devices"]["known"], 0);
+}
+
+#[cfg(feature = "simulate")]
+#[test]
+fn the_demo_ends_well_in_time_and_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let start = Instant::now();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.arg("demo").args(arguments).env("TMPDIR", temporary.path()).output().unwrap()
+    };
+    let output = run(&[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(start.elapsed() < Duration::from_secs(30));
+    for word in ["detected", "asked", "mapped", "forwarded", "held", "refused", "All went right"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let output = run(&["--json"]);
+    assert!(output.status.success());
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let last = lines.lines().last().unwrap();
+    for line in lines.lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect(line);
+    }
+    assert!(last.contains("\"summary\""), "{last}");
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
+}
