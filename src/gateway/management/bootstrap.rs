@@ -1,0 +1,340 @@
+//! How the gateway comes by accounts: files, the smartcard, pushes, and the search for servers
+//! that end devices want.
+//!
+//! A server's id is a name. It is looked for where the configuration says, and never fetched as
+//! an address, whatever it looks like: end devices name it. (GwMO change request, 8.6.1.2.)
+
+use super::install::Installation;
+use super::{OperationId, Purpose, Source};
+use crate::gateway::Gateway;
+use crate::gateway::agenda::Timer;
+use crate::gateway::event::{EventKind, Reason};
+use crate::gateway::seam::{Call, CallKind, CallResult, Change, Now, Reply};
+use crate::limits;
+use crate::proto::bootstrap::security::Refusal;
+use crate::proto::bootstrap::{self, fetch, push::Received};
+use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The search for an account with one server.
+#[derive(Debug, Default)]
+pub(super) enum Search {
+    /// Not needed, not allowed, or not begun.
+    #[default]
+    Idle,
+    /// Under way: sources and URLs that are still to be asked.
+    Running {
+        /// The next of `[bootstrap] sources`.
+        source: usize,
+        /// Services of the source before it that were not asked yet.
+        services: VecDeque<String>,
+        /// Why those before gave none.
+        why: String,
+    },
+    /// Nobody had one; it begins again then.
+    Failed {
+        /// When.
+        again: Duration,
+    },
+}
+
+/// Wrong proofs on pushed documents, as a bucket.
+#[derive(Debug, Default)]
+pub(super) struct Tries(VecDeque<Duration>);
+
+impl Tries {
+    fn exhausted(&mut self, now: Duration) -> bool {
+        while self.0.front().is_some_and(|at| now >= *at + limits::PIN_WINDOW) {
+            self.0.pop_front();
+        }
+        self.0.len() >= limits::PIN_TRIES
+    }
+}
+
+impl Gateway {
+    // --- Pushed ------------------------------------------------------------------------------
+
+    /// Takes a bootstrap document that was pushed to the gateway itself. Whoever sent it is told
+    /// nothing.
+    pub(super) fn pushed_bootstrap(&mut self, from: SocketAddr, received: &Received<'_>, now: Now) {
+        if self.management.tries.exhausted(now.uptime) {
+            return self.refuse_push(Reason::BootstrapTries, from);
+        }
+        match received.verify(&self.options.management.keys) {
+            Ok(()) => {}
+            Err(refusal) => {
+                if refusal == Refusal::Wrong {
+                    self.management.tries.0.push_back(now.uptime);
+                }
+                return self.refuse_push(Reason::BootstrapUnproven, from);
+            }
+        }
+        match bootstrap::read(received.document, bootstrap::Source::Push) {
+            Ok(accounts) => {
+                let mut installation = Installation::of(accounts);
+                let digest: [u8; 32] = Sha256::digest(received.document).into();
+                // The same document again, as networks repeat pushes, changes nothing.
+                if !self.applied("push", digest, &mut installation.changes) {
+                    return self.refuse_push(Reason::Repeat, from);
+                }
+                self.install(installation, now);
+            }
+            Err(fault) => {
+                log::warn!("a bootstrap push is proven, and cannot be used: {fault}");
+                self.refuse_push(Reason::BootstrapMalformed, from);
+            }
+        }
+    }
+
+    // --- Files and operators -----------------------------------------------------------------
+
+    /// Takes a file of the bootstrap directories, unless just that was applied before.
+    pub(super) fn bootstrap_file(&mut self, name: &str, document: &[u8], now: Now) {
+        match bootstrap::read(document, bootstrap::Source::Factory) {
+            Ok(accounts) => {
+                let mut installation = Installation::of(accounts);
+                let digest: [u8; 32] = Sha256::digest(document).into();
+                if self.applied(name, digest, &mut installation.changes) {
+                    self.install(installation, now);
+                }
+            }
+            Err(fault) => log::error!("{name}: {fault}"),
+        }
+    }
+
+    /// Notes that a document is applied. False if it was before.
+    fn applied(&mut self, name: &str, digest: [u8; 32], changes: &mut Vec<Change>) -> bool {
+        if self.management.files.insert(name.to_owned(), digest) == Some(digest) {
+            return false;
+        }
+        changes.push(Change { key: format!("f{name}").into_bytes(), value: Some(digest.to_vec()) });
+        true
+    }
+
+    /// `bootstrap apply`.
+    pub(super) fn apply(&mut self, operation: OperationId, document: &[u8], now: Now) {
+        match bootstrap::read(document, bootstrap::Source::Factory) {
+            Ok(accounts) => {
+                let mut installation = Installation::of(accounts);
+                installation.operation = Some(operation);
+                self.install(installation, now);
+            }
+            Err(fault) => self.operated(operation, Err(fault.to_string())),
+        }
+    }
+
+    // --- The smartcard -----------------------------------------------------------------------
+
+    /// Takes what is on the smartcard: what it brought before and has no more goes.
+    pub(super) fn card(&mut self, document: Option<&[u8]>, now: Now) {
+        let accounts = match document.map(|it| bootstrap::read(it, bootstrap::Source::Card)) {
+            None => Vec::new(),
+            Some(Ok(accounts)) => accounts,
+            // A card that cannot be read says nothing of what it has.
+            Some(Err(fault)) => return log::error!("the smartcard's bootstrap: {fault}"),
+        };
+        let has = |server: &str| accounts.iter().any(|account| account.server_id == server);
+        let gone = self.management.servers.iter();
+        let gone = gone.filter(|(id, server)| server.record.source.as_deref() == Some("card") && !has(id));
+        let gone: Vec<_> = gone.map(|(id, _)| id.clone()).collect();
+        let mut installation = Installation::of(accounts);
+        installation.gone = gone;
+        let digest: [u8; 32] = Sha256::digest(document.unwrap_or_default()).into();
+        let is_new = self.applied("card", digest, &mut installation.changes);
+        if is_new && !(installation.accounts.is_empty() && installation.gone.is_empty()) {
+            self.install(installation, now);
+        }
+    }
+
+    // --- Wanted servers ----------------------------------------------------------------------
+
+    /// Looks after servers that devices want: whoever may be bootstrapped is looked for.
+    pub(super) fn look_for_wanted(&mut self, now: Now) {
+        for server in self.wanted_servers() {
+            if self.management.has_account(&server)
+                || self.management.servers.len() >= limits::MANAGED_SERVERS
+                    && !self.management.servers.contains_key(&server)
+            {
+                continue;
+            }
+            let allowed = self.may_bootstrap(&server);
+            let entry = self.server_entry(&server);
+            let due = match &entry.search {
+                Search::Idle => true,
+                Search::Running { .. } => false,
+                Search::Failed { again } => *again <= now.uptime,
+            };
+            if allowed && due {
+                self.search(&server, now);
+            }
+        }
+    }
+
+    /// Whether the allow-list or an operator lets a server be bootstrapped.
+    pub(super) fn may_bootstrap(&self, server: &str) -> bool {
+        self.management.servers.get(server).is_some_and(|it| it.record.approved)
+            || self.options.management.allow.iter().any(|pattern| matches(pattern, server))
+    }
+
+    fn search(&mut self, server: &str, now: Now) {
+        let why = "no source of bootstraps is configured (`[bootstrap] sources`)".to_owned();
+        self.server_entry(server).search = Search::Running { source: 0, services: VecDeque::new(), why };
+        self.tell_of_server(EventKind::Bootstrapping, server, "a device wants it, and it may be");
+        self.ask_next_source(server, now);
+    }
+
+    fn ask_next_source(&mut self, server: &str, now: Now) {
+        let sources = self.options.management.sources.clone();
+        let entry = self.server_entry(server);
+        let Search::Running { source, services, why } = &mut entry.search else { return };
+        if let Some(url) = services.pop_front() {
+            return self.fetch(server, &url, now);
+        }
+        let Some(next) = sources.get(*source) else {
+            let why = std::mem::take(why);
+            return self.search_failed(server, why, now);
+        };
+        *source += 1;
+        let kind = match next {
+            Source::Card => CallKind::Card,
+            Source::Service { name, .. } => CallKind::Services { name: name.clone() },
+            Source::Fetch(url) => return self.fetch(server, &url.clone(), now),
+        };
+        self.call(Purpose::Search(server.to_owned()), Call { server: server.to_owned(), kind });
+    }
+
+    fn fetch(&mut self, server: &str, base: &str, now: Now) {
+        let device = self.management.tree.text("./DevInfo/DevId").unwrap_or_default().to_owned();
+        let fill = |text: &str| text.replace("{device}", &device).replace("{server}", server);
+        let parameters = &self.options.management.parameters;
+        let parameters: Vec<_> =
+            parameters.iter().map(|(name, value)| (name.as_str(), fill(value))).collect();
+        let borrowed: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let Some(url) = fetch::url(base, &borrowed) else {
+            return self.source_failed(server, format!("{base} is no https URL"), now);
+        };
+        let kind = CallKind::Fetch { url, accept: fetch::ACCEPT };
+        self.call(Purpose::Search(server.to_owned()), Call { server: server.to_owned(), kind });
+    }
+
+    /// Takes the answer of a source.
+    pub(super) fn search_called(&mut self, server: &str, result: CallResult, now: Now) {
+        let searching = self.management.servers.get(server);
+        if !searching.is_some_and(|it| matches!(it.search, Search::Running { .. })) {
+            return;
+        }
+        match result {
+            Err(why) => self.source_failed(server, why, now),
+            Ok(Reply::Services(found)) => self.services_found(server, &found, now),
+            Ok(Reply::Card(document)) => {
+                self.card(document.as_deref(), now);
+                let has = self.management.open.is_some() || self.management.has_account(server);
+                if !has {
+                    self.source_failed(server, "the smartcard has no account with it".to_owned(), now);
+                }
+            }
+            Ok(Reply::Http(reply)) => {
+                let answer = fetch::answer(reply.status, reply.content_type.as_deref(), &reply.body);
+                let accounts = match answer {
+                    Ok(received) => self.fetched(server, &received),
+                    Err(failure) => Err(format!("the bootstrap server gave none: {failure}")),
+                };
+                match accounts {
+                    Ok(accounts) => self.install(Installation::of(accounts), now),
+                    Err(why) => self.source_failed(server, why, now),
+                }
+            }
+        }
+    }
+
+    /// The account in a fetched document, which TLS proves, and SEC and MAC where it has them.
+    fn fetched(&self, server: &str, received: &Received<'_>) -> Result<Vec<bootstrap::Account>, String> {
+        if received.security.is_some() && received.verify(&self.options.management.keys).is_err() {
+            return Err("the fetched document is not proven by its SEC and MAC".to_owned());
+        }
+        let accounts = bootstrap::read(received.document, bootstrap::Source::Fetch);
+        let accounts = accounts.map_err(|fault| format!("the fetched document: {fault}"))?;
+        if accounts.iter().any(|account| account.server_id != server) {
+            return Err("the fetched document is of another server".to_owned());
+        }
+        Ok(accounts)
+    }
+
+    fn services_found(&mut self, server: &str, found: &[(String, u16)], now: Now) {
+        let sources = &self.options.management.sources;
+        let Some(entry) = self.management.servers.get_mut(server) else { return };
+        let Search::Running { source, services, .. } = &mut entry.search else { return };
+        let path = match source.checked_sub(1).and_then(|last| sources.get(last)) {
+            Some(Source::Service { path, .. }) => path.as_str(),
+            _ => "",
+        };
+        let urls = found.iter().filter_map(|(host, port)| fetch::url_of_service(host, *port, path));
+        services.extend(urls.take(limits::SERVICES));
+        if services.is_empty() {
+            return self.source_failed(server, "DNS names no bootstrap server".to_owned(), now);
+        }
+        self.ask_next_source(server, now);
+    }
+
+    fn source_failed(&mut self, server: &str, reason: String, now: Now) {
+        log::debug!("bootstrap of {server}: {reason}");
+        if let Search::Running { why, .. } = &mut self.server_entry(server).search {
+            *why = reason;
+        }
+        self.ask_next_source(server, now);
+    }
+
+    fn search_failed(&mut self, server: &str, why: String, now: Now) {
+        self.tell_of_server(EventKind::BootstrapFailed, server, &why);
+        let entry = self.server_entry(server);
+        entry.failures = entry.failures.saturating_add(1);
+        let tries = entry.failures;
+        let most = limits::SEARCH_RETRY.saturating_mul(1 << tries.min(8)).min(limits::SESSION_RETRY_MOST);
+        entry.why = Some(why);
+        let again = now.uptime + limits::SEARCH_RETRY / 2 + self.random(most);
+        self.server_entry(server).search = Search::Failed { again };
+        self.timers.set_no_later(Timer::Manage, again);
+    }
+}
+
+/// Whether `text` fits a pattern in which `*` stands for any characters.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let parts: Vec<_> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.len() >= last.len() && rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_ids() {
+        for (pattern, text, fits) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("com.example.*", "com.example.dms", true),
+            ("com.example.*", "com.examples", false),
+            ("*.example", "dms.example", true),
+            ("a*b*c", "a1b2c", true),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "acb", false),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! Sessions with DM servers: when they begin, how they go on, what their end leads to.
+
+use super::obey::Done;
+use super::records::{change};
+use super::{Purpose, Then};
+use crate::gateway::Gateway;
+use crate::gateway::agenda::{Queued, Timer};
+use crate::gateway::event::EventKind;
+use crate::gateway::seam::{Call, CallId, CallKind, CallResult, Change, Now, Reply};
+use crate::limits;
+use crate::proto::auth::Scheme;
+use crate::proto::bootstrap::{Account, AuthenticationKind, Credential, Level};
+use crate::proto::session::client::{
+    self, ClientSession, Ending, Incoming, Nonces, Outgoing, Step, Why,
+};
+use crate::proto::syncml::{Alert, Encoding, Item, Location, StatusCode};
+use crate::proto::tree::{Transaction};
+use std::time::Duration;
+
+/// Why a session is to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The server asked for it: its session id.
+    Package0(u16),
+    /// `interval` has passed.
+    Schedule,
+    /// An operator wants it.
+    Operator,
+    /// The account is new or changed.
+    Bootstrap,
+    /// The server is to be told something.
+    Alert,
+    /// A change of the server is on trial.
+    Trial,
+}
+
+impl Cause {
+    /// What it says, for people.
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Package0(_) => "the server asked for it by Package #0",
+            Self::Schedule => "it is time again",
+            Self::Operator => "an operator wants it",
+            Self::Bootstrap => "the account is new or changed",
+            Self::Alert => "there is something to tell the server",
+            Self::Trial => "it shows whether what the server changed may stay",
+        }
+    }
+}
+
+/// A session that is to begin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    pub(super) at: Duration,
+    pub(super) cause: Cause,
+}
+
+/// A session under way.
+#[derive(Debug)]
+pub(super) struct Running {
+    session: ClientSession,
+    /// Counts sessions since the start: a trial is passed by a later one.
+    pub(super) number: u64,
+    pub(super) session_id: u16,
+    cause: Cause,
+    call: Option<CallId>,
+    allow_http: bool,
+    /// Nonces as the store has them.
+    nonces: Nonces,
+    /// The alerts that package 1 carried.
+    alerts: Vec<super::alerts::Told>,
+}
+
+impl Gateway {
+    /// Wishes a session with a server, at that time or when an earlier wish has it.
+    pub(super) fn wish(&mut self, server: &str, cause: Cause, at: Duration) {
+        let Some(entry) = self.management.servers.get_mut(server) else { return };
+        let sooner = entry.wish.is_none_or(|wish| at < wish.at);
+        if sooner || matches!(cause, Cause::Package0(_)) {
+            let at = entry.wish.map_or(at, |wish| at.min(wish.at));
+            entry.wish = Some(Wish { at, cause });
+        }
+        self.timers.set_no_later(Timer::Manage, at);
+    }
+
+    /// Begins the sessions whose time has come.
+    pub(super) fn sessions_wished(&mut self, now: Now) {
+        let due = |server: &super::Server| {
+            server.running.is_none() && server.wish.is_some_and(|wish| wish.at <= now.uptime)
+        };
+        let servers: Vec<_> = self.management.servers.iter();
+        let servers: Vec<_> = servers.filter(|(_, server)| due(server)).map(|(id, _)| id.clone()).collect();
+        for id in servers {
+            let wish = self.management.servers.get_mut(&id).and_then(|server| server.wish.take());
+            if let Some(wish) = wish {
+                self.begin_session(&id, wish.cause, now);
+            }
+        }
+    }
+
+    fn begin_session(&mut self, server: &str, cause: Cause, now: Now) {
+        let Some(account) = self.management.account(server).cloned() else {
+            return self.session_failed(server, cause, "the gateway has no account with it", None, now);
+        };
+        let configured = self.options.management.server(server);
+        let allow_http = configured.is_some_and(|it| it.allow_http);
+        let encoding = configured.map_or(Encoding::Wbxml, |it| it.encoding);
+        let uri = account.url().unwrap_or_default();
+        let secure = uri.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+        if !secure && !allow_http {
+            let why = "its account goes over plain HTTP, which `[[server]] allow-http` does not allow";
+            return self.session_failed(server, cause, why, None, now);
+        }
+        let session_id = match cause {
+            Cause::Package0(id) => id,
+            _ => self.entropy.session_id(),
+        };
+        let record = self.management.servers.get(server).map(|it| it.record.clone()).unwrap_or_default();
+        let nonces = Nonces {
+            client: nonce(&record.client_nonce, account.credential(Level::Client)),
+            server: nonce(&record.server_nonce, account.credential(Level::Server)),
+        };
+        let alerts = self.alerts_for(server);
+        let options = client::Options {
+            device_id: self.management.tree.text("./DevInfo/DevId").unwrap_or_default().to_owned(),
+            server_id: server.to_owned(),
+            hosts: account.addresses.iter().skip(1).filter_map(|it| host(&it.url())).collect(),
+            uri,
+            session_id,
+            server_initiated: matches!(cause, Cause::Package0(_)),
+            encoding,
+            secure,
+            client: prover(&account, Level::Client),
+            server: prover(&account, Level::Server),
+            nonces: nonces.clone(),
+            max_message_size: limits::CLIENT_MESSAGE as u64,
+            max_object_size: limits::TREE_VALUE as u64,
+            device_info: self.device_info(),
+            alerts: alerts.iter().map(|(_, alert)| alert.clone()).collect(),
+        };
+        match ClientSession::start(options) {
+            Ok((session, outgoing)) => {
+                self.management.next_session += 1;
+                let mut running = Box::new(Running {
+                    session,
+                    number: self.management.next_session,
+                    session_id,
+                    cause,
+                    call: None,
+                    allow_http,
+                    nonces,
+                    alerts: alerts.into_iter().map(|(told, _)| told).collect(),
+                });
+                self.metrics.counters.managed_sessions += 1;
+                self.tell_of_server(EventKind::SessionStarted, server, cause.sentence());
+                self.post(server, &mut running, outgoing);
+                self.put_back(server, running);
+            }
+            Err(why) => self.session_failed(server, cause, &why.to_string(), None, now),
+        }
+    }
+
+    /// Takes the answer to a message.
+    pub(super) fn session_called(&mut self, server: &str, call: CallId, result: CallResult, now: Now) {
+        let entry = self.management.servers.get_mut(server);
+        let Some(mut running) =
+            entry.and_then(|it| it.running.take_if(|running| running.call == Some(call)))
+        else {
+            return;
+        };
+        running.call = None;
+        let reply = match result {
+            Ok(Reply::Http(reply)) => reply,
+            Ok(_) => return self.broken_off(server, *running, None, "no answer", None, now),
+            Err(why) => return self.broken_off(server, *running, None, &why, None, now),
+        };
+        let encoding = reply.content_type.as_deref().and_then(Encoding::of_content_type);
+        let (200, Some(encoding)) = (reply.status, encoding) else {
+            let why = match reply.status {
+                200 => "the answer is not SyncML by its Content-Type".to_owned(),
+                300..=399 => format!("the server answers with HTTP status {}: redirects are not followed", reply.status),
+                status => format!("the server answers with HTTP status {status}"),
+            };
+            return self.broken_off(server, *running, Some(reply.status), &why, reply.retry_after, now);
+        };
+        let fresh = self.entropy.nonce();
+        let incoming = Incoming { encoding, body: &reply.body, mac: reply.mac.as_deref() };
+        let mut obeys = self.obeys(server, encoding, now);
+        let step = running.session.receive(&incoming, fresh, &mut obeys);
+        let done = obeys.done();
+        self.step(server, running, step, done, now);
+    }
+
+    /// Goes on after a commit.
+    pub(super) fn session_committed(&mut self, server: &str, ok: bool, now: Now) {
+        let entry = self.management.servers.get_mut(server);
+        let Some(mut running) = entry.and_then(|it| it.running.take()) else { return };
+        let step = running.session.committed(ok);
+        let done = Done {
+            transaction: self.management.tree.begin(),
+            settings: None,
+            is_critical: false,
+        };
+        self.step(server, running, step, done, now);
+    }
+
+    fn step(&mut self, server: &str, mut running: Box<Running>, step: Step, done: Done, now: Now) {
+        match step {
+            Step::Commit(nonces) => {
+                let mut changes = self.changes(&done.transaction);
+                if let Some(settings) = &done.settings {
+                    changes.push(change(super::records::SETTINGS, settings));
+                }
+                if let Some(entry) = self.management.servers.get(server) {
+                    let mut record = entry.record.clone();
+                    (record.client_nonce, record.server_nonce) =
+                        (nonces.client.clone(), nonces.server.clone());
+                    changes.push(change(format!("s{server}"), &record));
+                }
+                if done.is_critical {
+                    self.begin_trial(server, running.number, &done, &mut changes, now);
+                }
+                running.nonces = nonces;
+                self.put_back(server, running);
+                self.commit_open(changes, done.transaction, done.settings, Then::Session(server.to_owned()));
+            }
+            Step::Send(outgoing) => {
+                // Whatever changed something came here by way of a commit.
+                self.undo(done.transaction, now);
+                self.tell_executed(server, &outgoing);
+                self.post(server, &mut running, outgoing);
+                self.put_back(server, running);
+            }
+            Step::End(ending) => {
+                self.undo(done.transaction, now);
+                self.session_ended(server, *running, &ending, None, now);
+            }
+        }
+    }
+
+    fn post(&mut self, server: &str, running: &mut Running, outgoing: Outgoing) {
+        let call = self.call(
+            Purpose::Session(server.to_owned()),
+            Call {
+                server: server.to_owned(),
+                kind: CallKind::Message {
+                    url: outgoing.uri,
+                    allow_http: running.allow_http,
+                    content_type: outgoing.encoding.content_type(),
+                    mac: outgoing.mac,
+                    body: outgoing.body,
+                },
+            },
+        );
+        running.call = Some(call);
+    }
+
+    /// Has a call made.
+    pub(super) fn call(&mut self, purpose: Purpose, request: Call) -> CallId {
+        let call = CallId(self.management.next_call);
+        self.management.next_call += 1;
+        self.management.calls.insert(call, purpose);
+        self.outputs.0.push_back(Queued::Call { call, request });
+        call
+    }
+
+    fn put_back(&mut self, server: &str, running: Box<Running>) {
+        if let Some(entry) = self.management.servers.get_mut(server) {
+            // What the store has by now.
+            entry.record.client_nonce.clone_from(&running.nonces.client);
+            entry.record.server_nonce.clone_from(&running.nonces.server);
+            entry.running = Some(running);
+        }
+    }
+
+    /// No answer came, or none that goes on.
+    fn broken_off(
+        &mut self,
+        server: &str,
+        mut running: Running,
+        status: Option<u16>,
+        why: &str,
+        retry_after: Option<Duration>,
+        now: Now,
+    ) {
+        let mut ending = running.session.no_answer(status);
+        if ending.why == Why::Done {
+            ending.why = Why::NoAnswer(status);
+        }
+        self.end(server, running, &ending, Some(why), retry_after, now);
+    }
+
+    fn session_ended(&mut self, server: &str, running: Running, ending: &Ending, retry_after: Option<Duration>, now: Now) {
+        self.end(server, running, ending, None, retry_after, now);
+    }
+
+    fn end(
+        &mut self,
+        server: &str,
+        running: Running,
+        ending: &Ending,
+        why: Option<&str>,
+        retry_after: Option<Duration>,
+        now: Now,
+    ) {
+        self.alerts_told(server, &running.alerts, &ending.alerts);
+        let (ok, mut changed) = (ending.ok(), false);
+        if let Some(entry) = self.management.servers.get_mut(server) {
+            let record = &mut entry.record;
+            changed = ok && !record.proven
+                || record.client_nonce != ending.nonces.client
+                || record.server_nonce != ending.nonces.server
+                || running.nonces != ending.nonces;
+            record.proven |= ok;
+            record.client_nonce.clone_from(&ending.nonces.client);
+            record.server_nonce.clone_from(&ending.nonces.server);
+        }
+        if changed {
+            self.keep_server(server);
+        }
+        if !ok {
+            let why = why.map_or_else(|| ending.why.to_string(), str::to_owned);
+            return self.session_failed(server, running.cause, &why, retry_after, now);
+        }
+        if let Some(entry) = self.management.servers.get_mut(server) {
+            entry.failures = 0;
+            entry.why = None;
+        }
+        self.tell_of_server(EventKind::SessionEnded, server, "the session ended as it should");
+        self.trial_passed(server, running.number, now);
+        self.wish_next(server, now);
+        if self.has_alerts(server) {
+            self.wish(server, Cause::Alert, now.uptime + limits::ALERT_DELAY);
+        }
+    }
+
+    /// The next session by the schedule, a tenth early at most so that gateways do not march in
+    /// step.
+    fn wish_next(&mut self, server: &str, now: Now) {
+        if let Some(interval) = self.options.management.server(server).and_then(|it| it.interval) {
+            let early = self.random(interval / 10);
+            self.wish(server, Cause::Schedule, now.uptime + interval - early);
+        }
+    }
+
+    fn session_failed(
+        &mut self,
+        server: &str,
+        cause: Cause,
+        why: &str,
+        retry_after: Option<Duration>,
+        now: Now,
+    ) {
+        self.metrics.counters.managed_sessions_failed += 1;
+        self.tell_of_server(EventKind::SessionFailed, server, why);
+        let Some(entry) = self.management.servers.get_mut(server) else { return };
+        entry.failures = entry.failures.saturating_add(1);
+        entry.why = Some(why.to_owned());
+        let failures = entry.failures;
+        if cause == Cause::Operator || !self.management.has_account(server) {
+            // Whoever asked sees it fail; what else is to be done has its own wish.
+            return;
+        }
+        let most = limits::SESSION_RETRY
+            .saturating_mul(1 << failures.saturating_sub(1).min(16))
+            .min(limits::SESSION_RETRY_MOST);
+        let most = if cause == Cause::Trial { limits::SESSION_RETRY } else { most };
+        let wait = self.random(most).max(limits::SESSION_RETRY_LEAST);
+        let wait = wait.max(retry_after.unwrap_or_default().min(limits::RETRY_AFTER));
+        self.wish(server, cause, now.uptime + wait);
+    }
+
+    /// A time from nothing to `most`, which nobody can foresee.
+    pub(super) fn random(&mut self, most: Duration) -> Duration {
+        let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.entropy.u64() % most.saturating_add(1))
+    }
+
+    /// The changes of a transaction for the store.
+    pub(super) fn changes(&self, transaction: &Transaction) -> Vec<Change> {
+        let changes = transaction.changes(&self.management.tree).into_iter();
+        changes.map(|it| Change { key: format!("t{}", it.uri).into_bytes(), value: it.after }).collect()
+    }
+
+    /// Has what is known of a server made durable.
+    pub(super) fn keep_server(&mut self, server: &str) {
+        if let Some(entry) = self.management.servers.get(server) {
+            let change = change(format!("s{server}"), &entry.record);
+            self.commit_alone(vec![change]);
+        }
+    }
+
+    fn tell_executed(&mut self, server: &str, outgoing: &Outgoing) {
+        for executed in &outgoing.executed {
+            let blank = if executed.uri.is_empty() { "" } else { " " };
+            let why = format!("{}{blank}{}: {}", executed.command, executed.uri, executed.code.0);
+            self.tell_of_server(EventKind::Command, server, &why);
+        }
+    }
+
+    /// DevInfo, as package 1 tells it.
+    fn device_info(&self) -> Vec<Item<'static>> {
+        let leaf = |name: &str| {
+            let uri = format!("./DevInfo/{name}");
+            let text = self.management.tree.text(&uri)?.to_owned();
+            Some(Item {
+                source: Some(Location { uri: uri.into(), name: None }),
+                data: Some(crate::proto::syncml::Data::Text(text.into())),
+                ..Item::default()
+            })
+        };
+        ["DevId", "Man", "Mod", "DmV", "Lang"].into_iter().filter_map(leaf).collect()
+    }
+}
+
+/// How one side proves itself, if its account says so.
+fn prover(account: &Account, level: Level) -> Option<client::Account> {
+    let credential = match (&account.preferred_authentication, level) {
+        (Some(kind), Level::Client) => {
+            let preferred = account.credentials.iter();
+            let mut preferred = preferred.filter(|it| it.level == level && it.kind == *kind);
+            preferred.next().or_else(|| account.credential(level))
+        }
+        _ => account.credential(level),
+    }?;
+    let scheme = match credential.kind {
+        AuthenticationKind::Basic => Scheme::Basic,
+        AuthenticationKind::Digest => Scheme::Md5,
+        AuthenticationKind::Hmac => Scheme::Mac,
+        _ => return None,
+    };
+    // Without a name of its own a server goes by its id.
+    let name = credential.name.clone().unwrap_or_else(|| match level {
+        Level::Server => account.server_id.clone(),
+        _ => String::new(),
+    });
+    let secret = credential.secret.clone()?;
+    Some(client::Account { scheme, name, secret })
+}
+
+/// The nonce in use: the newest, else the account's own.
+pub(super) fn nonce(newest: &[u8], credential: Option<&Credential>) -> Vec<u8> {
+    if !newest.is_empty() {
+        return newest.to_vec();
+    }
+    credential.and_then(|credential| credential.nonce.clone()).unwrap_or_default()
+}
+
+/// The host of a URL, without its port.
+fn host(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.split_once(']') {
+        Some((address, _)) => format!("{address}]"),
+        None => authority.split(':').next().unwrap_or_default().to_owned(),
+    };
+    (!host.is_empty()).then_some(host)
+}

@@ -1,0 +1,152 @@
+//! Changes on trial: a change that could cut the gateway off stays only if the server that made
+//! it finds us once more.
+//!
+//! ```text
+//!   commit ──► trial, also in the store ──► a later session with that server ends well: it stays
+//!                                       └── ten minutes pass: all is as it was before
+//! ```
+
+use super::obey::Done;
+use super::records::{self, SETTINGS, TRIAL, TrialRecord, change, removal};
+use super::sessions::Cause;
+use super::{Deferred, Then};
+use crate::gateway::Gateway;
+use crate::gateway::agenda::Timer;
+use crate::gateway::event::EventKind;
+use crate::gateway::seam::{Change, Now};
+use crate::limits;
+use crate::proto::tree::{Facts, Tree};
+use std::time::Duration;
+
+/// A change on trial.
+#[derive(Debug)]
+pub(super) struct Trial {
+    record: TrialRecord,
+    /// The number of the session that made it; 0 if that was before the start.
+    made_in: u64,
+    /// When it ends.
+    until: Duration,
+}
+
+impl Trial {
+    /// Whether that server made it.
+    pub(super) fn is_of(&self, server: &str) -> bool {
+        self.record.server == server
+    }
+}
+
+impl Gateway {
+    /// Has what a session changed be on trial; what the store is told in the same commit.
+    pub(super) fn begin_trial(
+        &mut self,
+        server: &str,
+        number: u64,
+        done: &Done,
+        changes: &mut Vec<Change>,
+        now: Now,
+    ) {
+        let management = &mut self.management;
+        let mut record = management.trial.take().map(|trial| trial.record).unwrap_or_default();
+        record.server = server.to_owned();
+        for node in done.transaction.changes(&management.tree) {
+            // What was before the first of several changes is what it goes back to.
+            record.before.entry(format!("t{}", node.uri)).or_insert(node.before);
+        }
+        if done.settings.is_some() {
+            let before = serde_json::to_vec(&management.settings).ok();
+            record.before.entry(SETTINGS.to_owned()).or_insert(before);
+        }
+        if record.before.is_empty() {
+            return;
+        }
+        changes.push(change(TRIAL, &record));
+        let until = now.uptime + limits::TRIAL;
+        management.trial = Some(Trial { record, made_in: number, until });
+        self.timers.set_no_later(Timer::Manage, until);
+    }
+
+    /// Goes on with a trial that was not over at the end of the process.
+    pub(super) fn resume_trial(&mut self, value: &[u8], now: Now) {
+        let Some(record) = records::read::<TrialRecord>(TRIAL, value) else { return };
+        let server = record.server.clone();
+        let until = now.uptime + limits::TRIAL;
+        self.management.trial = Some(Trial { record, made_in: 0, until });
+        self.timers.set_no_later(Timer::Manage, until);
+        self.server_entry(&server);
+        self.wish(&server, Cause::Trial, now.uptime + limits::TRIAL_DELAY);
+    }
+
+    /// A session ended well: whether that was what a trial waited for.
+    pub(super) fn trial_passed(&mut self, server: &str, number: u64, now: Now) {
+        let Some(trial) = &self.management.trial else { return };
+        if !trial.is_of(server) {
+            return;
+        }
+        if trial.made_in >= number {
+            return self.wish(server, Cause::Trial, now.uptime + limits::TRIAL_DELAY);
+        }
+        self.management.trial = None;
+        self.commit_alone(vec![removal(TRIAL)]);
+        self.tell_of_server(EventKind::Kept, server, "the server found us again: what it changed stays");
+    }
+
+    /// Ends a trial that nobody confirmed.
+    pub(super) fn trial_due(&mut self, now: Now) {
+        let Some(trial) = &self.management.trial else { return };
+        if now.uptime < trial.until {
+            return self.timers.set_no_later(Timer::Manage, trial.until);
+        }
+        if self.management.open.is_some() {
+            self.management.deferred.push_back(Deferred::RollBack);
+        } else {
+            self.roll_back(now);
+        }
+    }
+
+    /// Makes everything as it was before the trial.
+    pub(super) fn roll_back(&mut self, now: Now) {
+        let Some(trial) = self.management.trial.take() else { return };
+        let TrialRecord { server, before } = trial.record;
+        let mut changes = vec![removal(TRIAL)];
+        let mut settings = None;
+        let tree = &mut self.management.tree;
+        let mut transaction = tree.begin();
+        // The deepest first; what is gone with its parent is gone.
+        for (key, _) in before.iter().rev().filter(|(_, value)| value.is_none()) {
+            if let Some(uri) = key.strip_prefix('t') {
+                let _ = tree.remove(uri, &mut transaction);
+            }
+        }
+        tree.keep(transaction);
+        for (key, value) in &before {
+            changes.push(Change { key: key.clone().into_bytes(), value: value.clone() });
+            match (key.strip_prefix('t'), value) {
+                (Some(uri), Some(value)) => restore(tree, uri, value),
+                (None, Some(value)) => settings = records::read(key, value),
+                _ => {}
+            }
+        }
+        if let Some(settings) = settings {
+            self.apply_settings(settings, now);
+        }
+        self.read_accounts();
+        let transaction = self.management.tree.begin();
+        self.commit_open(changes, transaction, None, Then::RolledBack(server));
+    }
+
+    /// A roll-back is on flash, or will be tried again at the next start.
+    pub(super) fn rolled_back(&mut self, server: &str, now: Now) {
+        self.tell_of_server(
+            EventKind::RolledBack,
+            server,
+            "no session with the server came about: all is as it was before its change",
+        );
+        self.wish(server, Cause::Bootstrap, now.uptime + limits::TRIAL_DELAY);
+    }
+}
+
+fn restore(tree: &mut Tree, uri: &str, record: &[u8]) {
+    if let Err(error) = Facts::decode(record).and_then(|_| tree.restore(uri, record)) {
+        log::error!("{uri} cannot be put back: {error}");
+    }
+}
