@@ -1,5 +1,6 @@
 //! PURE: octets to meaning and back.
 pub mod auth;
+pub mod gwmo;
 pub mod notification;
 pub mod session;
 pub mod syncml;
