@@ -41,6 +41,9 @@ impl Gateway {
         now: Now,
     ) {
         for (key, value) in stored {
+            if self.restore_management(&key, &value) {
+                continue;
+            }
             let Some(key) = device_key(&key) else {
                 log::warn!("the store holds a key of another version: left alone");
                 continue;
@@ -144,6 +147,11 @@ impl Gateway {
     }
 
     pub(super) fn committed(&mut self, commit: CommitId, result: Result<(), StoreError>, now: Now) {
+        if self.management_committed(commit, result.is_ok(), now) {
+            self.metrics.counters.commits += 1;
+            self.metrics.counters.commits_failed += u64::from(result.is_err());
+            return self.note_store(result.err());
+        }
         let Some(index) = self.pending.iter().position(|pending| pending.commit == commit) else {
             return;
         };

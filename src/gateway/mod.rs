@@ -27,6 +27,7 @@ pub mod event;
 pub mod forward;
 mod identity;
 pub mod inventory;
+pub mod management;
 mod mapping;
 pub mod metrics;
 pub mod policy;
@@ -43,6 +44,7 @@ use crate::gateway::dialogue::{LanSession, SessionKey};
 use crate::gateway::durable::PendingCommit;
 use crate::gateway::event::{Event, EventKind, Reason};
 use crate::gateway::inventory::Inventory;
+use crate::gateway::management::Management;
 use crate::gateway::metrics::Metrics;
 use crate::gateway::policy::{DeviceAuth, Policy, Verify};
 use crate::gateway::seam::{
@@ -50,6 +52,7 @@ use crate::gateway::seam::{
 };
 use crate::limits;
 use crate::proto::auth::Secret;
+use crate::proto::bootstrap::Profile;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -76,6 +79,8 @@ pub struct Options {
     pub lans: Vec<LanOptions>,
     /// `[[device]]`.
     pub accounts: Vec<Account>,
+    /// The gateway as a DM client.
+    pub management: management::Options,
 }
 
 /// One `[[lan]]`.
@@ -99,6 +104,14 @@ pub struct LanOptions {
     pub request_interval: Option<Duration>,
     /// Requests of one address at once.
     pub request_burst: u32,
+    /// `listen`: where devices find our DM server.
+    pub listen: Vec<SocketAddr>,
+    /// `trusted-link`: whether nobody else listens there, so that secrets may go in clear.
+    pub trusted_link: bool,
+    /// `provision`: whether devices without an account are given one when they come.
+    pub provision: bool,
+    /// `bootstrap-profile` of the devices.
+    pub bootstrap_profile: Profile,
 }
 
 /// `detect`: what makes a device known.
@@ -127,6 +140,8 @@ pub struct Account {
     pub secret: Option<Secret>,
     /// What we prove ourselves to the device by.
     pub server_secret: Option<Secret>,
+    /// What proves a bootstrap to the device: its user's pin.
+    pub pin: Option<Secret>,
 }
 
 /// A block of network addresses.
@@ -169,6 +184,7 @@ impl Options {
 pub struct Gateway {
     options: Options,
     inventory: Inventory,
+    management: Management,
     interfaces: HashMap<u32, Interface>,
     /// The interface of each LAN, while it exists.
     lan_interfaces: Vec<Option<u32>>,
@@ -213,6 +229,7 @@ impl Gateway {
         let hash_key = (entropy.u64(), entropy.u64());
         let mut gateway = Self {
             lan_interfaces: vec![None; options.lans.len()],
+            management: Management::new(&options),
             options,
             inventory: Inventory::default(),
             interfaces: HashMap::new(),
@@ -237,6 +254,7 @@ impl Gateway {
         };
         gateway.restore(stored, now);
         gateway.configured_devices(now);
+        gateway.resume_management(now);
         gateway
     }
 
@@ -255,6 +273,10 @@ impl Gateway {
             Input::Link(event) => self.link_event(event, now),
             Input::Leases { lan, leases } => self.leases(lan, leases, now),
             Input::Committed { commit, result } => self.committed(commit, result, now),
+            Input::Called { call, result } => self.called(call, result, now),
+            Input::BootstrapFile { name, document } => self.bootstrap_file(name, document, now),
+            Input::Card(document) => self.card(document, now),
+            Input::Operate { operation, request } => self.operate(operation, request, now),
             Input::Timeout => self.timeout(now),
         }
     }
@@ -268,6 +290,8 @@ impl Gateway {
             Queued::Response { connection, response } => Output::Response { connection, response },
             Queued::Commit { commit, changes } => Output::Commit { commit, changes },
             Queued::Probe { lan, interface, address } => Output::Probe { lan, interface, address },
+            Queued::Call { call, request } => Output::Call { call, request },
+            Queued::Operated { operation, result } => Output::Operated { operation, result },
             Queued::Event(event) => Output::Event(*event),
         })
     }
@@ -293,6 +317,7 @@ impl Gateway {
                 Timer::Unconfirmed(key) => self.unconfirmed_due(key, now),
                 Timer::Sessions => self.sessions_due(now),
                 Timer::Leases(lan) => self.leases_due(lan, now),
+                Timer::Manage => self.manage(now),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! PURE: octets to meaning and back.
 pub mod auth;
 pub mod bootstrap;
+pub mod gwmo;
 pub mod notification;
 pub mod session;
 pub mod syncml;

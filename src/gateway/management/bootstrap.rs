@@ -106,7 +106,7 @@ impl Gateway {
 
     /// Notes that a document is applied. False if it was before.
     fn applied(&mut self, name: &str, digest: [u8; 32], changes: &mut Vec<Change>) -> bool {
-        if self.management.files.insert(name.to_owned(), digest) == Some(digest) {
+        if self.management.applied.insert(name.to_owned(), digest) == Some(digest) {
             return false;
         }
         changes.push(Change { key: format!("f{name}").into_bytes(), value: Some(digest.to_vec()) });

@@ -7,31 +7,25 @@ use crate::gateway::event::EventKind;
 use crate::gateway::inventory::Inventory;
 use crate::gateway::policy::Policy;
 use crate::gateway::seam::{LanId, Now};
-use crate::gateway::{Gateway, Options};
+use crate::gateway::{Gateway, LanOptions, Options};
 use crate::limits;
+use crate::proto::gwmo::{self, GwConfigNode, InventoryNode, Mode, RecordLeaf, Setting};
 use crate::proto::syncml::StatusCode;
 use crate::proto::tree::{Format, Mount, Provider, Tree, Value, timestamp};
-
-/// Where Gw Config is.
-pub(super) const GW_CONFIG: &str = "./GwConfig";
-const INVENTORY: &str = "./GwDeviceInventory/Records";
 
 const CONFIG_MOUNT: Mount = Mount(1);
 const INVENTORY_MOUNT: Mount = Mount(2);
 
-/// The numbers of the modes in `ModesSupported` (bit 0) and `DefaultMode`, `Mode`: transparent.
-const TRANSPARENT: u8 = 1;
-
 /// Has the two objects served.
 pub(super) fn mount(tree: &mut Tree) {
-    for (uri, mount) in [(GW_CONFIG, CONFIG_MOUNT), (INVENTORY, INVENTORY_MOUNT)] {
+    for (uri, mount) in [(gwmo::CONFIG, CONFIG_MOUNT), (gwmo::INVENTORY, INVENTORY_MOUNT)] {
         tree.mount(uri, mount).expect("the descriptions have these nodes");
     }
 }
 
 /// The URI of a device's record in the inventory.
 pub(super) fn record_uri(key: DeviceKey) -> String {
-    format!("{INVENTORY}/{}", key.0)
+    format!("{}/Records/{}", gwmo::INVENTORY, key.0)
 }
 
 /// The live state, and what is to become of the settings.
@@ -60,39 +54,33 @@ impl<'a> Live<'a> {
         (self.settings != *self.before).then(|| self.settings.clone())
     }
 
-    fn lan(&self, number: &str) -> Option<(LanId, &crate::gateway::LanOptions)> {
-        let index = number.parse::<usize>().ok()?.checked_sub(1)?;
-        let canonical = (index + 1).to_string() == number;
-        Some((LanId(index), self.options.lans.get(index).filter(|_| canonical)?))
+    fn lan(&self, name: &str) -> Option<&LanOptions> {
+        self.options.lans.iter().find(|lan| *lan.name == *name)
     }
 
-    /// The policy of a LAN with what is to be changed.
-    fn policy(&self, lan: &crate::gateway::LanOptions) -> Policy {
-        let set = self.settings.policies.get(&*lan.name);
-        set.and_then(|code| Policy::of_code(*code)).unwrap_or(lan.policy)
+    fn lan_names(&self) -> impl Iterator<Item = &str> {
+        self.options.lans.iter().map(|lan| &*lan.name)
     }
 
-    fn config(&self, path: &str) -> Option<Value<'_>> {
+    fn config(&self, node: &GwConfigNode<'_>) -> Option<Value<'_>> {
         let number = |number: u8| Value::of(Format::Int, number.to_string());
         let truth = |truth: bool| Value::of(Format::Bool, truth.to_string());
-        Some(match path {
-            "" | "LANs" => Value::interior(),
-            "GwID" => Value::text(&*self.options.id),
-            "PublicAddress" => Value::text(self.public_address()),
-            "ShareAddress" => {
+        Some(match node {
+            GwConfigNode::Root | GwConfigNode::Lans => Value::interior(),
+            GwConfigNode::GwId => Value::text(&*self.options.id),
+            GwConfigNode::PublicAddress => Value::text(self.public_address()),
+            GwConfigNode::ShareAddress => {
                 truth(self.settings.share_address.unwrap_or(self.options.share_address))
             }
-            "ModesSupported" | "DefaultMode" => number(TRANSPARENT),
-            "AttachAlert" => truth(self.settings.attach_alert),
-            _ => {
-                let (lan, leaf) = split(path.strip_prefix("LANs/")?);
-                let (_, lan) = self.lan(lan)?;
-                match leaf {
-                    None => Value::interior(),
-                    Some("Name") => Value::text(&*lan.name),
-                    Some("EDBootstrapPolicy") => number(self.policy(lan).code()),
-                    Some(_) => return None,
-                }
+            GwConfigNode::ModesSupported => number(Mode::Transparent.bit()),
+            GwConfigNode::DefaultMode => number(Mode::Transparent.code()),
+            GwConfigNode::AttachAlert => truth(self.settings.attach_alert),
+            GwConfigNode::Lan(name) => self.lan(name).map(|_| Value::interior())?,
+            GwConfigNode::LanName(name) => Value::text(&*self.lan(name)?.name),
+            GwConfigNode::LanPolicy(name) => {
+                let lan = self.lan(name)?;
+                let set = self.settings.policies.get(&*lan.name);
+                number(set.copied().unwrap_or_else(|| lan.policy.code()))
             }
         })
     }
@@ -102,67 +90,49 @@ impl<'a> Live<'a> {
         self.settings.public_address.as_deref().unwrap_or(configured)
     }
 
-    fn set(&mut self, path: &str, text: &str) -> Result<(), StatusCode> {
-        let truth = || match text {
-            "true" | "1" => Ok(true),
-            "false" | "0" => Ok(false),
-            _ => Err(StatusCode::BAD_REQUEST),
-        };
-        match path {
-            "PublicAddress" => {
-                let odd = |c: char| c.is_whitespace() || c.is_control() || "<>\"/@".contains(c);
-                if text.len() > limits::ADDRESS || text.contains(odd) {
-                    return Err(StatusCode::BAD_REQUEST);
-                }
-                self.settings.public_address = Some(text.to_owned());
+    fn set(&mut self, setting: &Setting<'_>) -> Result<(), StatusCode> {
+        let settings = &mut self.settings;
+        match *setting {
+            Setting::PublicAddress(address) => {
+                settings.public_address = Some(address.unwrap_or_default().to_owned());
             }
-            "ShareAddress" => self.settings.share_address = Some(truth()?),
-            "AttachAlert" => self.settings.attach_alert = truth()?,
-            _ => {
-                let lan = path.strip_prefix("LANs/").and_then(|it| it.strip_suffix("/EDBootstrapPolicy"));
-                let lan = lan.and_then(|lan| self.lan(lan)).ok_or(StatusCode::NOT_ALLOWED)?;
-                let name = lan.1.name.to_string();
-                let code = text.parse().ok().filter(|code| Policy::of_code(*code).is_some());
-                self.settings.policies.insert(name, code.ok_or(StatusCode::BAD_REQUEST)?);
+            Setting::ShareAddress(share) => settings.share_address = Some(share),
+            Setting::AttachAlert(tell) => settings.attach_alert = tell,
+            // The only mode that there is.
+            Setting::DefaultMode(Mode::Transparent) => {}
+            Setting::DefaultMode(_) => return Err(StatusCode::NOT_ALLOWED),
+            Setting::LanPolicy { lan, policy } => {
+                settings.policies.insert(lan.to_owned(), policy);
             }
         }
         Ok(())
     }
 
-    fn device(&self, record: &str) -> Option<&Device> {
-        let number = record.parse::<u32>().ok().filter(|number| number.to_string() == record)?;
-        self.inventory.device(DeviceKey(number))
-    }
-
-    fn record(&self, path: &str) -> Option<Value<'_>> {
-        if path.is_empty() {
-            return Some(Value::interior());
-        }
-        let (record, leaf) = split(path);
-        let device = self.device(record)?;
+    fn record(&self, node: InventoryNode) -> Option<Value<'_>> {
         let number = |number: u8| Value::of(Format::Int, number.to_string());
+        let (record, leaf) = match node {
+            InventoryNode::Root | InventoryNode::Records => return Some(Value::interior()),
+            InventoryNode::Record(record) => (record, None),
+            InventoryNode::Leaf(record, leaf) => (record, Some(leaf)),
+        };
+        let device = self.inventory.device(DeviceKey(record))?;
+        let Some(leaf) = leaf else { return Some(Value::interior()) };
         let attached = device.attachment.is_some();
         Some(match leaf {
-            None => Value::interior(),
-            Some("DeviceID") => Value::text(device.record.id.as_str()),
-            Some("Address") => Value::text(self.address(device)?),
-            Some("Mode") => number(TRANSPARENT),
-            Some("ComponentType") => number(0),
-            Some("Attached") => Value::of(Format::Bool, attached.to_string()),
-            Some("LastSeen") => Value::of(Format::Time, self.last_seen(device)?),
-            Some("LAN") => Value::text(&*device.record.lan),
-            Some("Servers") => {
-                let list = device.record.list.as_ref()?;
-                let servers: Vec<_> = list.servers.iter().map(|server| server.as_str()).collect();
-                Value::text(servers.join(" "))
+            RecordLeaf::DeviceId => Value::text(device.record.id.as_str()),
+            RecordLeaf::Address => {
+                let address = device.best_address(|_| true).filter(|_| attached)?;
+                Value::text(address.ip.to_string())
             }
-            Some(_) => return None,
+            RecordLeaf::Mode => number(Mode::Transparent.code()),
+            RecordLeaf::ComponentType => number(gwmo::END_DEVICE),
+            RecordLeaf::Attached => Value::of(Format::Bool, attached.to_string()),
+            RecordLeaf::LastSeen => Value::of(Format::Time, self.last_seen(device)?),
+            RecordLeaf::Servers => {
+                let list = device.record.list.as_ref()?;
+                Value::text(gwmo::server_list(list.servers.iter().map(|server| server.as_str())))
+            }
         })
-    }
-
-    fn address(&self, device: &Device) -> Option<String> {
-        let attached = device.attachment.is_some();
-        device.best_address(|_| true).filter(|_| attached).map(|address| address.ip.to_string())
     }
 
     /// When the device was seen last, by the wall clock.
@@ -172,41 +142,29 @@ impl<'a> Live<'a> {
     }
 }
 
-/// The first segment of a path, and the rest if there is one.
-fn split(path: &str) -> (&str, Option<&str>) {
-    path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)))
-}
-
 impl Provider for Live<'_> {
     fn node(&self, mount: Mount, path: &str) -> Option<Value<'_>> {
-        if mount == CONFIG_MOUNT { self.config(path) } else { self.record(path) }
+        match mount {
+            CONFIG_MOUNT => self.config(&GwConfigNode::parse(path)?),
+            _ => self.record(InventoryNode::parse(path)?),
+        }
     }
 
     fn children(&self, mount: Mount, path: &str) -> Vec<String> {
-        let names: Vec<String> = match (mount, path) {
-            (CONFIG_MOUNT, "") => {
-                let names = ["AttachAlert", "DefaultMode", "GwID", "LANs", "ModesSupported", "PublicAddress", "ShareAddress"];
-                names.map(str::to_owned).into()
-            }
-            (CONFIG_MOUNT, "LANs") => (1..=self.options.lans.len()).map(|it| it.to_string()).collect(),
-            (CONFIG_MOUNT, _) if path.starts_with("LANs/") => vec!["EDBootstrapPolicy".into(), "Name".into()],
-            (INVENTORY_MOUNT, "") => self.inventory.iter().map(|(key, _)| key.0.to_string()).collect(),
-            (INVENTORY_MOUNT, _) => {
-                ["Address", "Attached", "ComponentType", "DeviceID", "LAN", "LastSeen", "Mode", "Servers"].map(str::to_owned).into()
-            }
-            _ => Vec::new(),
-        };
-        let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-        names.into_iter().filter(|name| self.node(mount, &join(name)).is_some()).collect()
+        let records = self.inventory.iter().map(|(key, _)| key.0);
+        match mount {
+            CONFIG_MOUNT => GwConfigNode::children(path, self.lan_names()),
+            _ => InventoryNode::children(path, records, |node| self.record(node).is_some()),
+        }
     }
 
     fn replace(&mut self, mount: Mount, path: &str, value: &Value<'_>) -> Result<(), StatusCode> {
         if mount != CONFIG_MOUNT {
             return Err(StatusCode::NOT_ALLOWED);
         }
-        let text = std::str::from_utf8(&value.octets).map_err(|_| StatusCode::BAD_REQUEST)?;
+        let node = GwConfigNode::parse(path).ok_or(StatusCode::NOT_FOUND)?;
         let before = self.settings.clone();
-        self.set(path, text.trim())?;
+        self.set(&node.setting(&value.octets)?)?;
         self.history.push(before);
         Ok(())
     }

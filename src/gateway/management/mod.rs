@@ -18,6 +18,7 @@ mod live;
 mod obey;
 mod operate;
 mod packages;
+mod provision;
 mod records;
 mod sessions;
 mod trial;
@@ -28,17 +29,22 @@ pub use view::NodeView;
 
 use crate::gateway::Gateway;
 use crate::gateway::agenda::{Queued, Timer};
-use crate::gateway::seam::{CallId, CallResult, Change, CommitId, Now, StoreError};
+use crate::gateway::alert::ServerId;
+use crate::gateway::event::{Event, EventKind};
+use crate::gateway::policy::Policy;
+use crate::gateway::seam::{CallId, CallResult, Change, CommitId, LanId, Now};
 use crate::limits;
+use crate::proto::bootstrap::Account;
 use crate::proto::bootstrap::security::Keys;
-use crate::proto::bootstrap::{self, Account};
 use crate::proto::syncml::Encoding;
 use crate::proto::tree::{self, Format, Transaction, Tree};
 use accounts::Accounts;
 use alerts::AttachAlerts;
+use bootstrap::{Search, Tries};
 use install::Installation;
+use provision::Provisioning;
 use records::{ServerRecord, Settings};
-use sessions::{Running, Wish};
+use sessions::{Cause, Running, Wish};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -92,11 +98,20 @@ pub enum Source {
     },
 }
 
+impl Options {
+    /// The `[[server]]` of a server.
+    fn server(&self, id: &str) -> Option<&ServerOptions> {
+        self.servers.iter().find(|server| server.id == id)
+    }
+}
+
 /// Everything that makes the gateway a DM client.
 pub(super) struct Management {
     tree: Tree,
     accounts: Accounts,
+    /// What DM servers set, and what was configured.
     settings: Settings,
+    configured: Configured,
     servers: BTreeMap<String, Server>,
     calls: HashMap<CallId, Purpose>,
     next_call: u64,
@@ -105,9 +120,17 @@ pub(super) struct Management {
     deferred: VecDeque<Deferred>,
     trial: Option<Trial>,
     alerts: AttachAlerts,
-    tries: bootstrap::Tries,
-    files: HashMap<String, [u8; 32]>,
-    card: Card,
+    /// Wrong proofs on pushed bootstraps.
+    tries: Tries,
+    /// Digests of the documents that were applied, by where they came from.
+    applied: HashMap<String, [u8; 32]>,
+}
+
+/// What Gw Config may change, as the configuration has it.
+struct Configured {
+    public_address: Option<String>,
+    share_address: bool,
+    policies: Vec<Policy>,
 }
 
 /// A DM server that the gateway has an account with, or wants one.
@@ -116,14 +139,13 @@ pub(super) struct Server {
     record: ServerRecord,
     running: Option<Box<Running>>,
     wish: Option<Wish>,
-    /// Sessions that failed since the last that did not.
+    /// What failed in a row: sessions, or searches for an account.
     failures: u32,
-    /// Why the last session, or the search for an account, failed.
+    /// Why the last of them did.
     why: Option<String>,
     /// Session ids of Package #0, newest last, with when they came.
     heard: VecDeque<(u16, Duration)>,
-    /// The search for an account.
-    search: install::Search,
+    search: Search,
 }
 
 /// A change that waits for the store.
@@ -140,6 +162,8 @@ enum Then {
     Session(String),
     /// Accounts are there, or gone.
     Install(Installation),
+    /// An end device gets its account.
+    Provision(Provisioning),
     /// What was tried is as it was before.
     RolledBack(String),
 }
@@ -160,17 +184,8 @@ enum Purpose {
     Search(String),
 }
 
-/// Whether a smartcard is being read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Card {
-    #[default]
-    Idle,
-    Reading,
-}
-
 impl Management {
     pub(super) fn new(options: &super::Options) -> Self {
-        let management = &options.management;
         let descriptions = [
             tree::DEV_INFO,
             tree::DEV_DETAIL,
@@ -181,30 +196,16 @@ impl Management {
         ];
         let mut tree = Tree::new(&descriptions).expect("our own descriptions are right");
         live::mount(&mut tree);
-        let version = env!("CARGO_PKG_VERSION");
-        let id =
-            if management.device_id.is_empty() { &options.id } else { &management.device_id };
-        let mut transaction = tree.begin();
-        for (uri, text) in [
-            ("./DevInfo/DevId", id.as_str()),
-            ("./DevInfo/Man", "dm-gateway"),
-            ("./DevInfo/Mod", "dm-gateway"),
-            ("./DevInfo/DmV", "1.2"),
-            ("./DevInfo/Lang", "en"),
-            ("./DevDetail/DevTyp", "gateway"),
-            ("./DevDetail/OEM", "dm-gateway"),
-            ("./DevDetail/FwV", version),
-            ("./DevDetail/SwV", version),
-            ("./DevDetail/HwV", std::env::consts::ARCH),
-        ] {
-            tree.write(uri, Format::Chr, text.as_bytes(), 0, &mut transaction)
-                .expect("DevInfo and DevDetail have these leaves");
-        }
-        tree.keep(transaction);
+        describe(&mut tree, options);
         Self {
             tree,
             accounts: Accounts::default(),
             settings: Settings::default(),
+            configured: Configured {
+                public_address: options.public_address.clone(),
+                share_address: options.share_address,
+                policies: options.lans.iter().map(|lan| lan.policy).collect(),
+            },
             servers: BTreeMap::new(),
             calls: HashMap::new(),
             next_call: 0,
@@ -213,9 +214,8 @@ impl Management {
             deferred: VecDeque::new(),
             trial: None,
             alerts: AttachAlerts::default(),
-            tries: bootstrap::Tries::default(),
-            files: HashMap::new(),
-            card: Card::Idle,
+            tries: Tries::default(),
+            applied: HashMap::new(),
         }
     }
 
@@ -229,6 +229,30 @@ impl Management {
     }
 }
 
+/// Writes DevInfo and DevDetail, which are not kept.
+fn describe(tree: &mut Tree, options: &super::Options) {
+    let device_id = &options.management.device_id;
+    let id = if device_id.is_empty() { &options.id } else { device_id };
+    let version = env!("CARGO_PKG_VERSION");
+    let mut transaction = tree.begin();
+    for (uri, text) in [
+        ("./DevInfo/DevId", id.as_str()),
+        ("./DevInfo/Man", "dm-gateway"),
+        ("./DevInfo/Mod", "dm-gateway"),
+        ("./DevInfo/DmV", "1.2"),
+        ("./DevInfo/Lang", "en"),
+        ("./DevDetail/DevTyp", "gateway"),
+        ("./DevDetail/OEM", "dm-gateway"),
+        ("./DevDetail/FwV", version),
+        ("./DevDetail/SwV", version),
+        ("./DevDetail/HwV", std::env::consts::ARCH),
+    ] {
+        tree.write(uri, Format::Chr, text.as_bytes(), 0, &mut transaction)
+            .expect("DevInfo and DevDetail have these leaves");
+    }
+    tree.keep(transaction);
+}
+
 impl fmt::Debug for Management {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Management").field("servers", &self.servers).finish_non_exhaustive()
@@ -236,68 +260,70 @@ impl fmt::Debug for Management {
 }
 
 impl Gateway {
-    /// Hands changes to the store; nothing else touches the tree until it has answered.
-    fn commit_open(
-        &mut self,
-        changes: Vec<Change>,
-        transaction: Transaction,
-        settings: Option<Settings>,
-        then: Then,
-        now: Now,
-    ) {
-        let commit = self.commit_alone(changes);
-        self.management.open = Some(Open { commit, transaction, settings, then });
-        // Nothing waits for ever: a store that does not answer is reported by the store itself.
-        let _ = now;
-    }
-
-    /// Hands changes to the store that nothing waits for.
-    fn commit_alone(&mut self, changes: Vec<Change>) -> CommitId {
-        let commit = CommitId(self.next_commit);
-        self.next_commit += 1;
-        self.outputs.0.push_back(Queued::Commit { commit, changes });
-        commit
-    }
-
-    /// Whether the store's answer was to a change of the management; goes on with it then.
-    pub(super) fn management_committed(
-        &mut self,
-        commit: CommitId,
-        result: &Result<(), StoreError>,
-        now: Now,
-    ) -> bool {
-        let is_ours = self.management.open.as_ref().is_some_and(|open| open.commit == commit);
-        let Some(open) = self.management.open.take_if(|_| is_ours) else { return false };
-        let Open { transaction, settings, then, .. } = open;
-        let ok = result.is_ok();
-        if ok {
-            self.management.tree.keep(transaction);
-            if let Some(settings) = settings {
-                self.apply_settings(settings);
+    /// Takes a record of the store, if it is one of the management. Records come in the order of
+    /// their keys.
+    pub(super) fn restore_management(&mut self, key: &[u8], value: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(key) else { return false };
+        let management = &mut self.management;
+        match text.split_at_checked(1) {
+            Some((records::SETTINGS, "")) => {
+                management.settings = records::read(text, value).unwrap_or_default();
             }
-            self.read_accounts();
-        } else {
-            self.undo(transaction);
+            Some((records::TRIAL, "")) => management.trial = Trial::restored(value),
+            Some(("t", uri)) => {
+                if let Err(error) = management.tree.restore(uri, value) {
+                    log::error!("{uri} in the store is unreadable: {error}");
+                }
+            }
+            Some(("s", server)) => {
+                let record = records::read(text, value).unwrap_or_default();
+                self.server_entry(server).record = record;
+            }
+            Some(("f", name)) => {
+                let digest = value.try_into().unwrap_or_default();
+                management.applied.insert(name.to_owned(), digest);
+            }
+            Some(("p", device)) => self.restore_provisioned(text, device, value),
+            _ => return false,
         }
-        match then {
-            Then::Session(server) => self.session_committed(&server, ok, now),
-            Then::Install(installation) => self.installed(installation, ok, now),
-            Then::RolledBack(server) => self.rolled_back(&server, now),
-        }
-        self.go_on(now);
         true
     }
 
-    /// Does what waited for the tree, as far as it is free.
-    fn go_on(&mut self, now: Now) {
-        while self.management.open.is_none()
-            && let Some(deferred) = self.management.deferred.pop_front()
-        {
-            match deferred {
-                Deferred::Called(call, result) => self.called(call, result, now),
-                Deferred::Install(installation) => self.install(installation, now),
-                Deferred::RollBack => self.roll_back(now),
+    /// Everything is restored: goes on with what was under way at the end of the process.
+    pub(super) fn resume_management(&mut self, now: Now) {
+        self.read_accounts();
+        let settings = self.management.settings.clone();
+        self.apply_settings(settings, now);
+        let servers: Vec<_> = self.management.accounts.servers().map(str::to_owned).collect();
+        for server in servers {
+            let proven = self.server_entry(&server).record.proven;
+            // All gateways of a depot start at once when its power returns.
+            let at = now.uptime + self.random(limits::START_SPREAD);
+            if !proven {
+                self.wish(&server, Cause::Bootstrap, at);
+            } else if let Some(interval) = self.management_interval(&server) {
+                let at = now.uptime + self.random(interval);
+                self.wish(&server, Cause::Schedule, at);
             }
+        }
+        self.resume_trial(now);
+    }
+
+    /// Does what is due: sessions, trials, searches.
+    pub(super) fn manage(&mut self, now: Now) {
+        self.trial_due(now);
+        self.look_for_wanted(now);
+        self.sessions_wished(now);
+        let servers = self.management.servers.values();
+        let wishes = servers.filter(|server| server.running.is_none()).filter_map(|server| {
+            let search = match server.search {
+                Search::Failed { again } => Some(again),
+                _ => None,
+            };
+            server.wish.map(|wish| wish.at).into_iter().chain(search).min()
+        });
+        if let Some(next) = wishes.min() {
+            self.timers.set_no_later(Timer::Manage, next.max(now.uptime));
         }
     }
 
@@ -311,13 +337,83 @@ impl Gateway {
             Some(Purpose::Search(server)) => self.search_called(&server, result, now),
             None => {}
         }
+        self.manage(now);
     }
 
-    /// What is due: sessions that are wished, trials that nobody confirmed, searches to repeat.
-    pub(super) fn manage(&mut self, now: Now) {
-        self.trial_due(now);
-        self.deliver_alerts(now);
-        let due: Vec<_> = self.management.servers.iter();
-        let _ = due;
+    /// Whether the store's answer was to a change of the management; goes on with it then.
+    pub(super) fn management_committed(&mut self, commit: CommitId, ok: bool, now: Now) -> bool {
+        let is_ours = |open: &mut Open| open.commit == commit;
+        let Some(open) = self.management.open.take_if(is_ours) else { return false };
+        let Open { transaction, settings, then, .. } = open;
+        if ok {
+            self.management.tree.keep(transaction);
+            self.read_accounts();
+            if let Some(settings) = settings {
+                self.apply_settings(settings, now);
+            }
+        } else {
+            self.undo(transaction, now);
+        }
+        match then {
+            Then::Session(server) => self.session_committed(&server, ok, now),
+            Then::Install(installation) => self.installed(installation, ok, now),
+            Then::Provision(provisioning) => self.provisioned(provisioning, ok, now),
+            Then::RolledBack(server) => self.rolled_back(&server, now),
+        }
+        while self.management.open.is_none()
+            && let Some(deferred) = self.management.deferred.pop_front()
+        {
+            match deferred {
+                Deferred::Called(call, result) => self.called(call, result, now),
+                Deferred::Install(installation) => self.install(installation, now),
+                Deferred::RollBack => self.roll_back(now),
+            }
+        }
+        self.manage(now);
+        true
+    }
+
+    /// Hands changes to the store; nothing else touches the tree until it has answered.
+    fn commit_open(
+        &mut self,
+        changes: Vec<Change>,
+        transaction: Transaction,
+        settings: Option<Settings>,
+        then: Then,
+    ) {
+        let commit = self.commit_alone(changes);
+        self.management.open = Some(Open { commit, transaction, settings, then });
+    }
+
+    /// Hands changes to the store that nothing waits for.
+    fn commit_alone(&mut self, changes: Vec<Change>) -> CommitId {
+        let commit = CommitId(self.next_commit);
+        self.next_commit += 1;
+        self.outputs.0.push_back(Queued::Commit { commit, changes });
+        commit
+    }
+
+    fn management_interval(&self, server: &str) -> Option<Duration> {
+        self.options.management.server(server)?.interval
+    }
+
+    /// Tells of something that concerns a server.
+    fn tell_of_server(&mut self, kind: EventKind, server: &str, why: &str) {
+        log::info!("{server}: {}: {why}", kind.name());
+        self.tell(Event {
+            kind,
+            device: None,
+            server: ServerId::new(server).ok(),
+            lan: None,
+            address: None,
+            why: why.to_owned(),
+        });
+    }
+
+    /// Tells of something that concerns a LAN.
+    fn tell_of_lan(&mut self, kind: EventKind, lan: LanId, why: &str) {
+        let lan = Some(self.options.lans[lan.0].name.clone());
+        let why = why.to_owned();
+        self.tell(Event { kind, device: None, server: None, lan, address: None, why });
     }
 }

@@ -1,12 +1,13 @@
 //! What a DM server commands is done to the tree.
 
 use super::accounts::{DM_ACC, any_usable};
-use super::live::{GW_CONFIG, Live};
+use super::live::Live;
 use super::records::Settings;
 use crate::gateway::Gateway;
 use crate::gateway::seam::Now;
 use crate::limits;
 use crate::proto::bootstrap::{self, Source};
+use crate::proto::gwmo;
 use crate::proto::session::client::{Outcome, Request, Target};
 use crate::proto::syncml::{Encoding, StatusCode, Verb};
 use crate::proto::tree::{self, Mark, Rights, Subject, Transaction, Tree};
@@ -144,7 +145,7 @@ fn is_critical(uri: &str) -> bool {
                 rest.is_empty() || rest.starts_with('/') || rest.starts_with('?')
             })
     };
-    below(DM_ACC) || below(GW_CONFIG)
+    below(DM_ACC) || below(gwmo::CONFIG)
 }
 
 impl Gateway {

@@ -29,6 +29,12 @@ pub(super) struct Trial {
 }
 
 impl Trial {
+    /// From the store.
+    pub(super) fn restored(value: &[u8]) -> Option<Self> {
+        let record = records::read::<TrialRecord>(TRIAL, value)?;
+        Some(Self { record, made_in: 0, until: Duration::ZERO })
+    }
+
     /// Whether that server made it.
     pub(super) fn is_of(&self, server: &str) -> bool {
         self.record.server == server
@@ -65,12 +71,11 @@ impl Gateway {
         self.timers.set_no_later(Timer::Manage, until);
     }
 
-    /// Goes on with a trial that was not over at the end of the process.
-    pub(super) fn resume_trial(&mut self, value: &[u8], now: Now) {
-        let Some(record) = records::read::<TrialRecord>(TRIAL, value) else { return };
-        let server = record.server.clone();
-        let until = now.uptime + limits::TRIAL;
-        self.management.trial = Some(Trial { record, made_in: 0, until });
+    /// Goes on with a trial that was not over at the end of the process: it has its time anew.
+    pub(super) fn resume_trial(&mut self, now: Now) {
+        let Some(trial) = &mut self.management.trial else { return };
+        trial.until = now.uptime + limits::TRIAL;
+        let (server, until) = (trial.record.server.clone(), trial.until);
         self.timers.set_no_later(Timer::Manage, until);
         self.server_entry(&server);
         self.wish(&server, Cause::Trial, now.uptime + limits::TRIAL_DELAY);

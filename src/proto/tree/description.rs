@@ -20,6 +20,11 @@ pub const DM_ACC: &str = include_str!("ddf/dmacc.ddf");
 /// `./Inbox` 1.0.
 pub const INBOX: &str = include_str!("ddf/inbox.ddf");
 
+/// `./GwConfig`, the Gw Config MO of this gateway; its nodes are in [`crate::proto::gwmo`].
+pub const GW_CONFIG: &str = include_str!("ddf/gwconfig.ddf");
+/// `./GwDeviceInventory`, the Gw Device Inventory MO of this gateway.
+pub const GW_DEVICE_INVENTORY: &str = include_str!("ddf/gwdeviceinventory.ddf");
+
 /// `Type` of the Inbox: what is added to it is handed out instead of kept.
 pub(super) const INBOX_TYPE: &str = "urn:oma:mo:oma-dm-inbox:1.0";
 

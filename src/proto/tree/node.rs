@@ -58,6 +58,9 @@ pub struct Facts {
     pub value: Box<[u8]>,
 }
 
+/// The media type of a leaf that has none of its own.
+pub(super) const TEXT: &str = "text/plain";
+
 const RECORD_VERSION: u8 = 1;
 const ACL: u8 = 1;
 const KIND: u8 = 2;
@@ -143,6 +146,13 @@ impl Facts {
             + self.acl.as_ref().map_or(0, |acl| acl.octets())
             + self.kind.as_ref().map_or(0, |kind| kind.len())
             + self.title.as_ref().map_or(0, |title| title.len())
+    }
+
+    /// The same, with nothing said that is the default.
+    pub(super) fn normal(mut self) -> Self {
+        let is_leaf = !self.is_interior();
+        self.kind.take_if(|kind| is_leaf && **kind == *TEXT);
+        self
     }
 
     /// Counts a change at a time (seconds since 1970).

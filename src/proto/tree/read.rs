@@ -7,7 +7,7 @@ use super::Place;
 use super::acl::Rights;
 use super::description::RuleId;
 use super::execute::{Command, Done, Outcome};
-use super::node::{Facts, Mount, NodeId};
+use super::node::{Facts, Mount, NodeId, TEXT};
 use super::property::{Format, Properties, Property};
 use super::provider::Value;
 use super::uri::{Query, join, split};
@@ -327,8 +327,6 @@ impl Walk<'_, '_> {
         })
     }
 }
-
-const TEXT: &str = "text/plain";
 
 fn found(items: Vec<Item<'static>>) -> Outcome {
     Outcome { status: StatusCode::OK, items, delivery: None }

@@ -282,7 +282,7 @@ impl Tree {
         &mut self,
         parent: NodeId,
         name: &str,
-        mut facts: Facts,
+        facts: Facts,
         now: u64,
         transaction: &mut Transaction,
     ) -> Result<NodeId, StatusCode> {
@@ -294,7 +294,7 @@ impl Tree {
         if self.is_crowded(parent, rule) {
             return Err(StatusCode::DEVICE_FULL);
         }
-        facts.changed = now;
+        let facts = Facts { changed: now, ..facts.normal() };
         let id = self.insert(parent, name, rule, facts)?;
         transaction.steps.push(Step::Added(id));
         Ok(id)
@@ -320,6 +320,7 @@ impl Tree {
         facts: Facts,
         transaction: &mut Transaction,
     ) -> Result<(), StatusCode> {
+        let facts = facts.normal();
         let octets = self.octets - self.node(id).facts.octets() + facts.octets();
         if octets > limits::TREE_OCTETS && octets > self.octets {
             return Err(StatusCode::DEVICE_FULL);
