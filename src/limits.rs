@@ -408,3 +408,59 @@ pub const LONGEST_TRIGGER_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// server takes from it.
 #[cfg(feature = "simulate")]
 pub const CLIENT_BODY: usize = 2 * LAN_BODY;
+
+// --- The gateway as a DM client --------------------------------------------------------------
+
+/// Largest message that a DM server may send us, in octets, and that we say we take (MaxMsgSize).
+pub const CLIENT_MESSAGE: usize = 64 * 1024;
+
+/// Most DM servers that are kept: those with accounts, and those that devices want.
+pub const MANAGED_SERVERS: usize = 256;
+
+/// Wait before a failed session is tried again: the most after the first failure, doubled with
+/// each. Half a minute is longer than a modem's hiccup.
+pub const SESSION_RETRY: Duration = Duration::from_secs(30);
+
+/// The least of it: a server that is down is not called in a loop.
+pub const SESSION_RETRY_LEAST: Duration = Duration::from_secs(2);
+
+/// The most that the wait grows to: a vehicle is tried several times in a shift.
+pub const SESSION_RETRY_MOST: Duration = Duration::from_secs(6 * 3600);
+
+/// Longest wait that a server's Retry-After may ask for.
+pub const RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// Sessions after a start begin within this, at random: a depot's gateways get their power back at
+/// the same instant.
+pub const START_SPREAD: Duration = Duration::from_secs(30);
+
+/// A change that could cut the gateway off is taken back after this without a further session.
+pub const TRIAL: Duration = Duration::from_secs(600);
+
+/// Wait before the session that decides on a trial: the server ends its own work first.
+pub const TRIAL_DELAY: Duration = Duration::from_secs(2);
+
+/// Wait before a server is told of devices: those of one vehicle come together.
+pub const ALERT_DELAY: Duration = Duration::from_secs(5);
+
+/// Most devices that one server is still to be told of.
+pub const ALERTS: usize = 64;
+
+/// How long a session id of Package #0 is remembered, against replays.
+pub const PACKAGE_MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// Most session ids remembered of one server.
+pub const PACKAGES: usize = 64;
+
+/// Wrong proofs on pushed bootstraps within [`PIN_WINDOW`] after which none is looked at: a pin
+/// of four digits lasts months.
+pub const PIN_TRIES: usize = 5;
+
+/// See [`PIN_TRIES`].
+pub const PIN_WINDOW: Duration = Duration::from_secs(3600);
+
+/// Wait before the sources are asked again for a server that none of them knew.
+pub const SEARCH_RETRY: Duration = Duration::from_secs(300);
+
+/// Most bootstrap servers asked that one DNS name leads to.
+pub const SERVICES: usize = 4;

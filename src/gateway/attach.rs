@@ -374,6 +374,8 @@ impl Gateway {
         self.tell_of(EventKind::Detected, key, None, Some(address), || {
             "an end device came to this LAN".to_owned()
         });
+        self.alert_servers(key, true, now);
+        self.provision_new(key, now);
     }
 
     /// The device is on another LAN than before.
@@ -408,6 +410,7 @@ impl Gateway {
         device.detached = Some(now.uptime);
         let elsewhere = device.elsewhere.take();
         self.tell_of(EventKind::Detached, key, None, None, || why.to_owned());
+        self.alert_servers(key, false, now);
         if let Some((lan, ip)) = elsewhere
             && self.neighbour(lan, ip).is_some_and(|neighbour| {
                 let device = self.inventory.device(key);

@@ -394,6 +394,12 @@ impl Device {
         self.planned.as_deref().unwrap_or(&self.record)
     }
 
+    /// Whether the device's list names a server.
+    pub fn names(&self, server: &str) -> bool {
+        let list = self.record.list.as_ref();
+        list.is_some_and(|list| list.servers.iter().any(|named| named.as_str() == server))
+    }
+
     /// Whether one of the device's Ethernet addresses is `mac`.
     pub fn has_hardware(&self, mac: MacAddress) -> bool {
         self.record.hardware.contains(&mac)

@@ -173,9 +173,13 @@ impl Gateway {
             device.unsaved = failed;
             if let (Some(record), false) = (record, failed) {
                 let before = device.record.clone();
+                let is_new_list = before.list != record.list;
                 self.inventory.replace(key, *record);
                 self.settled(key, now);
                 self.tell_changes(key, &before);
+                if is_new_list {
+                    self.timers.set_no_later(Timer::Manage, now.uptime);
+                }
                 self.release(key, now);
             }
         }

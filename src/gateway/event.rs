@@ -62,6 +62,32 @@ pub enum EventKind {
     Detached,
     /// The store failed or works again.
     Store,
+    /// A Package #0 for the gateway itself.
+    Notified,
+    /// A session with a DM server began.
+    SessionStarted,
+    /// A command of a DM server was answered.
+    Command,
+    /// A session with a DM server ended as it should.
+    SessionEnded,
+    /// A session with a DM server failed.
+    SessionFailed,
+    /// An account with a server is being looked for.
+    Bootstrapping,
+    /// The gateway has an account with a server, new or changed.
+    Bootstrapped,
+    /// No account with a server came about.
+    BootstrapFailed,
+    /// An account went with its source.
+    AccountGone,
+    /// A change on trial stays.
+    Kept,
+    /// A change on trial was taken back.
+    RolledBack,
+    /// A LAN has another policy.
+    Policy,
+    /// A device was sent its account for the gateway.
+    Provisioned,
 }
 
 impl EventKind {
@@ -86,6 +112,19 @@ impl EventKind {
             Self::Conflict => "conflict",
             Self::Detached => "detached",
             Self::Store => "store",
+            Self::Notified => "notified",
+            Self::SessionStarted => "session-started",
+            Self::Command => "command",
+            Self::SessionEnded => "session-ended",
+            Self::SessionFailed => "session-failed",
+            Self::Bootstrapping => "bootstrapping",
+            Self::Bootstrapped => "bootstrapped",
+            Self::BootstrapFailed => "bootstrap-failed",
+            Self::AccountGone => "account-gone",
+            Self::Kept => "kept",
+            Self::RolledBack => "rolled-back",
+            Self::Policy => "policy",
+            Self::Provisioned => "provisioned",
         }
     }
 }
@@ -146,11 +185,19 @@ pub enum Reason {
     InventoryFull,
     /// The store could not keep what would have been acknowledged.
     StoreFailed,
+    /// A Package #0 for the gateway itself is not proven.
+    Digest,
+    /// A pushed bootstrap is not proven.
+    BootstrapUnproven,
+    /// Too many pushed bootstraps were not proven: none is looked at for a while.
+    BootstrapTries,
+    /// A pushed bootstrap is proven and cannot be used.
+    BootstrapMalformed,
 }
 
 impl Reason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::UntrustedSource,
         Self::FromLan,
         Self::MalformedPush,
@@ -177,6 +224,10 @@ impl Reason {
         Self::ListTooLarge,
         Self::InventoryFull,
         Self::StoreFailed,
+        Self::Digest,
+        Self::BootstrapUnproven,
+        Self::BootstrapTries,
+        Self::BootstrapMalformed,
     ];
 
     /// The name in JSON and in `status`.
@@ -208,6 +259,10 @@ impl Reason {
             Self::ListTooLarge => "list-too-large",
             Self::InventoryFull => "inventory-full",
             Self::StoreFailed => "store-failed",
+            Self::Digest => "digest",
+            Self::BootstrapUnproven => "bootstrap-unproven",
+            Self::BootstrapTries => "bootstrap-tries",
+            Self::BootstrapMalformed => "bootstrap-malformed",
         }
     }
 
@@ -220,7 +275,7 @@ impl Reason {
             Self::NotNotification => "its content type is not application/vnd.syncml.notification",
             Self::NotForDm => "its application id is not that of the DM client",
             Self::NotForwardable => {
-                "it names no end device (X-Oma-GwMO) and the gateway itself has no account"
+                "it names no end device (X-Oma-GwMO) and the gateway has no account with its server"
             }
             Self::MalformedPackage0 => "its body is not a Package #0",
             Self::UnknownDevice => Rule::DeviceUnknown.sentence(),
@@ -242,6 +297,10 @@ impl Reason {
             Self::ListTooLarge => "its server list exceeds 16 servers, 255 octets an id or 16 KiB",
             Self::InventoryFull => "the inventory has no room for one more device",
             Self::StoreFailed => "the store could not keep it",
+            Self::Digest => "the digest of the Package #0 for the gateway itself is wrong",
+            Self::BootstrapUnproven => "the pushed bootstrap is not proven by a shared secret",
+            Self::BootstrapTries => "too many pushed bootstraps were not proven",
+            Self::BootstrapMalformed => "the pushed bootstrap holds no account that can be used",
         }
     }
 }

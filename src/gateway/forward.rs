@@ -22,6 +22,7 @@ use crate::gateway::policy::{Policy, Verify};
 use crate::gateway::seam::{LanId, NeighbourState, Now};
 use crate::gateway::trigger::{Slot, TriggerState};
 use crate::limits;
+use crate::proto::bootstrap::push::Received;
 use crate::proto::notification::Notification;
 use crate::proto::wsp::{self, Push};
 use std::hash::Hasher;
@@ -33,6 +34,8 @@ use std::time::Duration;
 pub enum Rule {
     /// The device named the server on a LAN whose policy is `transparent`.
     Mapped,
+    /// The gateway has an account with the server, and the device's LAN asks for that.
+    Account,
     /// Nobody by that identity is known.
     DeviceUnknown,
     /// The LAN on which the device was last seen is not configured any more.
@@ -52,6 +55,7 @@ impl Rule {
     pub fn name(self) -> &'static str {
         match self {
             Self::Mapped => "mapped",
+            Self::Account => "account",
             Self::DeviceUnknown => "device-unknown",
             Self::LanGone => "lan-gone",
             Self::NoAccount => "no-account",
@@ -65,6 +69,9 @@ impl Rule {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Mapped => "the device named this server and its LAN's policy is transparent",
+            Self::Account => {
+                "the gateway has an account with this server, as the device's LAN asks for"
+            }
             Self::DeviceUnknown => "no device by that identity is known",
             Self::LanGone => "the LAN on which the device was last seen is no longer configured",
             Self::NoAccount => {
@@ -83,7 +90,9 @@ impl Rule {
             Self::DeviceUnknown => Reason::UnknownDevice,
             Self::NoAccount => Reason::NoAccount,
             Self::ServerUnknown => Reason::UnknownServer,
-            Self::Mapped | Self::LanGone | Self::ListOutdated | Self::NotNamed => Reason::Unmapped,
+            Self::Mapped | Self::Account | Self::LanGone | Self::ListOutdated | Self::NotNamed => {
+                Reason::Unmapped
+            }
         }
     }
 }
@@ -125,21 +134,25 @@ impl Gateway {
             return self.refuse_push(Reason::MalformedPush, from);
         };
         if !push.is_notification() {
-            return self.refuse_push(Reason::NotNotification, from);
+            // A bootstrap is for the gateway itself; one for an end device is not forwarded.
+            return match Received::of_push(&push).filter(|_| push.gateway_header().is_none()) {
+                Some(bootstrap) => self.pushed_bootstrap(from, &bootstrap, now),
+                None => self.refuse_push(Reason::NotNotification, from),
+            };
         }
         if !push.is_for_dm() {
             return self.refuse_push(Reason::NotForDm, from);
         }
         let Some(header) = push.gateway_header() else {
-            return self.refuse_push(Reason::NotForwardable, from);
+            return self.package0(from, push.body, now);
         };
         let Ok(notification) = Notification::decode(push.body) else {
             return self.refuse_push(Reason::MalformedPackage0, from);
         };
         let server = notification.server_id;
         let key = self.device_of_header(header);
-        let slot = match self.judge(server, key) {
-            Ok(slot) => slot,
+        let rule = match self.judge(server, key) {
+            Ok(rule) => rule,
             Err(rule) => {
                 return self.refuse_pair(rule.reason(), rule.sentence(), from, header, server);
             }
@@ -147,6 +160,7 @@ impl Gateway {
         let Some(key) = key else { return };
         let hash = self.hash(push.body);
         let Some(device) = self.inventory.device_mut(key) else { return };
+        let Some(slot) = slot_of(device, server) else { return };
         if is_repeat(device, hash, now.uptime) {
             let reason = Reason::Repeat;
             return self.refuse_pair(reason, reason.sentence(), from, header, server);
@@ -169,8 +183,11 @@ impl Gateway {
                 self.metrics.counters.forwarded += 1;
                 self.send_trigger(key, slot, lan, to, until, now);
                 self.tell_of(EventKind::Forwarded, key, Some(slot), Some(to), || {
-                    "the device named this server: the trigger goes on, without the header"
-                        .to_owned()
+                    let why = match rule {
+                        Rule::Account => "the gateway has an account with this server",
+                        _ => "the device named this server",
+                    };
+                    format!("{why}: the trigger goes on, without the header")
                 });
             }
             Err(away) => self.hold(key, slot, away, now),
@@ -191,23 +208,23 @@ impl Gateway {
         normalise(route.device, normal).then(|| self.inventory.find(normal)).flatten()
     }
 
-    /// Whether pushes of `server` for the device may pass: the slot, or the rule against it.
-    /// `map explain` and the live path both end here.
-    pub(super) fn judge(&self, server: &str, key: Option<DeviceKey>) -> Result<usize, Rule> {
+    /// Whether pushes of `server` for the device may pass: the rule that allows it, or the one
+    /// against it. `map explain` and the live path both end here.
+    pub(super) fn judge(&self, server: &str, key: Option<DeviceKey>) -> Result<Rule, Rule> {
         let device = key.and_then(|key| self.inventory.device(key)).ok_or(Rule::DeviceUnknown)?;
         let lan = device.lan.ok_or(Rule::LanGone)?;
         if self.options.lans[lan.0].policy != Policy::Transparent {
-            return Err(Rule::NoAccount);
+            let has = self.management.has_account(server);
+            return if has { Ok(Rule::Account) } else { Err(Rule::NoAccount) };
         }
-        let slot = device.slots.iter().position(|slot| slot.server.as_str() == server);
-        let Some(slot) = slot else {
+        if !device.names(server) {
             let known = self.inventory.names_server(server);
             return Err(if known { Rule::NotNamed } else { Rule::ServerUnknown });
-        };
+        }
         if device.record.list.as_ref().is_none_or(|list| list.policy != Policy::Transparent) {
             return Err(Rule::ListOutdated);
         }
-        Ok(slot)
+        Ok(Rule::Mapped)
     }
 
     /// Where the device can be reached this instant: its best address at which it is verified.
@@ -410,7 +427,7 @@ impl Gateway {
         }
     }
 
-    fn refuse_push(&mut self, reason: Reason, from: SocketAddr) {
+    pub(super) fn refuse_push(&mut self, reason: Reason, from: SocketAddr) {
         self.refuse_named(reason, reason.sentence(), from, None);
     }
 
@@ -462,6 +479,16 @@ impl Gateway {
 
 /// A device that the kernel looks for is not looked for again within this.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The place for a server's triggers, made if there is none: servers that may push without being
+/// named are those of the gateway's own accounts.
+fn slot_of(device: &mut Device, server: &str) -> Option<usize> {
+    let known = device.slots.iter().position(|slot| slot.server.as_str() == server);
+    known.or_else(|| {
+        device.slots.push(Slot::new(ServerId::new(server).ok()?));
+        Some(device.slots.len() - 1)
+    })
+}
 
 fn is_repeat(device: &Device, hash: u64, now: Duration) -> bool {
     // Loops over slices: built for size, `VecDeque::iter().any()` is a call for each element.

@@ -34,6 +34,12 @@ pub struct Counters {
     pub alerted: u64,
     /// Well-formed BootstrappedDMSLists received.
     pub lists: u64,
+    /// Package #0 for the gateway itself, proven.
+    pub notifications: u64,
+    /// Sessions with DM servers begun.
+    pub managed_sessions: u64,
+    /// Sessions with DM servers that failed, or could not begin.
+    pub managed_sessions_failed: u64,
     /// Commits made, and commits that failed.
     pub commits: u64,
     /// Commits that the store could not make.

@@ -12,7 +12,7 @@ use crate::gateway::policy::{Policy, Verify};
 use crate::gateway::seam::{LanId, Now};
 use crate::limits;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The gateway as a whole.
@@ -158,10 +158,14 @@ pub struct MappingView {
 pub struct ServerView {
     /// Its id.
     pub id: String,
-    /// `mapped`: it may wake devices through the gateway; `wanted`: devices of a `bootstrap`
-    /// LAN name it and the gateway has no account with it; `noted`: only devices of `ignore`
-    /// LANs name it.
+    /// With an account: `bootstrapping` until the first session, `active`, or `failed`. Without,
+    /// and wanted by devices of a `bootstrap` LAN: `pending-approval`, `wanted`, `bootstrapping`
+    /// while the account is looked for, `failed`. Else `mapped`: it may wake devices through the
+    /// gateway; `noted`: only devices of `ignore` LANs name it.
     pub state: String,
+    /// Why it is in that state, where there is more to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// Devices for which it has a mapping in force.
     pub mapped: usize,
     /// Devices of `bootstrap` LANs that want it.
@@ -319,7 +323,7 @@ impl Gateway {
         for (key, device) in self.inventory.iter() {
             let Some(list) = &device.record.list else { continue };
             for slot in &device.slots {
-                if self.judge(slot.server.as_str(), Some(key)).is_ok() {
+                if self.judge(slot.server.as_str(), Some(key)) == Ok(Rule::Mapped) {
                     mappings.push(MappingView {
                         server: slot.server.to_string(),
                         device: device.record.id.to_string(),
@@ -343,24 +347,33 @@ impl Gateway {
             let age = now.unix.saturating_sub(list.received);
             for server in &list.servers {
                 let (mapped, wanted, oldest) = servers.entry(server.as_str()).or_default();
-                *mapped += usize::from(self.judge(server.as_str(), Some(key)).is_ok());
+                *mapped += usize::from(self.judge(server.as_str(), Some(key)) == Ok(Rule::Mapped));
                 *wanted += usize::from(self.wants(device, &device.record));
                 *oldest = (*oldest).max(age);
             }
         }
-        let view = |(id, (mapped, wanted, age)): (&str, (usize, usize, u64))| ServerView {
-            id: id.to_owned(),
-            state: match (mapped, wanted) {
-                (0, 0) => "noted",
-                (0, _) => "wanted",
-                _ => "mapped",
-            }
-            .to_owned(),
-            mapped,
-            wanted,
-            age,
+        for server in self.management.accounts() {
+            servers.entry(server).or_default();
+        }
+        let view = |(id, (mapped, wanted, age)): (&str, (usize, usize, u64))| {
+            let (state, why) = match self.server_state(id, wanted > 0) {
+                Some(state) => state,
+                None if mapped > 0 => ("mapped", None),
+                None => ("noted", None),
+            };
+            ServerView { id: id.to_owned(), state: state.to_owned(), why, mapped, wanted, age }
         };
         servers.into_iter().map(view).collect()
+    }
+
+    /// Servers that devices of `bootstrap` LANs want, whether there is an account or not.
+    pub(super) fn wanted_servers(&self) -> Vec<String> {
+        let mut wanted = BTreeSet::new();
+        for (_, device) in self.inventory.iter().filter(|(_, it)| self.wants(it, &it.record)) {
+            let list = device.record.list.iter().flat_map(|list| &list.servers);
+            wanted.extend(list.map(|server| server.as_str().to_owned()));
+        }
+        wanted.into_iter().collect()
     }
 
     /// Whether a device's list makes its servers wanted.
@@ -374,7 +387,7 @@ impl Gateway {
     pub fn explain(&self, server: &str, device: &str) -> Explanation {
         let key = self.find_by_header(device, &mut String::new());
         let verdict = self.judge(server, key);
-        let rule = verdict.map_or_else(|rule| rule, |_| Rule::Mapped);
+        let rule = verdict.unwrap_or_else(|rule| rule);
         let known = key.and_then(|key| self.inventory.device(key));
         Explanation {
             server: server.to_owned(),

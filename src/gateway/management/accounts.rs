@@ -24,7 +24,9 @@ impl Accounts {
         let mut accounts = BTreeMap::new();
         for node in tree.children(DM_ACC) {
             if let Some(account) = account_at(tree, node) {
-                accounts.entry(account.server_id.clone()).or_insert(Held { node: node.to_owned(), account });
+                accounts
+                    .entry(account.server_id.clone())
+                    .or_insert(Held { node: node.to_owned(), account });
             }
         }
         Self(accounts)

@@ -3,13 +3,12 @@
 //! (OMNA: `urn:oma:at:oma-gwmo:deviceattached:1.1`, `devicedetached:1.0`. Their payloads are not
 //! public; what stands in [`payload`] is this product's own.)
 
+use super::sessions::Cause;
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
-use crate::gateway::alert::escape;
 use crate::gateway::device::DeviceKey;
 use crate::gateway::seam::Now;
 use crate::limits;
-use super::sessions::Cause;
 use crate::proto::syncml::{Alert, AlertCode, Data, Item, Location, Meta, StatusCode};
 use std::collections::BTreeMap;
 
@@ -42,11 +41,20 @@ impl Gateway {
     /// The alerts for the first package of a session.
     pub(super) fn alerts_for(&self, server: &str) -> Vec<(Told, Alert<'static>)> {
         let waiting = self.management.alerts.0.get(server);
-        waiting.into_iter().flatten().map(|(key, attached)| ((*key, *attached), self.alert(*key, *attached))).collect()
+        waiting
+            .into_iter()
+            .flatten()
+            .map(|(key, attached)| ((*key, *attached), self.alert(*key, *attached)))
+            .collect()
     }
 
     /// What a server took of them is not told again.
-    pub(super) fn alerts_told(&mut self, server: &str, told: &[Told], statuses: &[Option<StatusCode>]) {
+    pub(super) fn alerts_told(
+        &mut self,
+        server: &str,
+        told: &[Told],
+        statuses: &[Option<StatusCode>],
+    ) {
         let Some(waiting) = self.management.alerts.0.get_mut(server) else { return };
         for ((key, attached), status) in told.iter().zip(statuses) {
             // Whatever it answers, it has heard it; a newer state is still to be told.
@@ -81,11 +89,13 @@ impl Gateway {
 
     fn payload(&self, key: DeviceKey, attached: bool) -> String {
         let Some(device) = self.inventory.device(key) else { return "<Device/>".to_owned() };
-        let id = escape(device.record.id.as_str());
+        let id = quick_xml::escape::escape(device.record.id.as_str());
         if !attached {
             return format!("<Device><DeviceID>{id}</DeviceID><Reason>detached</Reason></Device>");
         }
-        let address = device.best_address(|_| true).map(|address| format!("<Address>{}</Address>", address.ip));
+        let address = device
+            .best_address(|_| true)
+            .map(|address| format!("<Address>{}</Address>", address.ip));
         let address = address.unwrap_or_default();
         format!(
             "<Device><DeviceID>{id}</DeviceID>{address}<Mode>1</Mode><ComponentType>0</ComponentType></Device>"

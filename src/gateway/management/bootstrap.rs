@@ -137,7 +137,8 @@ impl Gateway {
         };
         let has = |server: &str| accounts.iter().any(|account| account.server_id == server);
         let gone = self.management.servers.iter();
-        let gone = gone.filter(|(id, server)| server.record.source.as_deref() == Some("card") && !has(id));
+        let gone =
+            gone.filter(|(id, server)| server.record.source.as_deref() == Some("card") && !has(id));
         let gone: Vec<_> = gone.map(|(id, _)| id.clone()).collect();
         let mut installation = Installation::of(accounts);
         installation.gone = gone;
@@ -180,7 +181,8 @@ impl Gateway {
 
     fn search(&mut self, server: &str, now: Now) {
         let why = "no source of bootstraps is configured (`[bootstrap] sources`)".to_owned();
-        self.server_entry(server).search = Search::Running { source: 0, services: VecDeque::new(), why };
+        self.server_entry(server).search =
+            Search::Running { source: 0, services: VecDeque::new(), why };
         self.tell_of_server(EventKind::Bootstrapping, server, "a device wants it, and it may be");
         self.ask_next_source(server, now);
     }
@@ -211,7 +213,8 @@ impl Gateway {
         let parameters = &self.options.management.parameters;
         let parameters: Vec<_> =
             parameters.iter().map(|(name, value)| (name.as_str(), fill(value))).collect();
-        let borrowed: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let borrowed: Vec<_> =
+            parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let Some(url) = fetch::url(base, &borrowed) else {
             return self.source_failed(server, format!("{base} is no https URL"), now);
         };
@@ -232,11 +235,16 @@ impl Gateway {
                 self.card(document.as_deref(), now);
                 let has = self.management.open.is_some() || self.management.has_account(server);
                 if !has {
-                    self.source_failed(server, "the smartcard has no account with it".to_owned(), now);
+                    self.source_failed(
+                        server,
+                        "the smartcard has no account with it".to_owned(),
+                        now,
+                    );
                 }
             }
             Ok(Reply::Http(reply)) => {
-                let answer = fetch::answer(reply.status, reply.content_type.as_deref(), &reply.body);
+                let answer =
+                    fetch::answer(reply.status, reply.content_type.as_deref(), &reply.body);
                 let accounts = match answer {
                     Ok(received) => self.fetched(server, &received),
                     Err(failure) => Err(format!("the bootstrap server gave none: {failure}")),
@@ -250,7 +258,11 @@ impl Gateway {
     }
 
     /// The account in a fetched document, which TLS proves, and SEC and MAC where it has them.
-    fn fetched(&self, server: &str, received: &Received<'_>) -> Result<Vec<bootstrap::Account>, String> {
+    fn fetched(
+        &self,
+        server: &str,
+        received: &Received<'_>,
+    ) -> Result<Vec<bootstrap::Account>, String> {
         if received.security.is_some() && received.verify(&self.options.management.keys).is_err() {
             return Err("the fetched document is not proven by its SEC and MAC".to_owned());
         }
@@ -291,7 +303,8 @@ impl Gateway {
         let entry = self.server_entry(server);
         entry.failures = entry.failures.saturating_add(1);
         let tries = entry.failures;
-        let most = limits::SEARCH_RETRY.saturating_mul(1 << tries.min(8)).min(limits::SESSION_RETRY_MOST);
+        let most =
+            limits::SEARCH_RETRY.saturating_mul(1 << tries.min(8)).min(limits::SESSION_RETRY_MOST);
         entry.why = Some(why);
         let again = now.uptime + limits::SEARCH_RETRY / 2 + self.random(most);
         self.server_entry(server).search = Search::Failed { again };

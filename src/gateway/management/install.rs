@@ -45,7 +45,8 @@ impl Gateway {
         let mut failed = None;
         for server in &installation.gone {
             if let Some(node) = self.management.accounts.node(server) {
-                let removed = self.management.tree.remove(&format!("{DM_ACC}/{node}"), &mut transaction);
+                let removed =
+                    self.management.tree.remove(&format!("{DM_ACC}/{node}"), &mut transaction);
                 failed = failed.or(removed.err().map(|code| (server.clone(), code)));
                 self.management.tree.forget_server(server, unix, &mut transaction);
                 installation.lines.push(format!("{server}: account removed"));
@@ -68,7 +69,12 @@ impl Gateway {
         }
         let mut changes = self.changes(&transaction);
         for account in &installation.accounts {
-            let mut record = self.management.servers.get(&account.server_id).map(|it| it.record.clone()).unwrap_or_default();
+            let mut record = self
+                .management
+                .servers
+                .get(&account.server_id)
+                .map(|it| it.record.clone())
+                .unwrap_or_default();
             record.source = Some(name_of(account.source).to_owned());
             record.proven = false;
             record.client_nonce.clear();
@@ -101,7 +107,8 @@ impl Gateway {
                 running: entry.running.take(),
                 ..Server::default()
             };
-            let why = format!("the gateway has an account with it, from: {}", name_of(account.source));
+            let why =
+                format!("the gateway has an account with it, from: {}", name_of(account.source));
             self.tell_of_server(EventKind::Bootstrapped, &account.server_id, &why);
             self.wish(&account.server_id, Cause::Bootstrap, now.uptime);
         }
@@ -166,7 +173,10 @@ fn node_of(tree: &Tree, server: &str) -> String {
     if let Some(name) = names.iter().find(has_id) {
         return name.clone();
     }
-    if uri::check_name(server).is_ok() && !server.contains(['/', '?', '%']) && !names.iter().any(|name| name == server) {
+    if uri::check_name(server).is_ok()
+        && !server.contains(['/', '?', '%'])
+        && !names.iter().any(|name| name == server)
+    {
         return server.to_owned();
     }
     (1..).map(|number| number.to_string()).find(|name| !names.contains(name)).unwrap_or_default()

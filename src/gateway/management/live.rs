@@ -46,7 +46,14 @@ impl<'a> Live<'a> {
         settings: &'a Settings,
         now: Now,
     ) -> Self {
-        Self { options, inventory, before: settings, settings: settings.clone(), history: Vec::new(), now }
+        Self {
+            options,
+            inventory,
+            before: settings,
+            settings: settings.clone(),
+            history: Vec::new(),
+            now,
+        }
     }
 
     /// The settings, if they are to change.
@@ -205,7 +212,8 @@ impl Gateway {
         }
         log::info!("LAN {}: the policy is {policy} now, it was {before}", options.name);
         let attached = self.inventory.iter();
-        let attached = attached.filter(|(_, device)| device.lan == Some(lan) && device.attachment.is_some());
+        let attached =
+            attached.filter(|(_, device)| device.lan == Some(lan) && device.attachment.is_some());
         let keys: Vec<_> = attached.map(|(key, _)| key).collect();
         for key in keys {
             if let Some(device) = self.inventory.device_mut(key)

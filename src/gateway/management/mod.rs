@@ -224,6 +224,11 @@ impl Management {
         self.accounts.get(server).is_some()
     }
 
+    /// Servers that the gateway has an account with.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &str> {
+        self.accounts.servers()
+    }
+
     fn account(&self, server: &str) -> Option<&Account> {
         self.accounts.get(server)
     }

@@ -64,8 +64,7 @@ impl Obeys<'_> {
             encoding: self.encoding,
         };
         let transaction = &mut self.done.transaction;
-        let outcome =
-            self.tree.execute(&request_of_tree, &caller, &mut self.live, transaction);
+        let outcome = self.tree.execute(&request_of_tree, &caller, &mut self.live, transaction);
         let mut code = outcome.status;
         if code.is_success() && outcome.delivery.is_some() {
             code = self.deliver(request);

@@ -53,8 +53,15 @@ impl Gateway {
     fn session_now(&mut self, id: OperationId, server: &str, now: Now) {
         if !self.management.has_account(server) {
             let known: Vec<_> = self.management.accounts.servers().collect();
-            let known = if known.is_empty() { "no account at all".to_owned() } else { format!("accounts with {}", known.join(", ")) };
-            return self.operated(id, Err(format!("the gateway has no account with {server}; it has {known}")));
+            let known = if known.is_empty() {
+                "no account at all".to_owned()
+            } else {
+                format!("accounts with {}", known.join(", "))
+            };
+            return self.operated(
+                id,
+                Err(format!("the gateway has no account with {server}; it has {known}")),
+            );
         }
         let entry = self.server_entry(server);
         let line = if entry.running.is_some() {
@@ -71,10 +78,13 @@ impl Gateway {
 
     fn approve(&mut self, id: OperationId, server: &str, now: Now) {
         if self.management.has_account(server) {
-            return self.operated(id, Err(format!("the gateway has an account with {server} already")));
+            return self
+                .operated(id, Err(format!("the gateway has an account with {server} already")));
         }
         if !self.wanted_servers().iter().any(|wanted| wanted == server) {
-            let why = format!("no device of a LAN with policy bootstrap wants {server}; `dm-gateway servers` lists who is wanted");
+            let why = format!(
+                "no device of a LAN with policy bootstrap wants {server}; `dm-gateway servers` lists who is wanted"
+            );
             return self.operated(id, Err(why));
         }
         let entry = self.server_entry(server);

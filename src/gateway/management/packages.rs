@@ -25,10 +25,10 @@ impl Gateway {
         let newest = record.map_or(&[][..], |record| &record.server_nonce);
         let nonce = nonce(newest, credential);
         // Without a secret of the server's nothing could be checked, so everything is refused.
-        let secret = credential.and_then(|it| it.secret.as_ref()).filter(|_| notification.is_signed());
-        let proven = secret.is_some_and(|secret| {
-            notification::verify(package, server, secret.expose(), &nonce)
-        });
+        let secret =
+            credential.and_then(|it| it.secret.as_ref()).filter(|_| notification.is_signed());
+        let proven = secret
+            .is_some_and(|secret| notification::verify(package, server, secret.expose(), &nonce));
         if !proven {
             return self.refuse_push(Reason::Digest, from);
         }
@@ -48,8 +48,11 @@ impl Gateway {
         }
         entry.heard.push_back((session_id, now.uptime));
         self.metrics.counters.notifications += 1;
-        self.tell_of_server(EventKind::Notified, &server, "Package #0 for the gateway itself: its digest is right");
+        self.tell_of_server(
+            EventKind::Notified,
+            &server,
+            "Package #0 for the gateway itself: its digest is right",
+        );
         self.wish(&server, Cause::Package0(session_id), now.uptime);
     }
 }
-

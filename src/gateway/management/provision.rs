@@ -15,7 +15,6 @@ use crate::proto::bootstrap::security::{Keys, Method, Security, sign};
 use crate::proto::bootstrap::{
     Account, Address, AuthenticationKind, Credential, Level, Profile, Source, cp, dm, push,
 };
-use crate::proto::wire::hex;
 use std::net::{IpAddr, SocketAddr};
 
 /// A device that is to have its account.
@@ -43,7 +42,8 @@ impl Gateway {
     pub(in crate::gateway) fn provision_new(&mut self, key: DeviceKey, now: Now) {
         let Some(device) = self.inventory.device(key) else { return };
         let Some(lan) = device.lan else { return };
-        let has = self.options.account(device.record.id.normal()).is_some_and(|it| it.secret.is_some());
+        let has =
+            self.options.account(device.record.id.normal()).is_some_and(|it| it.secret.is_some());
         if !self.options.lans[lan.0].provision || has {
             return;
         }
@@ -52,7 +52,12 @@ impl Gateway {
         }
     }
 
-    fn provision_device(&mut self, key: DeviceKey, operation: Option<OperationId>, now: Now) -> Result<(), String> {
+    fn provision_device(
+        &mut self,
+        key: DeviceKey,
+        operation: Option<OperationId>,
+        now: Now,
+    ) -> Result<(), String> {
         let device = self.inventory.device(key).ok_or("the device is gone")?;
         let id = device.record.id.clone();
         let (lan, to) = self.target(key).map_err(|away| format!("{id}: {}", away.sentence()))?;
@@ -87,7 +92,11 @@ impl Gateway {
     /// The secrets are on flash: the device gets them.
     pub(super) fn provisioned(&mut self, provisioning: Provisioning, ok: bool, now: Now) {
         let Provisioning { key, provisioned, operation } = provisioning;
-        let result = if ok { self.send_account(key, provisioned, now) } else { Err("the store could not keep it".to_owned()) };
+        let result = if ok {
+            self.send_account(key, provisioned, now)
+        } else {
+            Err("the store could not keep it".to_owned())
+        };
         match (operation, result) {
             (Some(operation), result) => self.operated(operation, result.map(|line| vec![line])),
             (None, Ok(_)) => {}
@@ -95,7 +104,12 @@ impl Gateway {
         }
     }
 
-    fn send_account(&mut self, key: DeviceKey, provisioned: Option<Provisioned>, _: Now) -> Result<String, String> {
+    fn send_account(
+        &mut self,
+        key: DeviceKey,
+        provisioned: Option<Provisioned>,
+        _: Now,
+    ) -> Result<String, String> {
         let device = self.inventory.device(key).ok_or("the device is gone")?;
         let id = device.record.id.clone();
         if let Some(provisioned) = &provisioned {
@@ -127,10 +141,15 @@ impl Gateway {
         let profile = self.options.lans[lan.0].bootstrap_profile;
         let document = match profile {
             Profile::Cp => cp::write(&account),
-            Profile::Dm => dm::write(&account, id.as_str(), dm::TreeForm::Wbxml),
+            Profile::Dm => dm::write(&account, id.as_str(), dm::TreeForm::default()),
         };
         let keys = Keys { network: None, user: known.pin.clone() };
-        let security: Option<Security> = keys.user.is_some().then(|| sign(profile, Method::UserPin, &keys, &document)).transpose().map_err(|_| "the pin of the device cannot be used".to_owned())?;
+        let security: Option<Security> = keys
+            .user
+            .is_some()
+            .then(|| sign(profile, Method::UserPin, &keys, &document))
+            .transpose()
+            .map_err(|_| "the pin of the device cannot be used".to_owned())?;
         let start = self.datagrams.len();
         let transaction_id = self.entropy.u64() as u8;
         push::encode(&mut self.datagrams, transaction_id, profile, security.as_ref(), &document);
@@ -182,7 +201,10 @@ impl Gateway {
             listen.is_ipv4() == device.is_ipv4() && !listen.ip().is_unspecified()
         };
         let listen = options.listen.iter().find(fits).ok_or_else(|| {
-            format!("LAN {} listens on no address of its own that {device} could be told", options.name)
+            format!(
+                "LAN {} listens on no address of its own that {device} could be told",
+                options.name
+            )
         })?;
         let ip: String = match listen.ip() {
             IpAddr::V4(ip) => ip.to_string(),
@@ -190,4 +212,8 @@ impl Gateway {
         };
         Ok(format!("http://{ip}:{}/dm", listen.port()))
     }
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }

@@ -1,7 +1,7 @@
 //! Sessions with DM servers: when they begin, how they go on, what their end leads to.
 
 use super::obey::Done;
-use super::records::{change};
+use super::records::change;
 use super::{Purpose, Then};
 use crate::gateway::Gateway;
 use crate::gateway::agenda::{Queued, Timer};
@@ -14,7 +14,7 @@ use crate::proto::session::client::{
     self, ClientSession, Ending, Incoming, Nonces, Outgoing, Step, Why,
 };
 use crate::proto::syncml::{Alert, Encoding, Item, Location, StatusCode};
-use crate::proto::tree::{Transaction};
+use crate::proto::tree::Transaction;
 use std::time::Duration;
 
 /// Why a session is to begin.
@@ -89,7 +89,8 @@ impl Gateway {
             server.running.is_none() && server.wish.is_some_and(|wish| wish.at <= now.uptime)
         };
         let servers: Vec<_> = self.management.servers.iter();
-        let servers: Vec<_> = servers.filter(|(_, server)| due(server)).map(|(id, _)| id.clone()).collect();
+        let servers: Vec<_> =
+            servers.filter(|(_, server)| due(server)).map(|(id, _)| id.clone()).collect();
         for id in servers {
             let wish = self.management.servers.get_mut(&id).and_then(|server| server.wish.take());
             if let Some(wish) = wish {
@@ -100,7 +101,13 @@ impl Gateway {
 
     fn begin_session(&mut self, server: &str, cause: Cause, now: Now) {
         let Some(account) = self.management.account(server).cloned() else {
-            return self.session_failed(server, cause, "the gateway has no account with it", None, now);
+            return self.session_failed(
+                server,
+                cause,
+                "the gateway has no account with it",
+                None,
+                now,
+            );
         };
         let configured = self.options.management.server(server);
         let allow_http = configured.is_some_and(|it| it.allow_http);
@@ -108,14 +115,16 @@ impl Gateway {
         let uri = account.url().unwrap_or_default();
         let secure = uri.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
         if !secure && !allow_http {
-            let why = "its account goes over plain HTTP, which `[[server]] allow-http` does not allow";
+            let why =
+                "its account goes over plain HTTP, which `[[server]] allow-http` does not allow";
             return self.session_failed(server, cause, why, None, now);
         }
         let session_id = match cause {
             Cause::Package0(id) => id,
             _ => self.entropy.session_id(),
         };
-        let record = self.management.servers.get(server).map(|it| it.record.clone()).unwrap_or_default();
+        let record =
+            self.management.servers.get(server).map(|it| it.record.clone()).unwrap_or_default();
         let nonces = Nonces {
             client: nonce(&record.client_nonce, account.credential(Level::Client)),
             server: nonce(&record.server_nonce, account.credential(Level::Server)),
@@ -161,7 +170,13 @@ impl Gateway {
     }
 
     /// Takes the answer to a message.
-    pub(super) fn session_called(&mut self, server: &str, call: CallId, result: CallResult, now: Now) {
+    pub(super) fn session_called(
+        &mut self,
+        server: &str,
+        call: CallId,
+        result: CallResult,
+        now: Now,
+    ) {
         let entry = self.management.servers.get_mut(server);
         let Some(mut running) =
             entry.and_then(|it| it.running.take_if(|running| running.call == Some(call)))
@@ -178,10 +193,20 @@ impl Gateway {
         let (200, Some(encoding)) = (reply.status, encoding) else {
             let why = match reply.status {
                 200 => "the answer is not SyncML by its Content-Type".to_owned(),
-                300..=399 => format!("the server answers with HTTP status {}: redirects are not followed", reply.status),
+                300..=399 => format!(
+                    "the server answers with HTTP status {}: redirects are not followed",
+                    reply.status
+                ),
                 status => format!("the server answers with HTTP status {status}"),
             };
-            return self.broken_off(server, *running, Some(reply.status), &why, reply.retry_after, now);
+            return self.broken_off(
+                server,
+                *running,
+                Some(reply.status),
+                &why,
+                reply.retry_after,
+                now,
+            );
         };
         let fresh = self.entropy.nonce();
         let incoming = Incoming { encoding, body: &reply.body, mac: reply.mac.as_deref() };
@@ -196,11 +221,8 @@ impl Gateway {
         let entry = self.management.servers.get_mut(server);
         let Some(mut running) = entry.and_then(|it| it.running.take()) else { return };
         let step = running.session.committed(ok);
-        let done = Done {
-            transaction: self.management.tree.begin(),
-            settings: None,
-            is_critical: false,
-        };
+        let done =
+            Done { transaction: self.management.tree.begin(), settings: None, is_critical: false };
         self.step(server, running, step, done, now);
     }
 
@@ -222,7 +244,12 @@ impl Gateway {
                 }
                 running.nonces = nonces;
                 self.put_back(server, running);
-                self.commit_open(changes, done.transaction, done.settings, Then::Session(server.to_owned()));
+                self.commit_open(
+                    changes,
+                    done.transaction,
+                    done.settings,
+                    Then::Session(server.to_owned()),
+                );
             }
             Step::Send(outgoing) => {
                 // Whatever changed something came here by way of a commit.
@@ -290,7 +317,14 @@ impl Gateway {
         self.end(server, running, &ending, Some(why), retry_after, now);
     }
 
-    fn session_ended(&mut self, server: &str, running: Running, ending: &Ending, retry_after: Option<Duration>, now: Now) {
+    fn session_ended(
+        &mut self,
+        server: &str,
+        running: Running,
+        ending: &Ending,
+        retry_after: Option<Duration>,
+        now: Now,
+    ) {
         self.end(server, running, ending, None, retry_after, now);
     }
 
@@ -379,7 +413,9 @@ impl Gateway {
     /// The changes of a transaction for the store.
     pub(super) fn changes(&self, transaction: &Transaction) -> Vec<Change> {
         let changes = transaction.changes(&self.management.tree).into_iter();
-        changes.map(|it| Change { key: format!("t{}", it.uri).into_bytes(), value: it.after }).collect()
+        changes
+            .map(|it| Change { key: format!("t{}", it.uri).into_bytes(), value: it.after })
+            .collect()
     }
 
     /// Has what is known of a server made durable.

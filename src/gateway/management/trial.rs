@@ -92,7 +92,11 @@ impl Gateway {
         }
         self.management.trial = None;
         self.commit_alone(vec![removal(TRIAL)]);
-        self.tell_of_server(EventKind::Kept, server, "the server found us again: what it changed stays");
+        self.tell_of_server(
+            EventKind::Kept,
+            server,
+            "the server found us again: what it changed stays",
+        );
     }
 
     /// Ends a trial that nobody confirmed.

@@ -1,8 +1,8 @@
 //! What people and programs are shown of the management.
 
-use crate::gateway::Gateway;
 use super::bootstrap::Search;
 use super::live::Live;
+use crate::gateway::Gateway;
 use crate::gateway::seam::Now;
 use crate::proto::syncml::{Encoding, StatusCode, Verb};
 use crate::proto::tree::{Caller, Request, Subject};
@@ -36,7 +36,13 @@ impl Gateway {
         Ok(nodes)
     }
 
-    fn walk(&mut self, uri: &str, now: Now, nodes: &mut Vec<NodeView>, depth: usize) -> Result<(), String> {
+    fn walk(
+        &mut self,
+        uri: &str,
+        now: Now,
+        nodes: &mut Vec<NodeView>,
+        depth: usize,
+    ) -> Result<(), String> {
         let format = self.read(uri, "Format", now).map_err(|code| match code {
             StatusCode::NOT_FOUND => format!("there is no node {uri}"),
             code => format!("{uri} cannot be read: Status {}", code.0),
@@ -86,7 +92,9 @@ impl Gateway {
         Ok(match data {
             Some(data) => match (data.text(), &data) {
                 (Some(text), _) => text.to_owned(),
-                (None, crate::proto::syncml::Data::Binary(octets)) => crate::proto::auth::base64_of(octets),
+                (None, crate::proto::syncml::Data::Binary(octets)) => {
+                    crate::proto::auth::base64_of(octets)
+                }
                 _ => String::new(),
             },
             None => String::new(),
@@ -94,7 +102,11 @@ impl Gateway {
     }
 
     /// The state of a server that the gateway manages itself with, or is to, and why.
-    pub(in crate::gateway) fn server_state(&self, server: &str, wanted: bool) -> Option<(&'static str, Option<String>)> {
+    pub(in crate::gateway) fn server_state(
+        &self,
+        server: &str,
+        wanted: bool,
+    ) -> Option<(&'static str, Option<String>)> {
         let entry = self.management.servers.get(server);
         let why = entry.and_then(|entry| entry.why.clone());
         if self.management.has_account(server) {
@@ -113,14 +125,11 @@ impl Gateway {
                 "pending-approval",
                 Some(format!("try: dm-gateway servers approve {server}, or `[bootstrap] allow`")),
             ),
-            Some(Search::Running { .. }) => ("bootstrapping", Some("its account is being looked for".to_owned())),
+            Some(Search::Running { .. }) => {
+                ("bootstrapping", Some("its account is being looked for".to_owned()))
+            }
             Some(Search::Failed { .. }) => ("failed", why),
             _ => ("wanted", None),
         })
-    }
-
-    /// Servers that the gateway has an account with.
-    pub(in crate::gateway) fn account_servers(&self) -> Vec<String> {
-        self.management.accounts.servers().map(str::to_owned).collect()
     }
 }
