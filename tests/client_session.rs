@@ -16,12 +16,8 @@ use dm_gateway::proto::session::client::{
 use dm_gateway::proto::syncml::{
     Alert, AlertCode, Command, Data, Encoding, Item, Location, Meta, StatusCode,
 };
-use dm_gateway::simulate::{
-    Answer, DmServer, DmServerOptions, Management, Manager, Misbehaviour, Script, SimEvent,
-};
-use smol::LocalExecutor;
-use std::cell::RefCell;
-use std::rc::Rc;
+use dm_gateway::simulate::SimEvent;
+use dm_gateway::simulate::managing::{self, Answer, Manager, Misbehaviour, Script, Server};
 use std::time::Duration;
 use tree::Tree;
 
@@ -57,16 +53,21 @@ fn options(scheme: Option<Scheme>) -> Options {
     }
 }
 
-fn management(scheme: Option<Scheme>, script: &str) -> Management {
-    let own = |name: &str| Some((name.to_owned(), Secret::new(format!("{name}'s secret"))));
-    Management {
-        scheme,
-        client: own("gateway"),
-        server: own("server"),
-        client_nonce: b"c0".to_vec(),
-        server_nonce: b"s0".to_vec(),
+fn management(scheme: Option<Scheme>, script: &str) -> managing::Options {
+    let own = |name: &str, nonce: &[u8]| {
+        Some(managing::Account {
+            scheme: scheme?,
+            name: name.to_owned(),
+            secret: Secret::new(format!("{name}'s secret")),
+            nonce: nonce.to_vec(),
+        })
+    };
+    managing::Options {
+        id: "com.example.dm".into(),
+        client: own("gateway", b"c0"),
+        server: own("server", b"s0"),
         script: Script::parse(script).unwrap(),
-        ..Management::default()
+        ..managing::Options::default()
     }
 }
 
@@ -104,8 +105,8 @@ impl Held {
     }
 }
 
-fn hold(options: Options, management: Management, tree: &mut Tree) -> Held {
-    hold_with(options, &mut Manager::new("com.example.dm", management), tree)
+fn hold(options: Options, management: managing::Options, tree: &mut Tree) -> Held {
+    hold_with(options, &mut Manager::new(management), tree)
 }
 
 fn hold_with(options: Options, manager: &mut Manager, tree: &mut Tree) -> Held {
@@ -266,10 +267,11 @@ fn an_atomic_that_cannot_be_undone_or_answered_says_so() {
 
     let script = format!("atomic\n{}end\n", "replace ./a chr 2\n".repeat(60));
     let mut tree = Tree::of(&[("./a", "1")]);
-    let tight = Management { max_message_size: Some(1500), ..management(None, &script) };
+    let tight = managing::Options { max_message_size: Some(1500), ..management(None, &script) };
     let held = hold(options(None), tight, &mut tree);
     assert_eq!(held.executed[..2], ["Atomic  517", "Replace ./a 216"]);
-    assert_eq!((held.executed.len(), held.ending.why), (61, Why::Done));
+    assert_eq!((held.executed.len(), held.ending.why), (62, Why::Done));
+    assert_eq!(held.executed[61], "Alert  200", "the server asked for what did not fit");
     assert_eq!(tree.text("./a"), Some("1"));
 }
 
@@ -294,10 +296,10 @@ fn a_sequence_goes_on_after_a_failure() {
 #[test]
 fn a_change_that_could_not_be_kept_is_answered_with_500_and_no_nonce_moves() {
     let mut tree = Tree::of(&[("./a", "1")]);
-    let mut manager = Manager::new(
-        "x",
-        management(Some(Scheme::Md5), "replace ./a chr 2\nget ./a\ndelete ./nowhere\n"),
-    );
+    let mut manager = Manager::new(management(
+        Some(Scheme::Md5),
+        "replace ./a chr 2\nget ./a\ndelete ./nowhere\n",
+    ));
     let held = hold_where(options(Some(Scheme::Md5)), &mut manager, &mut tree, |_| false);
     assert_eq!(held.executed, ["Replace ./a 500", "Get ./a 200", "Delete ./nowhere 404"]);
     assert_eq!(held.ending.why, Why::Done);
@@ -310,8 +312,7 @@ fn a_change_that_could_not_be_kept_is_answered_with_500_and_no_nonce_moves() {
 fn all_schemes_prove_both_sides_over_several_sessions() {
     for encoding in BOTH {
         for scheme in [Scheme::Basic, Scheme::Md5, Scheme::Mac] {
-            let mut manager =
-                Manager::new("x", management(Some(scheme), "get ./a\nsend\nget ./a\n"));
+            let mut manager = Manager::new(management(Some(scheme), "get ./a\nsend\nget ./a\n"));
             let mut nonces = options(None).nonces;
             for session_id in 1..4 {
                 let mut tree = Tree::of(&[("./a", "1")]);
@@ -460,7 +461,7 @@ fn results_are_split_over_messages_and_large_values_into_chunks() {
             let long = "0123456789<&>".repeat(500);
             let mut tree = Tree::of(&[("./long", &long), ("./a", "1")]);
             let script = format!("{}get ./long\nget ./a\nsend\nget ./a\n", "get ./a\n".repeat(40));
-            let tight = Management {
+            let tight = managing::Options {
                 max_message_size: Some(most),
                 ..management(Some(Scheme::Md5), &script)
             };
@@ -480,7 +481,7 @@ fn results_are_split_over_messages_and_large_values_into_chunks() {
 #[test]
 fn a_server_that_takes_no_message_gets_none() {
     let mut tree = Tree::of(&[("./a", "1")]);
-    let tight = Management { max_message_size: Some(40), ..management(None, "get ./a\n") };
+    let tight = managing::Options { max_message_size: Some(40), ..management(None, "get ./a\n") };
     let held = hold(options(None), tight, &mut tree);
     assert_eq!((held.ending.why, held.sent.len()), (Why::MessageSize, 1));
 }
@@ -586,36 +587,17 @@ fn sessions_over_http_end_as_in_memory() {
         (Some(Misbehaviour::Cut), Why::NoAnswer(None)),
     ] {
         let mut tree = Tree::of(&[("./a", "1")]);
-        let manages = Management {
+        let manages = managing::Options {
             misbehaviour,
             ..management(Some(Scheme::Md5), "replace ./a chr 2\nget ./a\n")
         };
-        let server_options = DmServerOptions {
-            id: "com.example.dm".into(),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            push_port: 2948,
-            secret: None,
-            nonce: Vec::new(),
-            push_on_association: false,
-        };
-        let events = Rc::new(RefCell::new(Vec::new()));
-        let sink = Rc::clone(&events);
-        let server = DmServer::managing(
-            server_options,
-            manages,
-            Rc::new(move |report| sink.borrow_mut().push(report.event)),
-        );
-        let executor = LocalExecutor::new();
-        let serving = executor.spawn(Rc::clone(&server).serve());
-        let ending = smol::block_on(executor.run(async {
-            let uri = server.url().await;
-            let options = Options { uri, ..options(Some(Scheme::Md5)) };
-            over_http(options, Duration::from_millis(800), &mut tree).await
-        }));
-        drop(serving);
+        let server = Server::start("127.0.0.1:0".parse().unwrap(), manages).unwrap();
+        let options = Options { uri: server.url(), ..options(Some(Scheme::Md5)) };
+        let ending = smol::block_on(over_http(options, Duration::from_millis(800), &mut tree));
+        let events = server.stop();
         assert_eq!(ending.why, why, "{misbehaviour:?}");
         assert_eq!(tree.text("./a"), Some(if why == Why::Done { "2" } else { "1" }));
-        let told = events.borrow().iter().any(|it| matches!(it, SimEvent::ResultReceived { .. }));
+        let told = events.iter().any(|it| matches!(it, SimEvent::ResultReceived { .. }));
         assert_eq!(told, why == Why::Done, "{misbehaviour:?}");
     }
 }
