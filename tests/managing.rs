@@ -15,7 +15,7 @@ use dm_gateway::proto::session::client::{Account, ClientSession, Ending, Nonces,
 use dm_gateway::proto::syncml::{Encoding, StatusCode};
 use dm_gateway::simulate::SimEvent;
 use dm_gateway::simulate::managing::{self, Misbehaviour, Script, Server};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tree::Tree;
@@ -153,5 +153,110 @@ fn every_misbehaviour_ends_over_http_as_it_should() {
         assert_eq!(statuses, expected, "{misbehaviour:?}");
         let done = if misbehaviour == M::StaleNonce { "2" } else { "1" };
         assert_eq!(tree.text("./a"), Some(done), "{misbehaviour:?}");
+    }
+}
+
+// --- dm-gateway simulate server ------------------------------------------------------------------
+
+/// The program, and where it listens.
+struct Program(Child);
+
+impl Program {
+    fn start(folder: &std::path::Path, script: &str, arguments: &[&str]) -> (Self, String) {
+        let file = |name: &str, text: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let child = Command::new(env!("CARGO_BIN_EXE_dm-gateway"))
+            .args(["simulate", "server", "--id", "server", "--listen", "127.0.0.1:0"])
+            .args(["--client-user", "gateway", "--client-nonce", "first", "--nonce", "first"])
+            .arg("--client-secret-file")
+            .arg(file("client", "gateway's\n"))
+            .arg("--secret-file")
+            .arg(file("server", "server's\n"))
+            .arg("--script")
+            .arg(file("script", script))
+            .args(["--wait", "session-ended", "--timeout", "10"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut program = Self(child);
+        let line = program.line();
+        assert_eq!(line["event"], "listening", "{line}");
+        (program, format!("http://{}/dm", line["address"].as_str().unwrap()))
+    }
+
+    fn line(&mut self) -> serde_json::Value {
+        let mut line = Vec::new();
+        let stdout = self.0.stdout.as_mut().unwrap();
+        // Octet by octet: nothing is kept from the next reader.
+        while line.last() != Some(&b'\n') {
+            let mut octet = [0];
+            stdout.read_exact(&mut octet).unwrap();
+            line.extend(octet);
+        }
+        serde_json::from_slice(&line).unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_program_manages_by_a_script_and_tells_what_came_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut program, url) = Program::start(folder.path(), "get ./a\ndelete ./b\n", &[]);
+    let mut tree = Tree::of(&[("./a", "1")]);
+    assert_eq!(hold(&url, Scheme::Md5, 1, first(), &mut tree).why, Why::Done);
+    assert!(program.0.wait().unwrap().success());
+    let stdout = BufReader::new(program.0.stdout.as_mut().unwrap());
+    let lines: Vec<_> = stdout.lines().map(Result::unwrap).collect();
+    let with = |words: &[&str]| lines.iter().any(|it| words.iter().all(|word| it.contains(word)));
+    assert!(with(&["command-answered", "Get", "./a", "200"]), "{lines:?}");
+    assert!(with(&["command-answered", "Delete", "./b", "404"]), "{lines:?}");
+    assert!(with(&["result-received", "./a", "\"1\""]), "{lines:?}");
+    assert!(with(&["session-ended", "true"]), "{lines:?}");
+}
+
+#[test]
+fn the_program_misbehaves_by_a_switch_of_each_name() {
+    let help = Command::new(env!("CARGO_BIN_EXE_dm-gateway")).args(["simulate", "--help"]).output();
+    let help = String::from_utf8(help.unwrap().stdout).unwrap();
+    for (name, _) in Misbehaviour::NAMES {
+        assert!(help.contains(&format!("\n  --{name} ")), "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (_program, url) =
+        Program::start(folder.path(), "get ./a\n", &["--basic-only", "--auth", "mac"]);
+    let ending = hold(&url, Scheme::Mac, 1, first(), &mut Tree::default());
+    assert_eq!(ending.why, Why::SchemeRefused);
+}
+
+#[test]
+fn the_program_refuses_what_it_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("script");
+    std::fs::write(&script, "get ./a\nfly ./a\n").unwrap();
+    for (arguments, says) in [
+        (vec!["--slow", "--cut"], "one misbehaviour at a time"),
+        (vec!["--slow"], "--client-user is missing"),
+        (vec!["--auth", "sha"], "--auth is one of none, basic, md5, mac"),
+        (vec!["--max-message-size", "x"], "--max-message-size cannot be x"),
+        (vec!["--script", script.to_str().unwrap()], "line 2: fly ./a"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_dm-gateway"))
+            .args(["simulate", "server", "--id", "server", "--listen", "127.0.0.1:0"])
+            .args(&arguments)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert!(told.contains(says), "{told}");
     }
 }

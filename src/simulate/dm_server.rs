@@ -75,7 +75,8 @@ impl DmServer {
         Rc::new(Self::with(options, None, sink))
     }
 
-    /// Makes a server that manages its clients. It signs Package #0 as `management` says.
+    /// Makes a server that manages its clients. If `management` has an account for it, this signs
+    /// Package #0.
     pub fn managing(
         options: DmServerOptions,
         management: managing::Options,
@@ -202,7 +203,9 @@ impl DmServer {
 
     /// Package #0 of this server for a session: background, asked for by the server.
     pub fn package0(&self, session: u16) -> Vec<u8> {
-        if let Some(manager) = &self.manager {
+        if let Some(manager) = &self.manager
+            && managing::lock(manager).has_account()
+        {
             return managing::lock(manager).package0(session);
         }
         let notification = Notification {

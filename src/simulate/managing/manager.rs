@@ -90,6 +90,11 @@ impl Manager {
         self.options.misbehaviour
     }
 
+    /// Whether it has an account to prove itself by.
+    pub fn has_account(&self) -> bool {
+        self.options.server.is_some()
+    }
+
     /// Package #0 that asks for a session, signed with the nonce for the server's next
     /// credentials; without an account, with a digest of zero octets.
     pub fn package0(&self, session_id: u16) -> Vec<u8> {
