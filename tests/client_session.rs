@@ -16,12 +16,8 @@ use dm_gateway::proto::session::client::{
 use dm_gateway::proto::syncml::{
     Alert, AlertCode, Command, Data, Encoding, Item, Location, Meta, StatusCode,
 };
-use dm_gateway::simulate::{
-    Answer, DmServer, DmServerOptions, Management, Manager, Misbehaviour, Script, SimEvent,
-};
-use smol::LocalExecutor;
-use std::cell::RefCell;
-use std::rc::Rc;
+use dm_gateway::simulate::SimEvent;
+use dm_gateway::simulate::managing::{self, Answer, Manager, Misbehaviour, Script, Server};
 use std::time::Duration;
 use tree::Tree;
 
@@ -57,16 +53,21 @@ fn options(scheme: Option<Scheme>) -> Options {
     }
 }
 
-fn management(scheme: Option<Scheme>, script: &str) -> Management {
-    let own = |name: &str| Some((name.to_owned(), Secret::new(format!("{name}'s secret"))));
-    Management {
-        scheme,
-        client: own("gateway"),
-        server: own("server"),
-        client_nonce: b"c0".to_vec(),
-        server_nonce: b"s0".to_vec(),
+fn management(scheme: Option<Scheme>, script: &str) -> managing::Options {
+    let own = |name: &str, nonce: &[u8]| {
+        Some(managing::Account {
+            scheme: scheme?,
+            name: name.to_owned(),
+            secret: Secret::new(format!("{name}'s secret")),
+            nonce: nonce.to_vec(),
+        })
+    };
+    managing::Options {
+        id: "com.example.dm".into(),
+        client: own("gateway", b"c0"),
+        server: own("server", b"s0"),
         script: Script::parse(script).unwrap(),
-        ..Management::default()
+        ..managing::Options::default()
     }
 }
 
@@ -85,11 +86,13 @@ struct Held {
 impl Held {
     /// What the server was told a Get found.
     fn values(&self) -> Vec<(&str, &str)> {
-        let value = |event| match event {
-            &SimEvent::ResultReceived { ref uri, ref value, .. } => Some((&**uri, &**value)),
-            _ => None,
-        };
-        self.events.iter().filter_map(value).collect()
+        let mut values = Vec::new();
+        for event in &self.events {
+            if let SimEvent::ResultReceived { uri, value, .. } = event {
+                values.push((uri.as_str(), value.as_str()));
+            }
+        }
+        values
     }
 
     /// What the server was told of its commands.
@@ -104,8 +107,8 @@ impl Held {
     }
 }
 
-fn hold(options: Options, management: Management, tree: &mut Tree) -> Held {
-    hold_with(options, &mut Manager::new("com.example.dm", management), tree)
+fn hold(options: Options, management: managing::Options, tree: &mut Tree) -> Held {
+    hold_with(options, &mut Manager::new(management), tree)
 }
 
 fn hold_with(options: Options, manager: &mut Manager, tree: &mut Tree) -> Held {
@@ -266,10 +269,11 @@ fn an_atomic_that_cannot_be_undone_or_answered_says_so() {
 
     let script = format!("atomic\n{}end\n", "replace ./a chr 2\n".repeat(60));
     let mut tree = Tree::of(&[("./a", "1")]);
-    let tight = Management { max_message_size: Some(1500), ..management(None, &script) };
+    let tight = managing::Options { max_message_size: Some(1500), ..management(None, &script) };
     let held = hold(options(None), tight, &mut tree);
     assert_eq!(held.executed[..2], ["Atomic  517", "Replace ./a 216"]);
-    assert_eq!((held.executed.len(), held.ending.why), (61, Why::Done));
+    assert_eq!((held.executed.len(), held.ending.why), (62, Why::Done));
+    assert_eq!(held.executed[61], "Alert  200", "the server asked for what did not fit");
     assert_eq!(tree.text("./a"), Some("1"));
 }
 
@@ -294,10 +298,10 @@ fn a_sequence_goes_on_after_a_failure() {
 #[test]
 fn a_change_that_could_not_be_kept_is_answered_with_500_and_no_nonce_moves() {
     let mut tree = Tree::of(&[("./a", "1")]);
-    let mut manager = Manager::new(
-        "x",
-        management(Some(Scheme::Md5), "replace ./a chr 2\nget ./a\ndelete ./nowhere\n"),
-    );
+    let mut manager = Manager::new(management(
+        Some(Scheme::Md5),
+        "replace ./a chr 2\nget ./a\ndelete ./nowhere\n",
+    ));
     let held = hold_where(options(Some(Scheme::Md5)), &mut manager, &mut tree, |_| false);
     assert_eq!(held.executed, ["Replace ./a 500", "Get ./a 200", "Delete ./nowhere 404"]);
     assert_eq!(held.ending.why, Why::Done);
@@ -310,8 +314,7 @@ fn a_change_that_could_not_be_kept_is_answered_with_500_and_no_nonce_moves() {
 fn all_schemes_prove_both_sides_over_several_sessions() {
     for encoding in BOTH {
         for scheme in [Scheme::Basic, Scheme::Md5, Scheme::Mac] {
-            let mut manager =
-                Manager::new("x", management(Some(scheme), "get ./a\nsend\nget ./a\n"));
+            let mut manager = Manager::new(management(Some(scheme), "get ./a\nsend\nget ./a\n"));
             let mut nonces = options(None).nonces;
             for session_id in 1..4 {
                 let mut tree = Tree::of(&[("./a", "1")]);
@@ -460,7 +463,7 @@ fn results_are_split_over_messages_and_large_values_into_chunks() {
             let long = "0123456789<&>".repeat(500);
             let mut tree = Tree::of(&[("./long", &long), ("./a", "1")]);
             let script = format!("{}get ./long\nget ./a\nsend\nget ./a\n", "get ./a\n".repeat(40));
-            let tight = Management {
+            let tight = managing::Options {
                 max_message_size: Some(most),
                 ..management(Some(Scheme::Md5), &script)
             };
@@ -480,7 +483,7 @@ fn results_are_split_over_messages_and_large_values_into_chunks() {
 #[test]
 fn a_server_that_takes_no_message_gets_none() {
     let mut tree = Tree::of(&[("./a", "1")]);
-    let tight = Management { max_message_size: Some(40), ..management(None, "get ./a\n") };
+    let tight = managing::Options { max_message_size: Some(40), ..management(None, "get ./a\n") };
     let held = hold(options(None), tight, &mut tree);
     assert_eq!((held.ending.why, held.sent.len()), (Why::MessageSize, 1));
 }
@@ -492,6 +495,334 @@ fn an_object_above_the_bound_is_refused() {
     let held =
         hold(options, management(None, "replace ./a chr 1234\nreplace ./a chr 123\n"), &mut tree);
     assert_eq!(held.executed, ["Replace ./a 413", "Replace ./a 200"]);
+}
+
+#[test]
+fn a_large_object_comes_in_chunks_and_is_carried_out_once() {
+    let text = "large 12 replace ./a chr four\nget ./b\nmore\nchunk replace ./a chr more\nmore\n\
+                replace ./a chr last\nget ./a\n";
+    for encoding in BOTH {
+        let mut tree = Tree::of(&[("./a", "1"), ("./b", "2")]);
+        let options = Options { encoding, ..options(Some(Scheme::Md5)) };
+        let held = hold(options, management(Some(Scheme::Md5), text), &mut tree);
+        assert_eq!(held.ending.why, Why::Done);
+        let commands = held.executed.iter().filter(|it| it.contains("./"));
+        let expected =
+            ["Replace ./a 213", "Get ./b 200", "Replace ./a 213", "Replace ./a 200", "Get ./a 200"];
+        assert!(commands.eq(expected.iter()), "{:?}", held.executed);
+        assert_eq!(held.values(), [("./b", "2"), ("./a", "fourmorelast")]);
+        assert_eq!(tree.done, ["Get ./b", "Replace ./a", "Get ./a"]);
+        // Chunks are no change: the first commit is for the nonces, the second for the object.
+        assert_eq!(held.commits.len(), 2);
+    }
+    let octets = "large 4 add ./n bin 00ff\nmore\nadd ./n bin 1000\n";
+    let mut tree = Tree::default();
+    let held = hold(options(None), management(None, octets), &mut tree);
+    assert_eq!(held.executed, ["Add ./n 213", "Add ./n 200"]);
+    assert_eq!(tree.leaves["./n"], Data::Binary([0, 0xff, 0x10, 0].as_slice().into()));
+}
+
+#[test]
+fn a_large_object_that_is_not_as_it_should_be_has_its_own_status() {
+    let cases: [(&str, &[&str]); 7] = [
+        ("chunk replace ./a chr x", &["Replace ./a 411"]),
+        ("large 100001 replace ./a chr x", &["Replace ./a 413"]),
+        ("large 1 replace ./a chr xx", &["Replace ./a 424"]),
+        (
+            "large 4 replace ./a chr xx\nmore\nreplace ./a chr yyy",
+            &["Replace ./a 213", "Replace ./a 424"],
+        ),
+        (
+            "large 4 replace ./a chr xx\nlarge 4 replace ./b chr xx",
+            &["Replace ./a 213", "Replace ./b 412"],
+        ),
+        ("atomic\nlarge 4 replace ./a chr xx\nend", &["Atomic  507", "Replace ./a 412"]),
+        ("large 4 replace ./a chr xx\nmore\ndelete ./b", &["Replace ./a 213", "Delete ./b 200"]),
+    ];
+    for (script, expected) in cases {
+        let mut tree = Tree::of(&[("./a", "1"), ("./b", "2")]);
+        let held = hold(options(None), management(None, &format!("{script}\n")), &mut tree);
+        assert_eq!(held.executed, expected, "{script}");
+        assert_eq!((held.ending.why, tree.text("./a")), (Why::Done, Some("1")), "{script}");
+        let broken_off = held.sent.iter().flat_map(commands).find_map(|command| match command {
+            Command::Alert(it) if it.code == Some(AlertCode::NO_END_OF_DATA) => {
+                Some(it.items[0].target.clone().unwrap().uri.into_owned())
+            }
+            _ => None,
+        });
+        assert_eq!(broken_off.as_deref(), script.contains("delete").then_some("./a"), "{script}");
+    }
+}
+
+#[test]
+fn what_the_server_cannot_take_is_not_sent() {
+    let mut tree = Tree::of(&[("./a", "1234"), ("./b", "123")]);
+    let small =
+        managing::Options { max_object_size: Some(3), ..management(None, "get ./a\nget ./b\n") };
+    let held = hold(options(None), small, &mut tree);
+    assert_eq!(held.executed, ["Get ./a 413", "Get ./b 200"]);
+    assert_eq!(held.values(), [("./b", "123")]);
+}
+
+#[test]
+fn a_server_can_stop_a_large_object_of_ours() {
+    for stop in [
+        "<Alert><CmdID>2</CmdID><Data>1225</Data></Alert>".to_owned(),
+        status_of(2, 3, "Results", 413),
+    ] {
+        let mut tree = Tree::of(&[("./long", &"x".repeat(5000)), ("./a", "1")]);
+        let mut talk = Talk::new(options(None));
+        let asks = "<Meta><MaxMsgSize xmlns='syncml:metinf'>1500</MaxMsgSize></Meta>";
+        let get =
+            "<Get><CmdID>1</CmdID><Item><Target><LocURI>./long</LocURI></Target></Item></Get>";
+        let first = talk.hear_with(asks, get, true, &mut tree);
+        let Some(Command::Results(results)) = first.last() else { panic!("{first:?}") };
+        assert!(results.items[0].more_data && results.items[0].meta.size == Some(5000));
+        assert_eq!(results.command_id, "3");
+        let next = talk.hear(&stop, false, &mut tree);
+        assert!(!next.iter().any(|it| matches!(it, Command::Results(_))), "{next:?}");
+    }
+}
+
+// --- What else a server may say ------------------------------------------------------------------
+
+#[test]
+fn a_package_of_several_messages_is_asked_for() {
+    let mut tree = Tree::of(&[("./a", "1"), ("./b", "2")]);
+    let held = hold(options(None), management(None, "get ./a\nmore\nget ./b\n"), &mut tree);
+    assert_eq!((held.ending.why, held.sent.len()), (Why::Done, 3));
+    let asks = |sent: &Outgoing| {
+        let message = sent.encoding.decode(&sent.body).unwrap();
+        let alert = message.commands.iter().any(|command| {
+            matches!(command, Command::Alert(it) if it.code == Some(AlertCode::NEXT_MESSAGE))
+        });
+        (alert, message.is_final)
+    };
+    let asked: Vec<_> = held.sent.iter().map(asks).collect();
+    assert_eq!(asked, [(false, true), (true, false), (false, true)]);
+    assert_eq!(held.values(), [("./a", "1"), ("./b", "2")]);
+}
+
+#[test]
+fn the_answer_goes_where_the_server_says_if_the_account_allows_it() {
+    for (given, sent_to) in [
+        ("http://dm.example/s?id=1", Some("http://dm.example/s?id=1")),
+        ("s?id=1", Some("http://dm.example/s?id=1")),
+        ("https://other.example/s", Some("https://other.example/s")),
+        ("http://evil.example/s", None),
+        ("http://127.0.0.1/s", None),
+    ] {
+        let options = Options { hosts: vec!["other.example".into()], ..options(None) };
+        let url = Some(given.to_owned());
+        let says = managing::Options { url, ..management(None, "get ./a\n") };
+        let held = hold(options, says, &mut Tree::default());
+        assert_eq!(held.sent.get(1).map(|it| &*it.uri), sent_to, "{given}");
+        let why = if sent_to.is_some() { Why::Done } else { Why::ResponseUri };
+        assert_eq!(held.ending.why, why, "{given}");
+    }
+}
+
+#[test]
+fn commands_that_are_no_good_are_answered_and_the_next_is_carried_out() {
+    let item = |uri: &str| format!("<Item><Target><LocURI>{uri}</LocURI></Target></Item>");
+    let (a, no) = (item("./a"), item("./no"));
+    let body = format!(
+        "<Search><CmdID>1</CmdID></Search>\
+         <Exec><CmdID>2</CmdID>{a}{a}</Exec>\
+         <Delete><CmdID>3</CmdID></Delete>\
+         <Replace><CmdID>4</CmdID><Item><Data>1</Data></Item></Replace>\
+         <Get><CmdID>5</CmdID>{a}{no}</Get>\
+         <Alert><CmdID>6</CmdID></Alert>\
+         <Get><CmdID>7</CmdID>{a}</Get>"
+    );
+    let mut tree = Tree::of(&[("./a", "1")]);
+    let answers = Talk::new(options(None)).hear(&body, true, &mut tree);
+    let mut lines = Vec::new();
+    for answer in &answers {
+        lines.push(match answer {
+            Command::Status(it) if it.command_ref == "0" => continue,
+            Command::Status(it) => {
+                let target = it.target_refs.join(" ");
+                format!("{} {} {} {target}", it.command_ref, it.command, it.code.0)
+            }
+            Command::Results(it) => format!("{} results", it.command_ref),
+            other => other.name().to_owned(),
+        });
+    }
+    let expected = [
+        "1 Search 501 ",
+        "2 Exec 412 ",
+        "3 Delete 412 ",
+        "4 Replace 412 ",
+        "5 Get 200 ./a",
+        "5 Get 404 ./no",
+        "5 results",
+        "6 Alert 412 ",
+        "7 Get 200 ",
+        "7 results",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(tree.done, ["Get ./a", "Get ./no", "Get ./a"]);
+}
+
+#[test]
+fn a_message_that_comes_again_gets_the_same_answer_and_nothing_is_done_twice() {
+    let add = "<Add><CmdID>1</CmdID><Item><Target><LocURI>./n</LocURI></Target>\
+               <Data>x</Data></Item></Add>";
+    let mut tree = Tree::default();
+    let mut talk = Talk::new(options(None));
+    let message = talk.write("", add, true);
+    let Step::Send(first) = talk.take(&message, &mut tree) else { panic!() };
+    assert_eq!(first.executed.len(), 1);
+    for _ in 0..limits::SERVER_REPEATS {
+        let Step::Send(again) = talk.take(&message, &mut tree) else { panic!() };
+        assert_eq!((again.body, again.executed.len()), (first.body.clone(), 0));
+    }
+    assert_eq!(tree.done, ["Add ./n"]);
+    let Step::End(ending) = talk.take(&message, &mut tree) else { panic!() };
+    assert_eq!(ending.why, Why::OutOfOrder);
+}
+
+#[test]
+fn answers_of_other_sessions_versions_and_times_end_it() {
+    let get = "<Get><CmdID>1</CmdID><Item><Target><LocURI>./a</LocURI></Target></Item></Get>";
+    for (from, to, body, why) in [
+        ("1A<", "1B<", "", Why::OtherSession),
+        ("1A<", "x<", "", Why::OtherSession),
+        ("DTD>1.2", "DTD>2.0", "", Why::Version(StatusCode::DTD_NOT_SUPPORTED)),
+        ("DM/1.2", "DM/2.0", "", Why::Version(StatusCode::PROTOCOL_NOT_SUPPORTED)),
+        ("DTD>1.2", "DTD>2.0", get, Why::Version(StatusCode::DTD_NOT_SUPPORTED)),
+        ("DM/1.2", "DM/2.0", get, Why::Version(StatusCode::PROTOCOL_NOT_SUPPORTED)),
+        ("1A<", "001a<", "", Why::Done),
+        ("DM/1.2", "DM/1.1", "", Why::Done),
+    ] {
+        let mut talk = Talk::new(options(None));
+        let message = String::from_utf8(talk.write("", body, true)).unwrap();
+        let message = message.replacen(from, to, 1);
+        let mut tree = Tree::of(&[("./a", "1")]);
+        let mut step = talk.take(message.as_bytes(), &mut tree);
+        // Whoever asked for something is told why it gets nothing; then it is over.
+        assert_eq!(matches!(step, Step::Send(_)), !body.is_empty());
+        if let Step::Send(refusal) = step {
+            let Why::Version(code) = why else { panic!() };
+            let is = |it: &Command<'_>| matches!(it, Command::Status(it) if it.code == code);
+            assert!(commands(&refusal).iter().all(is));
+            step = Step::End(talk.session.no_answer(None));
+        }
+        let Step::End(ending) = step else { panic!("{to}: {step:?}") };
+        assert_eq!((ending.why, tree.done.len()), (why, 0), "{to}");
+    }
+}
+
+#[test]
+fn a_mac_that_was_right_once_has_to_be_right_always() {
+    let mut tree = Tree::of(&[("./a", "1")]);
+    let mut manager =
+        Manager::new(management(Some(Scheme::Mac), "replace ./a chr 2\nsend\nreplace ./a chr 3\n"));
+    let (mut session, mut outgoing) = ClientSession::start(options(Some(Scheme::Mac))).unwrap();
+    let ending = loop {
+        let Outgoing { encoding, body, mac, uri, .. } = &outgoing;
+        let answer = manager.answer(*encoding, body, mac.as_deref(), uri, b"fresh");
+        let Answer::Message { encoding, body, mac } = answer else { panic!() };
+        let incoming = Incoming { encoding, body: &body, mac: mac.as_deref() };
+        let mut step = session.receive(&incoming, [7; 16], &mut tree);
+        if let Step::Commit(_) = step {
+            step = session.committed(true);
+        }
+        match step {
+            Step::Send(next) => outgoing = next,
+            Step::End(ending) => break ending,
+            Step::Commit(_) => panic!("committed twice"),
+        }
+        manager.set_misbehaviour(Some(Misbehaviour::WrongCredentials));
+    };
+    assert_eq!(ending.why, Why::ServerNotAuthenticated);
+    assert_eq!(tree.text("./a"), Some("2"));
+}
+
+#[test]
+fn a_server_that_never_ends_is_left() {
+    let get = "<Get><CmdID>1</CmdID><Item><Target><LocURI>./a</LocURI></Target></Item></Get>";
+    let mut tree = Tree::of(&[("./a", "1")]);
+    let mut talk = Talk::new(options(None));
+    let mut answers = 0;
+    let ending = loop {
+        let message = talk.write("", get, true);
+        match talk.take(&message, &mut tree) {
+            Step::Send(_) => answers += 1,
+            Step::End(ending) => break ending,
+            Step::Commit(_) => panic!(),
+        }
+    };
+    assert_eq!((ending.why, answers), (Why::TooMuch, limits::CLIENT_MESSAGES - 1));
+}
+
+/// A server whose words are written by hand, in XML.
+struct Talk {
+    session: ClientSession,
+    /// MsgID of its last message.
+    message: u32,
+}
+
+impl Talk {
+    fn new(options: Options) -> Self {
+        let (session, _) = ClientSession::start(options).unwrap();
+        Self { session, message: 0 }
+    }
+
+    /// The next message.
+    fn write(&mut self, header: &str, body: &str, is_final: bool) -> Vec<u8> {
+        self.message += 1;
+        let end = if is_final { "<Final/>" } else { "" };
+        let message = self.message;
+        format!(
+            "<SyncML xmlns='SYNCML:SYNCML1.2'><SyncHdr><VerDTD>1.2</VerDTD>\
+             <VerProto>DM/1.2</VerProto><SessionID>1A</SessionID><MsgID>{message}</MsgID>\
+             <Target><LocURI>IMEI:1</LocURI></Target><Source><LocURI>{URI}</LocURI></Source>\
+             {header}</SyncHdr><SyncBody>{body}{end}</SyncBody></SyncML>"
+        )
+        .into_bytes()
+    }
+
+    fn take(&mut self, message: &[u8], tree: &mut Tree) -> Step {
+        let incoming = Incoming { encoding: Encoding::Xml, body: message, mac: None };
+        match self.session.receive(&incoming, [7; 16], tree) {
+            Step::Commit(_) => self.session.committed(true),
+            step => step,
+        }
+    }
+
+    /// What the client answers.
+    fn hear(&mut self, body: &str, is_final: bool, tree: &mut Tree) -> Vec<Command<'static>> {
+        self.hear_with("", body, is_final, tree)
+    }
+
+    fn hear_with(
+        &mut self,
+        header: &str,
+        body: &str,
+        is_final: bool,
+        tree: &mut Tree,
+    ) -> Vec<Command<'static>> {
+        let message = self.write(header, body, is_final);
+        match self.take(&message, tree) {
+            Step::Send(outgoing) => commands(&outgoing),
+            step => panic!("{step:?}"),
+        }
+    }
+}
+
+fn commands(sent: &Outgoing) -> Vec<Command<'static>> {
+    // A test's messages are few: they may live as long as it does.
+    let body: &'static [u8] = sent.body.clone().leak();
+    sent.encoding.decode(body).unwrap().commands
+}
+
+fn status_of(message: u32, command: u32, name: &str, code: u16) -> String {
+    format!(
+        "<Status><CmdID>1</CmdID><MsgRef>{message}</MsgRef><CmdRef>{command}</CmdRef>\
+         <Cmd>{name}</Cmd><Data>{code}</Data></Status>"
+    )
 }
 
 // --- Alerts, ends, HTTP -------------------------------------------------------------------------
@@ -531,6 +862,26 @@ fn both_sides_can_break_it_off() {
     let is_abort = |it: &Command<'_>| matches!(it, Command::Alert(it) if it.code == Some(AlertCode::SESSION_ABORT));
     assert!(message.is_final && message.commands.iter().any(is_abort));
     assert_eq!(session.no_answer(None).why, Why::GivenUp);
+
+    // What was not made durable is not said to be done.
+    let replace = "<Replace><CmdID>1</CmdID><Item><Target><LocURI>./a</LocURI></Target>\
+                   <Data>2</Data></Item></Replace>\
+                   <Get><CmdID>2</CmdID><Item><Target><LocURI>./a</LocURI></Target></Item></Get>";
+    let mut talk = Talk::new(options(None));
+    let message = talk.write("", replace, true);
+    let incoming = Incoming { encoding: Encoding::Xml, body: &message, mac: None };
+    let mut tree = Tree::of(&[("./a", "1")]);
+    assert!(matches!(talk.session.receive(&incoming, [0; 16], &mut tree), Step::Commit(_)));
+    let abort = talk.session.abort().unwrap();
+    let told: Vec<_> = commands(&abort)
+        .iter()
+        .map(|command| match command {
+            Command::Status(status) => format!("{} {}", status.command, status.code.0),
+            command => command.name().to_owned(),
+        })
+        .collect();
+    assert_eq!(told, ["SyncHdr 200", "Replace 500", "Get 200", "Alert"]);
+    assert!(matches!(talk.session.committed(true), Step::End(it) if it.why == Why::GivenUp));
 }
 
 #[test]
@@ -586,36 +937,17 @@ fn sessions_over_http_end_as_in_memory() {
         (Some(Misbehaviour::Cut), Why::NoAnswer(None)),
     ] {
         let mut tree = Tree::of(&[("./a", "1")]);
-        let manages = Management {
+        let manages = managing::Options {
             misbehaviour,
             ..management(Some(Scheme::Md5), "replace ./a chr 2\nget ./a\n")
         };
-        let server_options = DmServerOptions {
-            id: "com.example.dm".into(),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            push_port: 2948,
-            secret: None,
-            nonce: Vec::new(),
-            push_on_association: false,
-        };
-        let events = Rc::new(RefCell::new(Vec::new()));
-        let sink = Rc::clone(&events);
-        let server = DmServer::managing(
-            server_options,
-            manages,
-            Rc::new(move |report| sink.borrow_mut().push(report.event)),
-        );
-        let executor = LocalExecutor::new();
-        let serving = executor.spawn(Rc::clone(&server).serve());
-        let ending = smol::block_on(executor.run(async {
-            let uri = server.url().await;
-            let options = Options { uri, ..options(Some(Scheme::Md5)) };
-            over_http(options, Duration::from_millis(800), &mut tree).await
-        }));
-        drop(serving);
+        let server = Server::start("127.0.0.1:0".parse().unwrap(), manages).unwrap();
+        let options = Options { uri: server.url(), ..options(Some(Scheme::Md5)) };
+        let ending = smol::block_on(over_http(options, Duration::from_millis(800), &mut tree));
+        let events = server.stop();
         assert_eq!(ending.why, why, "{misbehaviour:?}");
         assert_eq!(tree.text("./a"), Some(if why == Why::Done { "2" } else { "1" }));
-        let told = events.borrow().iter().any(|it| matches!(it, SimEvent::ResultReceived { .. }));
+        let told = events.iter().any(|it| matches!(it, SimEvent::ResultReceived { .. }));
         assert_eq!(told, why == Why::Done, "{misbehaviour:?}");
     }
 }

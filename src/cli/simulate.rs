@@ -1,7 +1,9 @@
 //! `dm-gateway simulate device | server | farm`: simulated peers, one JSON line an event.
 
 mod arguments;
+mod managing;
 
+use crate::simulate::managing::Options as Management;
 use crate::simulate::{
     DmServer, DmServerOptions, EndDevice, EndDeviceOptions, Farm, FarmOptions, Report, Sink, gate,
 };
@@ -35,6 +37,29 @@ dm-gateway simulate server --id ID --listen ADDR:PORT [options]
   --secret-file FILE        signs Package #0
   --push-on-association     pushes to every gateway that a device names
   --push-port PORT          port of those gateways (default 2948)
+  It manages its clients, and so a gateway, with any of these:
+  --script FILE             commands to send, one a line, see below
+  --auth none|basic|md5|mac how both sides prove who they are (default md5)
+  --user U --secret-file FILE --nonce TEXT          the server's own account (user: its id)
+  --client-user U --client-secret-file FILE --client-nonce TEXT   that of its clients
+  --url URL                 where clients are told to send answers
+  --max-message-size N      octets that it takes in one message
+  and may misbehave in one way:
+  --wrong-credentials       proves itself with another secret
+  --no-credentials          does not prove itself
+  --stale-nonce             proves itself with an old nonce until it is given a new one
+  --basic-only              asks for the client's secret in clear
+  --version-513             refuses the version of the protocol, Status 513
+  --broken-object           sends a large object that is shorter than it said
+  --redirect                answers with HTTP 302
+  --private-uri             wants answers sent to a private address
+  --slow                    takes 5 seconds for each answer
+  --cut                     closes the connection instead of an answer
+  A script's lines: get URI, delete URI, copy FROM TO, exec URI [DATA], alert CODE,
+  add URI FORMAT [VALUE], replace URI FORMAT [VALUE] (FORMAT chr, int, bool, node, xml, b64,
+  bin with octets in hexadecimal), atomic or sequence up to end, send (the next message), more
+  (the next message of the same package), large SIZE COMMAND and chunk COMMAND (a value that
+  goes on in the next message), abort
 dm-gateway simulate farm --count N --base-address ADDR --gateway URL [options]
   --push-port PORT          UDP port of all devices (default 2948)
   --gateway-id, --server, --encoding, --quirk, --open-session: as for a device
@@ -80,9 +105,22 @@ impl From<lexopt::Error> for Failure {
 #[derive(Debug)]
 enum Task {
     Print(String),
-    Device { options: EndDeviceOptions, open: bool, until: Until },
-    Server { options: DmServerOptions, pushes: Option<Pushes>, until: Until },
-    Farm { options: FarmOptions, leases: Option<String>, until: Until },
+    Device {
+        options: EndDeviceOptions,
+        open: bool,
+        until: Until,
+    },
+    Server {
+        options: DmServerOptions,
+        management: Option<Box<Management>>,
+        pushes: Option<Pushes>,
+        until: Until,
+    },
+    Farm {
+        options: FarmOptions,
+        leases: Option<String>,
+        until: Until,
+    },
 }
 
 /// When to end.
@@ -129,10 +167,13 @@ impl Task {
                 };
                 conclude(smol::block_on(executor.run(until.reached(task, reports))), what)
             }
-            Self::Server { options, pushes, until } => {
+            Self::Server { options, management, pushes, until } => {
                 let what = format!("DM server at {}", options.listen);
                 let (sink, reports) = reporter();
-                let server = DmServer::new(options, sink);
+                let server = match management {
+                    Some(management) => DmServer::managing(options, *management, sink),
+                    None => DmServer::new(options, sink),
+                };
                 let pusher = Rc::clone(&server);
                 let task = async {
                     let pushing = async {

@@ -2,7 +2,7 @@
 
 use super::command::number;
 use super::event::{Report, SimEvent, Sink, summary};
-use super::managing::{Management, Manager, http};
+use super::managing::{self, Manager, http};
 use super::payload::associated_gateway;
 use crate::gateway::seam::Response;
 use crate::io::http_server::{Handler, LanListener, LanRequest};
@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
+use std::sync::Mutex;
 
 /// Most connections at one time: a storm of end devices is the gateway's test, not this one's.
 const CONNECTIONS: usize = 4096;
@@ -53,7 +54,7 @@ pub struct DmServer {
     /// Sessions in progress by device and SessionID: whether a Get is still to be sent.
     sessions: RefCell<HashMap<(String, String), Phase>>,
     /// How it manages; else it asks for one leaf.
-    manager: Option<RefCell<Manager>>,
+    manager: Option<Mutex<Manager>>,
     /// The last push, for retransmission.
     last: RefCell<Option<(SocketAddr, Vec<u8>)>>,
     sink: Sink,
@@ -74,13 +75,18 @@ impl DmServer {
         Rc::new(Self::with(options, None, sink))
     }
 
-    /// Makes a server that manages its clients.
-    pub fn managing(options: DmServerOptions, management: Management, sink: Sink) -> Rc<Self> {
-        let manager = Manager::new(&options.id, management);
-        Rc::new(Self::with(options, Some(RefCell::new(manager)), sink))
+    /// Makes a server that manages its clients. If `management` has an account for it, this signs
+    /// Package #0.
+    pub fn managing(
+        options: DmServerOptions,
+        management: managing::Options,
+        sink: Sink,
+    ) -> Rc<Self> {
+        let manager = Manager::new(management);
+        Rc::new(Self::with(options, Some(Mutex::new(manager)), sink))
     }
 
-    fn with(options: DmServerOptions, manager: Option<RefCell<Manager>>, sink: Sink) -> Self {
+    fn with(options: DmServerOptions, manager: Option<Mutex<Manager>>, sink: Sink) -> Self {
         Self {
             options,
             manager,
@@ -197,6 +203,11 @@ impl DmServer {
 
     /// Package #0 of this server for a session: background, asked for by the server.
     pub fn package0(&self, session: u16) -> Vec<u8> {
+        if let Some(manager) = &self.manager
+            && managing::lock(manager).has_account()
+        {
+            return managing::lock(manager).package0(session);
+        }
         let notification = Notification {
             digest: [0; 16],
             version: 11,

@@ -12,15 +12,17 @@
 //! the documents, so that a misreading in the gateway shows. How real clients differ from the
 //! documents is a list of [`Quirk`]s.
 //!
+//! [`managing`] is another DM server, one for the gateway itself: it manages it.
+//!
 //! Every future here wants a `LocalExecutor` or `block_on`; nothing is `Send`, nothing starts a
-//! thread. Behaviour is reported as [`SimEvent`]s through a [`Sink`].
+//! thread, except [`managing::Server`]. Behaviour is reported as [`SimEvent`]s through a [`Sink`].
 
 mod command;
 mod dm_server;
 mod end_device;
 mod event;
 mod farm;
-mod managing;
+pub mod managing;
 mod payload;
 mod session;
 
@@ -28,4 +30,3 @@ pub use dm_server::{DmServer, DmServerOptions};
 pub use end_device::{Account, EndDevice, EndDeviceOptions, Gate, Profile, Quirk, Server, gate};
 pub use event::{Digest, Report, SimEvent, Sink};
 pub use farm::{Farm, FarmOptions, FarmSummary};
-pub use managing::{Answer, Management, Manager, Misbehaviour, Script};

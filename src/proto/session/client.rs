@@ -143,17 +143,11 @@ impl ClientSession {
     /// Goes on after a [`Step::Commit`]. If that failed, what was to last is answered with 500 and
     /// the nonces are what they were.
     pub fn committed(&mut self, ok: bool) -> Step {
-        let Some(mut turn) = self.turn.take() else { return self.end(Why::OutOfOrder) };
+        let Some(mut turn) = self.turn.take() else {
+            return self.end(self.closing.unwrap_or(Why::OutOfOrder));
+        };
         if !ok {
-            (self.options.nonces, self.server_nonce) = turn.before;
-            if let Some(status) = &mut turn.status {
-                status.challenge = None;
-            }
-            for answer in self.outbox.iter_mut().skip(turn.old).filter(|answer| answer.durable) {
-                if let Command::Status(status) = &mut answer.command {
-                    status.code = StatusCode::COMMAND_FAILED;
-                }
-            }
+            self.undone(&mut turn);
         }
         let executed = self.outbox.iter().skip(turn.old).filter_map(executed).collect();
         match self.compose(turn.status, turn.ask) {
@@ -163,15 +157,20 @@ impl ClientSession {
     }
 
     /// Breaks the session off: the message that tells the server, with the statuses that it is
-    /// owed. `None` if it takes none so large. Whatever comes back is the end.
+    /// owed; what waits for [`committed`](Self::committed) counts as failed. `None` if it takes
+    /// none so large. Whatever comes back is the end.
     pub fn abort(&mut self) -> Option<Outgoing> {
         self.closing = Some(Why::GivenUp);
-        self.turn = None;
+        let mut status = None;
+        if let Some(mut turn) = self.turn.take() {
+            self.undone(&mut turn);
+            status = turn.status;
+        }
         self.outbox.retain(|answer| matches!(answer.command, Command::Status(_)));
         let code = Some(AlertCode::SESSION_ABORT);
         let alert = || Answer::of(Command::Alert(Alert { code, ..Alert::default() }));
         self.outbox.push_back(alert());
-        let whole = self.compose(None, false).ok().filter(|_| self.outbox.is_empty());
+        let whole = self.compose(status, false).ok().filter(|_| self.outbox.is_empty());
         if whole.is_some() {
             return whole;
         }
@@ -183,6 +182,19 @@ impl ClientSession {
     /// Ends the session without the server: no answer came, or none that was HTTP 200.
     pub fn no_answer(&mut self, http_status: Option<u16>) -> Ending {
         self.ending(self.closing.unwrap_or(Why::NoAnswer(http_status)))
+    }
+
+    /// Answers with 500 what was to last and did not, and takes the nonces back.
+    fn undone(&mut self, turn: &mut Turn) {
+        (self.options.nonces, self.server_nonce) = turn.before.clone();
+        if let Some(status) = &mut turn.status {
+            status.challenge = None;
+        }
+        for answer in self.outbox.iter_mut().skip(turn.old).filter(|answer| answer.durable) {
+            if let Command::Status(status) = &mut answer.command {
+                status.code = StatusCode::COMMAND_FAILED;
+            }
+        }
     }
 
     fn take(

@@ -1,5 +1,6 @@
 //! Carries the messages of a managing server over HTTP, and misbehaves there.
 
+use super::server::lock;
 use super::{Answer, Manager, Misbehaviour};
 use crate::limits::CLIENT_BODY;
 use crate::proto::auth::MAC_HEADER;
@@ -13,9 +14,9 @@ use hyper::server::conn::http1;
 use hyper::{Request, Response, StatusCode, header};
 use smol::LocalExecutor;
 use smol_hyper::rt::FuturesIo;
-use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// How long a slow server takes for an answer.
@@ -24,7 +25,7 @@ const SLOW: Duration = Duration::from_secs(5);
 /// Serves for ever.
 pub(in crate::simulate) async fn serve(
     listener: &Async<TcpListener>,
-    manager: &RefCell<Manager>,
+    manager: &Mutex<Manager>,
     tell: &dyn Fn(SimEvent),
 ) -> io::Result<()> {
     let connections = LocalExecutor::new();
@@ -48,7 +49,7 @@ pub(in crate::simulate) async fn serve(
 
 async fn respond(
     request: Request<Incoming>,
-    manager: &RefCell<Manager>,
+    manager: &Mutex<Manager>,
     tell: &dyn Fn(SimEvent),
 ) -> io::Result<Response<Full<Bytes>>> {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
@@ -59,11 +60,11 @@ async fn respond(
     let Some(encoding) = encoding else { return bare(415) };
     let body = Limited::new(request.into_body(), CLIENT_BODY).collect().await;
     let body = body.map_err(io::Error::other)?.to_bytes();
-    if manager.borrow().management.misbehaviour == Some(Misbehaviour::Slow) {
+    if lock(manager).misbehaviour() == Some(Misbehaviour::Slow) {
         Timer::after(SLOW).await;
     }
     let (answer, events) = {
-        let mut manager = manager.borrow_mut();
+        let mut manager = lock(manager);
         let answer = manager.answer(encoding, &body, mac.as_deref(), &uri, &fresh_nonce());
         (answer, manager.events())
     };

@@ -13,6 +13,11 @@
 //! exec ./Gw/Restart now
 //! alert 1101 MINDT=10     an alert for a user; its text follows in `text`
 //! more                    the message ends, its package does not
+//! large 14 replace ./Gw/Banner chr Welcome     the first chunk of an object of 14 octets
+//! more
+//! chunk replace ./Gw/Banner chr to             one in the middle
+//! more
+//! replace ./Gw/Banner chr here!                the last one
 //! abort                   Alert 1223
 //! ```
 
@@ -80,6 +85,11 @@ impl Script {
 
 fn command(word: &str, rest: &str) -> Option<Command<'static>> {
     let verb = match word {
+        "large" => {
+            let (size, rest) = rest.split_once(char::is_whitespace)?;
+            return chunk(Some(size.parse().ok()?), rest.trim());
+        }
+        "chunk" => return chunk(None, rest),
         "add" => Verb::Add,
         "copy" => Verb::Copy,
         "delete" => Verb::Delete,
@@ -125,6 +135,19 @@ fn command(word: &str, rest: &str) -> Option<Command<'static>> {
     }))
 }
 
+/// A command whose data goes on in the next message. `size` is that of the whole object.
+fn chunk(size: Option<u64>, rest: &str) -> Option<Command<'static>> {
+    let (word, rest) = rest.split_once(char::is_whitespace)?;
+    let is_data = matches!(word, "add" | "replace" | "exec");
+    let Command::Operation(mut operation) = command(word, rest.trim()).filter(|_| is_data)? else {
+        return None;
+    };
+    let item = operation.items.first_mut()?;
+    item.meta.size = size;
+    item.more_data = true;
+    Some(Command::Operation(operation))
+}
+
 fn alert(rest: &str) -> Option<Command<'static>> {
     let (code, options) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let item = |value: &str| Item { data: Some(text(value)), ..Item::default() };
@@ -167,9 +190,28 @@ mod tests {
         let Command::Group(atomic) = &one.commands[1] else { unreachable!() };
         assert_eq!(atomic.commands.len(), 2);
         assert_eq!(Script::parse("\n#\n"), Ok(Script::default()));
-        for bad in
-            ["fly ./a", "get", "get ./a b", "copy ./a", "add ./a bin 0", "atomic", "end", "alert x"]
-        {
+        let large = Script::parse("large 4 add ./a chr ab\nmore\nchunk add ./a chr c\n").unwrap();
+        let item = |page: usize| match &large.0[page].commands[0] {
+            Command::Operation(operation) => {
+                (operation.items[0].meta.size, operation.items[0].more_data)
+            }
+            _ => unreachable!(),
+        };
+        assert_eq!([item(0), item(1)], [(Some(4), true), (None, true)]);
+        for bad in [
+            "large x add ./a chr x",
+            "large 4 get ./a",
+            "chunk",
+            "chunk delete ./a",
+            "fly ./a",
+            "get",
+            "get ./a b",
+            "copy ./a",
+            "add ./a bin 0",
+            "atomic",
+            "end",
+            "alert x",
+        ] {
             assert!(Script::parse(bad).is_err(), "{bad}");
         }
     }
