@@ -281,7 +281,7 @@ impl Verifier {
         {
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) | Ok(()) => Ok(()),
             Err(Error::InvalidCertificate(CertificateError::Other(OtherError(error))))
-                if is(&*error, &webpki::Error::CaUsedAsEndEntity) =>
+                if error.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
             {
                 Ok(())
             }
@@ -293,10 +293,6 @@ impl Verifier {
 fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
     webpki::EndEntityCert::try_from(certificate)
         .is_ok_and(|certificate| certificate.issuer() == certificate.subject())
-}
-
-fn is(error: &(dyn std::error::Error + 'static), which: &webpki::Error) -> bool {
-    error.downcast_ref::<webpki::Error>() == Some(which)
 }
 
 /// What rustls has no words for.
@@ -390,7 +386,7 @@ fn certificate_sentence(error: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names = match presented.as_slice() {
                 [] => "no name at all (its subjectAltName counts, its common name does not)".into(),
-                names => names.join(", "),
+                names => names.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
             };
             let expected = expected.to_str();
             format!("the server's certificate is not for {expected} but for {names}")
@@ -405,27 +401,39 @@ fn certificate_sentence(error: &CertificateError) -> String {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "the server's certificate is not meant for servers (extended key usage)".into()
         }
-        CertificateError::UnhandledCriticalExtension => {
-            "a certificate has a critical extension that is not understood".into()
-        }
         CertificateError::BadEncoding => "a certificate is not encoded as it should be".into(),
         CertificateError::Other(OtherError(error)) => {
-            if let Some(fault) = error.downcast_ref::<Fault>() {
-                fault.to_string()
-            } else if is(&**error, &webpki::Error::NameConstraintViolation) {
-                "the CA of the server's certificate may not issue for this name (name \
-                 constraints)"
-                    .into()
-            } else if is(&**error, &webpki::Error::EndEntityUsedAsCa) {
-                "a certificate in the chain is no CA and signed another one".into()
-            } else if is(&**error, &webpki::Error::CaUsedAsEndEntity) {
-                "the server's certificate is that of a CA".into()
-            } else {
-                format!("the server's certificate is refused: {error}")
+            use webpki::Error as Why;
+            match error.downcast_ref() {
+                Some(Why::NameConstraintViolation) => {
+                    "the CA of the server's certificate may not issue for this name (name \
+                     constraints)"
+                        .into()
+                }
+                Some(Why::EndEntityUsedAsCa) => {
+                    "a certificate in the chain is no CA and signed another one".into()
+                }
+                Some(Why::PathLenConstraintViolated) => {
+                    "the chain is longer than one of its CAs allows".into()
+                }
+                Some(Why::CaUsedAsEndEntity) => "the server's certificate is that of a CA".into(),
+                Some(Why::UnsupportedCriticalExtension) => {
+                    "a certificate has a critical extension that is not understood".into()
+                }
+                _ => match error.downcast_ref::<Fault>() {
+                    Some(fault) => fault.to_string(),
+                    None => format!("the server's certificate is refused: {error}"),
+                },
             }
         }
         error => format!("the server's certificate is refused: {error}"),
     }
+}
+
+/// `DnsName("a.example")` without its wrapping.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 #[cfg(test)]
