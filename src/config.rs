@@ -4,6 +4,7 @@
 //! | section | key | default |
 //! |---|---|---|
 //! | `[gateway]` | `id`: DM server id towards end devices, 1 to 255 octets | required |
+//! | | `device-id`: towards DM servers (DevInfo/DevId) | the `id` |
 //! | | `state-dir`: directory for all that lasts | required |
 //! | | `public-address`: IP address or DNS name by which servers reach us | none |
 //! | | `share-address`: whether devices may tell it to their servers | whether `public-address` is given |
@@ -22,6 +23,9 @@
 //! | | `lease-file`: of dnsmasq | none |
 //! | | `verify`: `"neighbour"` or `"none"` | `"neighbour"` |
 //! | | `device-auth`: `"none"`, `"basic"`, `"md5"` | `"none"` |
+//! | | `trusted-link`: whether nobody else is on it, so that secrets may be pushed | false |
+//! | | `provision`: whether devices without an account are given one | false |
+//! | | `bootstrap-profile` of its devices: `"dm"` or `"cp"` | `"dm"` |
 //! | | `request-rate`: requests per second of one address, 0 = off | 20 |
 //! | | `request-burst`: requests at once of one address | 100 |
 //! | `[[device]]` | `id`: `mac:…`, `IMEI:…`, a URN | required |
@@ -30,6 +34,20 @@
 //! | | `user`: name in its credentials | the id |
 //! | | `secret-file`: what it proves itself by | none |
 //! | | `server-secret-file`: what we prove ourselves to it by | none |
+//! | | `pin-file`: its user's pin, which proves a bootstrap to it | none |
+//! | `[[server]]` | `id`: of a DM server that the gateway has an account with | required |
+//! | | `allow-http`: whether sessions may go without TLS | false |
+//! | | `encoding`: `"wbxml"` or `"xml"` | `"wbxml"` |
+//! | | `interval`: time between sessions, `"1d"` | none but those asked for |
+//! | | `trust`: `"system"`, a PEM file of CAs, `"sha256:…"` of the server's public key | `"system"` |
+//! | | `client-certificate`, `client-key`: PEM files | none |
+//! | `[bootstrap]` | `network-pin-file`, `user-pin-file`: prove pushed bootstraps | none: they are refused |
+//! | | `allow`: servers that wanted ones may be bootstrapped of, `*` for any characters | none without approval |
+//! | | `sources`: `"card"`, `"https://…"`, `"srv:_dm-bootstrap._tcp.example.com/path"`, in order | the card, if there is one |
+//! | | `parameters` of the request: `"name=value"`, with `{device}` and `{server}` | `["device={device}", "server={server}"]` |
+//! | | `trust`, `client-certificate`, `client-key` of bootstrap servers | as for `[[server]]` |
+//! | | `directories` of factory files | `bootstrap.d` in `/usr/lib/dm-gateway` and `/etc/dm-gateway` |
+//! | | `card-directory`: EF dumps, or `modem`: its AT port | no card |
 //! | `[control]` | `socket` | `control.sock` in the `state-dir` |
 //!
 //! A list of one may be written without brackets. Relative paths start at the directory of the
@@ -39,9 +57,11 @@
 mod device;
 mod lan;
 mod section;
+mod server;
 mod value;
 
 pub use section::ConfigError;
+pub use server::{CardConfig, ClientConfig};
 
 use self::section::{Form, Section, Source, Value, shown};
 use crate::gateway::alert::WireProfile;
@@ -65,6 +85,7 @@ const GATEWAY: Form = Form {
     many: false,
     keys: &[
         "id",
+        "device-id",
         "public-address",
         "share-address",
         "state-dir",
@@ -90,15 +111,48 @@ const LAN: Form = Form {
         "device-auth",
         "request-rate",
         "request-burst",
+        "trusted-link",
+        "provision",
+        "bootstrap-profile",
     ],
 };
 const DEVICE: Form = Form {
     name: "device",
     many: true,
-    keys: &["id", "lan", "address", "user", "secret-file", "server-secret-file"],
+    keys: &["id", "lan", "address", "user", "secret-file", "server-secret-file", "pin-file"],
 };
 const CONTROL: Form = Form { name: "control", many: false, keys: &["socket"] };
-const FORMS: [&Form; 5] = [&GATEWAY, &WAN, &LAN, &DEVICE, &CONTROL];
+const SERVER: Form = Form {
+    name: "server",
+    many: true,
+    keys: &[
+        "id",
+        "allow-http",
+        "encoding",
+        "interval",
+        "trust",
+        "client-certificate",
+        "client-key",
+    ],
+};
+const BOOTSTRAP: Form = Form {
+    name: "bootstrap",
+    many: false,
+    keys: &[
+        "network-pin-file",
+        "user-pin-file",
+        "allow",
+        "sources",
+        "parameters",
+        "trust",
+        "client-certificate",
+        "client-key",
+        "directories",
+        "card-directory",
+        "modem",
+    ],
+};
+const FORMS: [&Form; 7] = [&GATEWAY, &WAN, &LAN, &DEVICE, &SERVER, &BOOTSTRAP, &CONTROL];
 
 /// A configuration without contradictions.
 #[derive(Clone, Debug)]
@@ -115,6 +169,8 @@ pub struct Config {
     pub wan_interface: Option<String>,
     /// The rest of each `[[lan]]`, in the order of `options.lans`.
     pub lans: Vec<LanConfig>,
+    /// What the shell does for the gateway as a DM client.
+    pub client: ClientConfig,
     /// Sentences on what is permitted and yet rarely meant: to be logged at the start.
     pub warnings: Vec<String>,
 }
@@ -160,6 +216,11 @@ impl Config {
             lan::lans(source, &tables, wan_interface.as_deref(), &mut warnings)?;
         let accounts = device::devices(source, &tables, &lan_options, &mut warnings)?;
         let (id, public_address) = (id(&gateway)?, public_address(&gateway, &mut warnings)?);
+        let device_id = match gateway.get("device-id") {
+            Some(value) => value.text()?.to_owned(),
+            None => id.clone(),
+        };
+        let (management, client) = server::client(source, &tables, device_id, &mut warnings)?;
         let options = Options {
             id,
             share_address: match gateway.get("share-address") {
@@ -191,10 +252,20 @@ impl Config {
             },
             lans: lan_options,
             accounts,
+            management,
         };
         warn_of_share(&options, &mut warnings);
         let push_listen = push_listen(wan)?;
-        Ok(Self { options, state_dir, control_socket, push_listen, wan_interface, lans, warnings })
+        Ok(Self {
+            options,
+            state_dir,
+            control_socket,
+            push_listen,
+            wan_interface,
+            lans,
+            client,
+            warnings,
+        })
     }
 }
 

@@ -328,6 +328,52 @@ pub const LAN_SCARCE_SILENT: u32 = 20;
 /// below 2 s.
 pub const LAN_DRAIN_TIME: Duration = Duration::from_secs(1);
 
+// --- Calls to servers ----------------------------------------------------------------------
+
+/// Longest wait for one address of a server: two segments lost in a row (1 s, 3 s) are endured.
+pub const CALL_ADDRESS_TIME: Duration = Duration::from_secs(4);
+
+/// Most addresses tried for one call. A server has one or two of each family.
+pub const CALL_ADDRESSES: usize = 8;
+
+/// Largest head of a server's answer, in octets: the same as from end devices.
+pub const CALL_HEAD: usize = LAN_HEAD;
+
+/// How long an idle connection to a server is used again: the pause between two messages of a
+/// session is a round trip and a server's thinking.
+pub const CALL_IDLE: Duration = Duration::from_secs(30);
+
+/// Idle connections to servers kept at once: one for each session that goes on. With TLS one
+/// costs about 50 KiB.
+pub const CALL_KEPT: usize = 4;
+
+/// TLS configurations kept in memory. Each server with a CA of its own has one, the others share.
+pub const TRUSTS: usize = 32;
+
+/// Largest file of certificates or of a key, in octets: a bundle of all public CAs is 250 KiB.
+pub const TRUST_FILE: u64 = 4 * 1024 * 1024;
+
+/// Longest wait for one answer of one name server; each is asked [`DNS_ROUNDS`] times.
+pub const DNS_TIME: Duration = Duration::from_secs(2);
+
+/// See [`DNS_TIME`]: a datagram may be lost once.
+pub const DNS_ROUNDS: usize = 2;
+
+/// Most name servers asked, as the C library does (`MAXNS`).
+pub const DNS_SERVERS: usize = 3;
+
+/// Datagrams from a name server that do not answer our question, before it is given up.
+pub const DNS_STRAYS: usize = 16;
+
+/// Most records in each section of a DNS message; a service has a handful of servers.
+pub const DNS_RECORDS: u16 = 64;
+
+/// Largest DNS answer taken by TCP, in octets. A record with the longest name has under 300.
+pub const DNS_ANSWER: usize = 32 * 1024;
+
+/// Largest resolver configuration, in octets: a few lines.
+pub const RESOLV_CONF: u64 = 64 * 1024;
+
 // --- Control socket ------------------------------------------------------------------------
 
 /// Longest path of a Unix socket on Linux, in octets (`sun_path` without its NUL).
@@ -413,6 +459,12 @@ pub const CLIENT_BODY: usize = 2 * LAN_BODY;
 
 /// Largest message that a DM server may send us, in octets, and that we say we take (MaxMsgSize).
 pub const CLIENT_MESSAGE: usize = 64 * 1024;
+
+/// Longest `interval` between sessions.
+pub const LONGEST_INTERVAL: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Longest time for one call to a DM server, in all: a satellite link answers in seconds.
+pub const CALL_TIME: Duration = Duration::from_secs(60);
 
 /// Most DM servers that are kept: those with accounts, and those that devices want.
 pub const MANAGED_SERVERS: usize = 256;

@@ -93,6 +93,7 @@ fn device(
         },
         secret: secret("secret-file")?,
         server_secret: secret("server-secret-file")?,
+        pin: secret("pin-file")?,
         id,
     };
     Ok((account, LanId(lan)))

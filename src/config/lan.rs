@@ -5,6 +5,7 @@ use super::{LAN, LanConfig, PUSH_PORT, interface, path, some, twice, value};
 use crate::gateway::policy::{DeviceAuth, Policy, Verify};
 use crate::gateway::{Detect, LanOptions};
 use crate::limits;
+use crate::proto::bootstrap::Profile;
 use std::collections::HashSet;
 use std::time::Duration;
 use toml::de::DeTable;
@@ -23,7 +24,7 @@ pub(super) fn lans(
     let (mut options, mut configs) = (Vec::<LanOptions>::new(), Vec::new());
     let mut seen = HashSet::new();
     for section in sections {
-        let lan = lan_options(&section)?;
+        let mut lan = lan_options(&section)?;
         if options.iter().any(|other| other.name == lan.name) {
             let value = section.need("name", "")?;
             return Err(value.error("is the name of another LAN too", "a name of its own"));
@@ -52,6 +53,7 @@ pub(super) fn lans(
         }
         let lease_file = section.get("lease-file").map(|value| path(source, &value)).transpose()?;
         warn_of_lan(&lan, lease_file.is_some(), wan_interface, warnings);
+        lan.listen.clone_from(&listen);
         options.push(lan);
         configs.push(LanConfig { listen, lease_file });
     }
@@ -103,7 +105,19 @@ fn lan_options(section: &Section<'_>) -> Result<LanOptions, ConfigError> {
             Some(value) => value.integer(1..=limits::LARGEST_REQUEST_BURST.into())? as u32,
             None => limits::REQUEST_BURST,
         },
+        listen: Vec::new(),
+        trusted_link: boolean(section, "trusted-link")?,
+        provision: boolean(section, "provision")?,
+        bootstrap_profile: match section.get("bootstrap-profile") {
+            Some(value) => value.choice(&[("dm", Profile::Dm), ("cp", Profile::Cp)])?,
+            None => Profile::Dm,
+        },
     })
+}
+
+/// A truth, false by default.
+fn boolean(section: &Section<'_>, key: &'static str) -> Result<bool, ConfigError> {
+    section.get(key).map_or(Ok(false), |value| value.boolean())
 }
 
 fn detect(section: &Section<'_>) -> Result<Detect, ConfigError> {

@@ -9,6 +9,7 @@
 //!
 //! `run` and `demo` both come here.
 
+mod calls;
 mod operators;
 mod pushes;
 mod shell;
@@ -26,6 +27,7 @@ use crate::io::push::PushReceiver;
 use crate::io::sled_store::{Committer, SledStore};
 use crate::io::systemd;
 use crate::limits;
+use calls::Caller;
 use shell::Shell;
 use smol::channel::{self, Receiver, Sender};
 use smol::{LocalExecutor, Timer, future};
@@ -107,7 +109,9 @@ impl Daemon {
             interfaces,
             config.wan_interface.as_deref(),
             config.push_listen.len(),
+            Caller::new(config.client.clone()),
         );
+        shell.bootstrap_files();
         Ok(Self { shell: Rc::new(shell), control, push_ports, listeners, leases })
     }
 
@@ -129,6 +133,8 @@ impl Daemon {
         let commits = executor.spawn(Rc::clone(&shell).commits());
         tasks.push(executor.spawn(Rc::clone(&shell).timers()));
         tasks.push(executor.spawn(Rc::clone(&shell).flushes()));
+        tasks.push(executor.spawn(Rc::clone(&shell).calls()));
+        tasks.push(executor.spawn(Rc::clone(&shell).card()));
         tasks.push(executor.spawn(Rc::clone(&shell).kernel_events()));
         for (lan, watch) in leases {
             tasks.push(executor.spawn(Rc::clone(&shell).leases(lan, watch)));

@@ -3,6 +3,7 @@
 //!
 //! Cells are borrowed between two awaits only; everything runs on one thread.
 
+use super::calls::Caller;
 use super::operators::Monitor;
 use super::pushes::{Lan, WanPort};
 use super::{Listener, Signal, bind_listener, is_absent, pause};
@@ -49,6 +50,7 @@ pub(super) struct Shell {
     /// Index of the WAN interface, where one is configured and there.
     pub(super) wan_index: Cell<u32>,
     pub(super) monitors: RefCell<Vec<Monitor>>,
+    pub(super) caller: Caller,
 }
 
 impl Shell {
@@ -59,6 +61,7 @@ impl Shell {
         interfaces: impl Iterator<Item = &'a str>,
         wan_interface: Option<&str>,
         push_ports: usize,
+        caller: Caller,
     ) -> Self {
         let shell = Self {
             gateway: RefCell::new(gateway),
@@ -78,6 +81,7 @@ impl Shell {
             wan_ports: (0..push_ports).map(|_| WanPort::new()).collect(),
             wan_index: Cell::new(0),
             monitors: RefCell::default(),
+            caller,
         };
         for lan in &shell.lans {
             lan.open_sender();
@@ -143,6 +147,8 @@ impl Shell {
                         log::debug!("cannot probe {address}: {error}");
                     }
                 }
+                Output::Call { call, request } => self.caller.call(call, request),
+                Output::Operated { operation, result } => self.caller.operated(operation, result),
                 Output::Event(event) => self.publish(&event),
             }
         }

@@ -5,6 +5,9 @@ use std::io;
 
 pub mod clock;
 pub mod control_socket;
+pub mod dm_client;
+mod dm_target;
+pub mod dns;
 #[cfg(feature = "simulate")]
 pub mod http_client;
 mod http_connection;
@@ -15,6 +18,7 @@ pub mod netlink;
 pub mod push;
 pub mod sled_store;
 pub mod systemd;
+pub mod tls;
 
 /// The same error, its text saying what was tried.
 pub(crate) fn explain(what: impl Display, error: impl Into<io::Error>) -> io::Error {

@@ -58,7 +58,12 @@ impl Gateway {
 
     /// Takes a bootstrap document that was pushed to the gateway itself. Whoever sent it is told
     /// nothing.
-    pub(super) fn pushed_bootstrap(&mut self, from: SocketAddr, received: &Received<'_>, now: Now) {
+    pub(in crate::gateway) fn pushed_bootstrap(
+        &mut self,
+        from: SocketAddr,
+        received: &Received<'_>,
+        now: Now,
+    ) {
         if self.management.tries.exhausted(now.uptime) {
             return self.refuse_push(Reason::BootstrapTries, from);
         }
@@ -91,7 +96,7 @@ impl Gateway {
     // --- Files and operators -----------------------------------------------------------------
 
     /// Takes a file of the bootstrap directories, unless just that was applied before.
-    pub(super) fn bootstrap_file(&mut self, name: &str, document: &[u8], now: Now) {
+    pub(in crate::gateway) fn bootstrap_file(&mut self, name: &str, document: &[u8], now: Now) {
         match bootstrap::read(document, bootstrap::Source::Factory) {
             Ok(accounts) => {
                 let mut installation = Installation::of(accounts);
@@ -114,7 +119,7 @@ impl Gateway {
     }
 
     /// `bootstrap apply`.
-    pub(super) fn apply(&mut self, operation: OperationId, document: &[u8], now: Now) {
+    pub(in crate::gateway) fn apply(&mut self, operation: OperationId, document: &[u8], now: Now) {
         match bootstrap::read(document, bootstrap::Source::Factory) {
             Ok(accounts) => {
                 let mut installation = Installation::of(accounts);
@@ -128,7 +133,7 @@ impl Gateway {
     // --- The smartcard -----------------------------------------------------------------------
 
     /// Takes what is on the smartcard: what it brought before and has no more goes.
-    pub(super) fn card(&mut self, document: Option<&[u8]>, now: Now) {
+    pub(in crate::gateway) fn card(&mut self, document: Option<&[u8]>, now: Now) {
         let accounts = match document.map(|it| bootstrap::read(it, bootstrap::Source::Card)) {
             None => Vec::new(),
             Some(Ok(accounts)) => accounts,
@@ -247,7 +252,7 @@ impl Gateway {
                     fetch::answer(reply.status, reply.content_type.as_deref(), &reply.body);
                 let accounts = match answer {
                     Ok(received) => self.fetched(server, &received),
-                    Err(failure) => Err(format!("the bootstrap server gave none: {failure}")),
+                    Err(failure) => Err(format!("the bootstrap server gave none: {failure:?}")),
                 };
                 match accounts {
                     Ok(accounts) => self.install(Installation::of(accounts), now),

@@ -18,7 +18,6 @@ use crate::proto::bootstrap::{
 use std::net::{IpAddr, SocketAddr};
 
 /// A device that is to have its account.
-#[derive(Debug)]
 pub(super) struct Provisioning {
     key: DeviceKey,
     provisioned: Option<Provisioned>,

@@ -13,7 +13,7 @@ use crate::proto::bootstrap::{Account, AuthenticationKind, Credential, Level};
 use crate::proto::session::client::{
     self, ClientSession, Ending, Incoming, Nonces, Outgoing, Step, Why,
 };
-use crate::proto::syncml::{Alert, Encoding, Item, Location, StatusCode};
+use crate::proto::syncml::{Encoding, Item, Location};
 use crate::proto::tree::Transaction;
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ impl Gateway {
         let due = |server: &super::Server| {
             server.running.is_none() && server.wish.is_some_and(|wish| wish.at <= now.uptime)
         };
-        let servers: Vec<_> = self.management.servers.iter();
+        let servers = self.management.servers.iter();
         let servers: Vec<_> =
             servers.filter(|(_, server)| due(server)).map(|(id, _)| id.clone()).collect();
         for id in servers {

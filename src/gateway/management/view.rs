@@ -6,6 +6,8 @@ use crate::gateway::Gateway;
 use crate::gateway::seam::Now;
 use crate::proto::syncml::{Encoding, StatusCode, Verb};
 use crate::proto::tree::{Caller, Request, Subject};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 /// One node of the tree.
@@ -92,9 +94,7 @@ impl Gateway {
         Ok(match data {
             Some(data) => match (data.text(), &data) {
                 (Some(text), _) => text.to_owned(),
-                (None, crate::proto::syncml::Data::Binary(octets)) => {
-                    crate::proto::auth::base64_of(octets)
-                }
+                (None, crate::proto::syncml::Data::Binary(octets)) => BASE64.encode(octets),
                 _ => String::new(),
             },
             None => String::new(),
