@@ -4,6 +4,7 @@
 use dm_gateway::control::{self, IoCounters, Request};
 use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::event::Event;
+use dm_gateway::gateway::management;
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::{
     ConnectionId, Input, LanId, LinkEvent, MacAddress, NeighbourEvent, NeighbourState, Now, Output,
@@ -11,6 +12,7 @@ use dm_gateway::gateway::seam::{
 };
 use dm_gateway::gateway::{Detect, Gateway, LanOptions, Options};
 use dm_gateway::io::control_socket::{ControlConnection, ControlSocket};
+use dm_gateway::proto::bootstrap::Profile;
 use dm_gateway::proto::notification::{Notification, UiMode};
 use dm_gateway::proto::wsp;
 use serde_json::{Value, json};
@@ -460,7 +462,7 @@ impl World {
 
     fn answer(&mut self, request: &Request) -> String {
         let io = IoCounters { store_flushes: 2, ..IoCounters::default() };
-        control::answer(&self.gateway, request, &io, self.now)
+        control::answer(&mut self.gateway, request, &io, self.now)
     }
 
     fn link(&mut self, LanId(lan): LanId) {
@@ -559,6 +561,10 @@ fn options() -> Options {
         push_port: 2948,
         request_interval: None,
         request_burst: 1,
+        listen: Vec::new(),
+        trusted_link: false,
+        provision: false,
+        bootstrap_profile: Profile::Dm,
     };
     Options {
         id: "com.example.gateway".into(),
@@ -570,5 +576,6 @@ fn options() -> Options {
         trusted_sources: Vec::new(),
         lans: vec![lan("depot", Policy::Transparent), lan("guests", Policy::Bootstrap)],
         accounts: Vec::new(),
+        management: management::Options::default(),
     }
 }

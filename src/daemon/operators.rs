@@ -68,7 +68,12 @@ impl Shell {
     }
 
     fn answer(&self, request: &Request) -> String {
-        control::answer(&mut self.gateway.borrow_mut(), request, &self.io_counters(), self.clock.now())
+        control::answer(
+            &mut self.gateway.borrow_mut(),
+            request,
+            &self.io_counters(),
+            self.clock.now(),
+        )
     }
 
     fn io_counters(&self) -> IoCounters {

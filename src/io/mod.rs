@@ -1,7 +1,9 @@
 //! IMPURE: executes Outputs, produces Inputs, decides nothing.
 
 use std::fmt::Display;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 
 pub mod clock;
 pub mod control_socket;
@@ -24,6 +26,16 @@ pub mod tls;
 pub(crate) fn explain(what: impl Display, error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
     io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+/// The content of a file of at most so many octets.
+pub(crate) fn read_bounded(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    File::open(path)?.take(most as u64 + 1).read_to_end(&mut octets)?;
+    if octets.len() > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is too large"));
+    }
+    Ok(octets)
 }
 
 /// Ties a socket to an interface by SO_BINDTODEVICE.

@@ -14,8 +14,8 @@
 //! has run out is noticed at the next one.
 
 use std::fmt::{self, Display, Write as _};
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -95,7 +95,8 @@ impl Configuration {
         let mut stamps = Vec::new();
         let mut open = |path: &Path| {
             stamps.push(stamp(path));
-            read_bounded(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+            super::read_bounded(path, TRUST_FILE as usize)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let issuer = match &trust.roots {
@@ -157,15 +158,6 @@ fn stamp(path: &Path) -> Stamp {
     let metadata = fs::metadata(path).ok();
     let stamp = metadata.and_then(|data| Some((data.modified().ok()?, data.len())));
     (path.to_owned(), stamp)
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    File::open(path)?.take(TRUST_FILE + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > TRUST_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is too large"));
-    }
-    Ok(octets)
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
