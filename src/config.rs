@@ -189,6 +189,7 @@ impl Config {
                     .collect::<Result<_, _>>()?,
                 None => Vec::new(),
             },
+            push_token: None,
             lans: lan_options,
             accounts,
         };

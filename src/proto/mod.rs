@@ -1,6 +1,7 @@
 //! PURE: octets to meaning and back.
 pub mod auth;
 pub mod notification;
+pub mod ota_http;
 pub mod session;
 pub mod syncml;
 pub mod wire;
