@@ -11,6 +11,7 @@ use dm_gateway::gateway::policy::Policy;
 use dm_gateway::gateway::seam::{Input, PushFault, PushRequest};
 use dm_gateway::limits;
 use dm_gateway::proto::auth::Secret;
+use dm_gateway::proto::ota_http::Field;
 use dm_gateway::proto::wsp;
 
 const SERVER: &str = "http://www.someDMServer.com";
@@ -28,7 +29,7 @@ fn status(lab: &mut Lab, session: u16) -> u16 {
 }
 
 /// The status and the counter of a request that is refused.
-fn refusal(lab: &mut Lab, fields: &[(&str, &[u8])], body: &[u8]) -> (u16, Vec<String>) {
+fn refusal(lab: &mut Lab, fields: &[Field<'_>], body: &[u8]) -> (u16, Vec<String>) {
     refusal_from(lab, "198.51.100.7:9200", PushRequest { method: "POST", fields, body })
 }
 
@@ -133,7 +134,7 @@ fn what_is_no_push_for_a_dm_client_behind_us_is_400() {
     let body = package0(SERVER, 1);
     let text = ("content-type", &b"text/plain"[..]);
     let mms = ("x-wap-application-id", &b"x-wap-application:mms.ua"[..]);
-    let faults: [(&[(&str, &[u8])], &str); 8] = [
+    let faults: [(&[Field<'_>], &str); 8] = [
         (&[application, gateway], "not-notification"),
         (&[text, application, gateway], "not-notification"),
         (&[kind, gateway], "not-for-dm"),

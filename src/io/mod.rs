@@ -8,6 +8,7 @@ pub mod control_socket;
 #[cfg(feature = "simulate")]
 pub mod http_client;
 mod http_connection;
+mod http_message;
 pub mod http_server;
 pub mod leases;
 pub mod logger;
@@ -15,6 +16,7 @@ pub mod netlink;
 pub mod push;
 pub mod sled_store;
 pub mod systemd;
+pub mod tls_server;
 
 /// The same error, its text saying what was tried.
 pub(crate) fn explain(what: impl Display, error: impl Into<io::Error>) -> io::Error {
