@@ -71,8 +71,9 @@
 //! 1. [`io::push`] takes a batch of datagrams by one system call. Before the gateway sees them, the
 //!    daemon reads what the kernel has to say about neighbours: who is where counts before what a
 //!    server wants.
-//! 2. [`gateway::forward`] asks in order, and the first *no* ends it: silence on the wire, a
-//!    counter, an event. A trusted source? a WSP push ([`proto::wsp`])? a notification, for DM?
+//! 2. `gateway::arrival` and [`gateway::forward`] ask in order, and the first *no* ends it: silence
+//!    on the wire, a counter, an event. A trusted source? a WSP push ([`proto::wsp`])? a
+//!    notification, for DM?
 //!    the header X-Oma-GwMO? a Package #0 ([`proto::notification`])? a mapping of its server with
 //!    the device of the header? the same octets a moment ago? too fast?
 //! 3. The trigger replaces the newest one of that server in the device's slot.
@@ -83,6 +84,10 @@
 //!    trigger is held. When the device returns, what is held goes out; after 15 min it expires.
 //!
 //! Nothing is allocated for a datagram on that way, and the store is not touched.
+//!
+//! A push over HTTP ([`proto::ota_http`]) comes through [`io::http_server`] and
+//! [`io::tls_server`], joins at the second step, and is answered by what became of it:
+//! `gateway::push_request` has the table.
 //!
 //! ## The life of a session
 //!
@@ -148,8 +153,8 @@
 //!
 //! # Dependencies
 //!
-//! Each has to earn its line. 88 crates in all for a router, with those that only run at build
-//! time; 90 with the simulators.
+//! Each has to earn its line. 97 crates in all for a router, with those that only run at build
+//! time; 99 with the simulators.
 //!
 //! ```text
 //! cargo tree --locked --no-default-features -e normal --prefix none --no-dedupe | sort -u | wc -l
@@ -165,9 +170,11 @@
 //! | quick-xml | the XML event reader under SyncML and the payloads; no serde, no entities, no namespaces | MIT |
 //! | sled | the store, exactly 0.34.7: the one release that survived the kill tests | MIT OR Apache-2.0 |
 //! | log | the logging facade; the logger is ours, 90 lines | MIT OR Apache-2.0 |
-//! | hyper | HTTP/1 framing on the LAN, chunks and keep-alive included | MIT |
+//! | hyper | HTTP/1 framing, chunks and keep-alive included | MIT |
 //! | smol-hyper | hyper's view of smol's sockets and timers | MIT OR Apache-2.0 |
 //! | http-body-util | the body types that hyper wants | MIT |
+//! | rustls | TLS 1.2 and 1.3, with ring for the cryptography | Apache-2.0 OR ISC OR MIT |
+//! | futures-rustls | rustls on smol's sockets | MIT OR Apache-2.0 |
 //! | sd-notify | READY, STATUS and WATCHDOG for systemd | MIT OR Apache-2.0 |
 //! | lexopt | command line arguments, without macros or dependencies | MIT |
 //! | serde, serde_json | `--json` and the lines of the control socket | MIT OR Apache-2.0 |
@@ -175,13 +182,13 @@
 //! | md-5 | the digests that OMA DM prescribes; nothing else relies on it | MIT OR Apache-2.0 |
 //! | sha2 | nonces and keys out of the kernel's randomness | MIT OR Apache-2.0 |
 //! | base64 | credentials and nonces in SyncML | MIT OR Apache-2.0 |
-//! | subtle | digests compared in constant time | BSD-3-Clause |
+//! | subtle | digests and tokens compared in constant time | BSD-3-Clause |
 //! | *tests:* tempfile, proptest, stats_alloc | directories that go away, made-up input, counted allocations | MIT OR Apache-2.0; MIT |
 //!
-//! Every crate below these is under MIT, Apache-2.0, BSD-3-Clause, Unlicense OR MIT, or (the
+//! Every crate below these is under MIT, Apache-2.0, ISC, BSD-3-Clause, Unlicense OR MIT, or (the
 //! tables of unicode-ident, used at build time) Unicode-3.0. hyper brings tokio's channels along,
 //! not its runtime. sled brings fxhash and instant, which are no longer maintained; no fault of
-//! theirs is known. There is no TLS yet, hence no cryptography written in C or assembly.
+//! theirs is known. ring brings cryptography written in C and assembly; nothing else does.
 
 pub mod cli;
 pub mod config;

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! (WAP-235-PushOTA; X-Oma-GwMO: OMNA push header registry.) The values are the texts that
-//! [`wsp`](super::wsp) knows, and mean the same.
+//! [`wsp`] knows, and mean the same.
 
 use super::wire::DecodeErrorKind;
 use super::wsp::{self, HeaderValue};
