@@ -14,6 +14,10 @@
 //! | `[wan]` | `push-listen`: addresses with ports | `["0.0.0.0:2948", "[::]:2948"]` |
 //! | | `interface`: takes pushes from this interface only | any |
 //! | | `trusted-sources`: `"10.0.0.0/8"`, a bare address is one host | any source |
+//! | | `http-push-listen`: addresses with ports for pushes over HTTP | none |
+//! | `[wan.http-push]` | `certificate`, `key`: PEM files; without them HTTP is plain | none |
+//! | | `client-ca`: PEM file of the CAs whose certificates clients must show | none |
+//! | | `token-file`: the token that each push must bring | none |
 //! | `[[lan]]` | `name`: 1 to 64 octets without blanks | required |
 //! | | `interface` | required |
 //! | | `listen`: addresses with ports of the LAN's DM server | required |
@@ -50,16 +54,20 @@
 //! | | `card-directory`: EF dumps, or `modem`: its AT port | no card |
 //! | `[control]` | `socket` | `control.sock` in the `state-dir` |
 //!
-//! A list of one may be written without brackets. Relative paths start at the directory of the
-//! file. Sharing the address takes two deliberate keys, `public-address` and a `transparent`
-//! LAN; `share-address = false` forbids it for all LANs.
+//! `http-push-listen` wants a `client-ca` or a `token-file`, plain HTTP a loopback address and a
+//! token; where both are given, both are asked for. A list of one may be written without
+//! brackets. Relative paths start at the directory of the file. Sharing the address takes two
+//! deliberate keys, `public-address` and a `transparent` LAN; `share-address = false` forbids it
+//! for all LANs.
 
 mod device;
+mod http_push;
 mod lan;
 mod section;
 mod server;
 mod value;
 
+pub use http_push::HttpPush;
 pub use section::ConfigError;
 pub use server::{CardConfig, ClientConfig};
 
@@ -94,8 +102,16 @@ const GATEWAY: Form = Form {
         "trigger-expiry",
     ],
 };
-const WAN: Form =
-    Form { name: "wan", many: false, keys: &["push-listen", "interface", "trusted-sources"] };
+const WAN: Form = Form {
+    name: "wan",
+    many: false,
+    keys: &["push-listen", "interface", "trusted-sources", "http-push-listen", "http-push"],
+};
+const HTTP_PUSH: Form = Form {
+    name: "wan.http-push",
+    many: false,
+    keys: &["certificate", "key", "client-ca", "token-file"],
+};
 const LAN: Form = Form {
     name: "lan",
     many: true,
@@ -152,7 +168,8 @@ const BOOTSTRAP: Form = Form {
         "modem",
     ],
 };
-const FORMS: [&Form; 7] = [&GATEWAY, &WAN, &LAN, &DEVICE, &SERVER, &BOOTSTRAP, &CONTROL];
+const FORMS: [&Form; 8] =
+    [&GATEWAY, &WAN, &HTTP_PUSH, &LAN, &DEVICE, &SERVER, &BOOTSTRAP, &CONTROL];
 
 /// A configuration without contradictions.
 #[derive(Clone, Debug)]
@@ -165,6 +182,8 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// `[wan] push-listen`; at least one.
     pub push_listen: Vec<SocketAddr>,
+    /// `[wan] http-push-listen` and `[wan.http-push]`.
+    pub http_push: HttpPush,
     /// `[wan] interface`.
     pub wan_interface: Option<String>,
     /// The rest of each `[[lan]]`, in the order of `options.lans`.
@@ -215,6 +234,7 @@ impl Config {
         let (lan_options, lans) =
             lan::lans(source, &tables, wan_interface.as_deref(), &mut warnings)?;
         let accounts = device::devices(source, &tables, &lan_options, &mut warnings)?;
+        let (http_push, push_token) = http_push::http_push(source, &tables, wan, &mut warnings)?;
         let (id, public_address) = (id(&gateway)?, public_address(&gateway, &mut warnings)?);
         let device_id = match gateway.get("device-id") {
             Some(value) => value.text()?.to_owned(),
@@ -250,6 +270,7 @@ impl Config {
                     .collect::<Result<_, _>>()?,
                 None => Vec::new(),
             },
+            push_token,
             lans: lan_options,
             accounts,
             management,
@@ -261,6 +282,7 @@ impl Config {
             state_dir,
             control_socket,
             push_listen,
+            http_push,
             wan_interface,
             lans,
             client,

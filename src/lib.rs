@@ -71,8 +71,9 @@
 //! 1. [`io::push`] takes a batch of datagrams by one system call. Before the gateway sees them, the
 //!    daemon reads what the kernel has to say about neighbours: who is where counts before what a
 //!    server wants.
-//! 2. [`gateway::forward`] asks in order, and the first *no* ends it: silence on the wire, a
-//!    counter, an event. A trusted source? a WSP push ([`proto::wsp`])? a notification, for DM?
+//! 2. `gateway::arrival` and [`gateway::forward`] ask in order, and the first *no* ends it: silence
+//!    on the wire, a counter, an event. A trusted source? a WSP push ([`proto::wsp`])? a
+//!    notification, for DM?
 //!    the header X-Oma-GwMO? a Package #0 ([`proto::notification`])? a mapping of its server with
 //!    the device of the header? the same octets a moment ago? too fast?
 //! 3. The trigger replaces the newest one of that server in the device's slot.
@@ -83,6 +84,10 @@
 //!    trigger is held. When the device returns, what is held goes out; after 15 min it expires.
 //!
 //! Nothing is allocated for a datagram on that way, and the store is not touched.
+//!
+//! A push over HTTP ([`proto::ota_http`]) comes through [`io::http_server`] and
+//! [`io::tls_server`], joins at the second step, and is answered by what became of it:
+//! `gateway::push_request` has the table.
 //!
 //! ## The life of a session
 //!
@@ -180,7 +185,7 @@
 //! | md-5 | the digests that OMA DM prescribes; nothing else relies on it | MIT OR Apache-2.0 |
 //! | sha2 | nonces and keys out of the kernel's randomness | MIT OR Apache-2.0 |
 //! | base64 | credentials and nonces in SyncML | MIT OR Apache-2.0 |
-//! | subtle | digests compared in constant time | BSD-3-Clause |
+//! | subtle | digests and tokens compared in constant time | BSD-3-Clause |
 //! | *tests:* tempfile, proptest, stats_alloc | directories that go away, made-up input, counted allocations | MIT OR Apache-2.0; MIT |
 //!
 //! Every crate below these is under MIT, Apache-2.0, ISC, BSD-3-Clause, Unlicense OR MIT, or (the

@@ -277,6 +277,37 @@ pub const SOCKET_RETRY: Duration = Duration::from_secs(1);
 /// Pause between two tries to bind to an address or interface that is not there yet.
 pub const INTERFACE_RETRY: Duration = Duration::from_secs(5);
 
+// --- Push over HTTP ------------------------------------------------------------------------
+
+/// Largest body of a push over HTTP, in octets: what still fits into a [`DATAGRAM`] behind the
+/// header that forwarding puts before it. Package #0 has at most 279 and vendor data.
+pub const PUSH_BODY: usize = DATAGRAM - 64;
+
+/// Connections open at once on one WAN listener; further ones wait in the backlog. With TLS one
+/// costs about 60 KiB while its handshake lasts, so all together 4 MiB.
+pub const PUSH_CONNECTIONS: usize = 64;
+
+/// Largest request head on the WAN, in octets: hyper's least. Pushes have under 1 KiB.
+pub const PUSH_HEAD: usize = 8 * 1024;
+
+/// Longest TLS handshake: three round trips over a poor satellite link take 5 s.
+pub const PUSH_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// Longest wait of a push over HTTP for the kernel's word on its device. The kernel asks three
+/// times, a second apart, then calls the neighbour FAILED.
+pub const PUSH_ANSWER: Duration = Duration::from_secs(5);
+
+/// Most pushes over HTTP that wait for their answer: as many as one listener has connections,
+/// twice over for peers that hang up. Further ones are answered at once.
+pub const PUSH_ANSWERS: usize = 2 * PUSH_CONNECTIONS;
+
+/// Largest file of certificates or a key, in octets: the bundle of a browser has 250 KiB.
+pub const PUSH_PEM: usize = 1024 * 1024;
+
+/// Shortest token for push over HTTP that is not warned of, in octets: 16 made by a generator
+/// cannot be guessed over a network.
+pub const PUSH_TOKEN: usize = 16;
+
 // --- HTTP on a LAN -------------------------------------------------------------------------
 
 /// Connections open at once on one LAN listener; further ones wait in the backlog. One costs

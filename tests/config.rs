@@ -41,6 +41,7 @@ fn four_lines_are_enough() {
     let listen: Vec<_> = config.push_listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["0.0.0.0:2948", "[::]:2948"]);
     assert_eq!(config.wan_interface, None);
+    assert!(config.http_push.listen.is_empty() && config.http_push.tls.is_none());
     assert_eq!(config.warnings, Vec::<String>::new());
     assert_eq!(config.lans.len(), 1);
     assert_eq!(config.lans[0].listen, ["192.168.1.1:8080".parse().unwrap()]);
@@ -54,6 +55,7 @@ fn four_lines_are_enough() {
     assert_eq!(options.push_interval, Some(Duration::from_secs(1)));
     assert_eq!(options.trigger_expiry, Duration::from_secs(900));
     assert_eq!(options.trusted_sources, []);
+    assert!(options.push_token.is_none());
     assert!(options.accounts.is_empty());
     let lan = &options.lans[0];
     assert_eq!((&*lan.name, &*lan.interface), ("radios", "br-lan"));
@@ -72,6 +74,10 @@ fn every_key_counts() {
     let config = Config::load(&path).unwrap();
     assert_eq!(config.control_socket, Path::new("/run/dm-gateway/control.sock"));
     assert_eq!(config.wan_interface.as_deref(), Some("wwan0"));
+    let listen: Vec<_> = config.http_push.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["192.0.2.1:4035", "[2001:db8::5]:4035"]);
+    assert!(config.http_push.tls.is_some());
+    assert!(!format!("{config:?}").contains("open-sesame"));
     let listen: Vec<_> = config.push_listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["192.0.2.1:2948", "[2001:db8::5]:2948"]);
     let listen: Vec<_> = config.lans[0].listen.iter().map(ToString::to_string).collect();
@@ -88,6 +94,7 @@ fn every_key_counts() {
     let prefix = |address: &str, length| Prefix { address: address.parse().unwrap(), length };
     let sources = [prefix("10.0.0.0", 8), prefix("198.51.100.7", 32), prefix("2001:db8::", 32)];
     assert_eq!(options.trusted_sources, sources);
+    assert_eq!(options.push_token.as_ref().unwrap().expose(), "open-sesame-0123456789");
     let lan = &options.lans[0];
     assert_eq!(lan.policy, Policy::Transparent);
     assert_eq!(lan.detect, Detect { neighbours: false, leases: true, configured: true });
@@ -120,6 +127,17 @@ fn the_example_shows_the_defaults() {
         fs::write(&path, "s3cret\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
+    let fixtures = fixtures("valid/secrets");
+    for (fixture, name) in [
+        ("push.pem", "gateway.pem"),
+        ("push.key", "gateway.key"),
+        ("push-clients.pem", "dm-servers-ca.pem"),
+        ("push-token", "push.token"),
+    ] {
+        let path = directory.path().join(name);
+        fs::copy(fixtures.join(fixture), &path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
     let asis = Config::parse(EXAMPLE, &origin).unwrap();
     assert_eq!(asis.warnings, Vec::<String>::new());
 
@@ -131,6 +149,9 @@ fn the_example_shows_the_defaults() {
     let mut all = Config::parse(&text, &origin).map_err(|error| error.to_string()).unwrap();
     let account = all.options.accounts.pop().unwrap();
     assert_eq!(account.user, account.id.as_str());
+    let http_push = std::mem::take(&mut all.http_push);
+    assert!(http_push.listen.len() == 2 && http_push.tls.is_some());
+    assert!(all.options.push_token.take().is_some());
     assert_eq!(format!("{all:?}"), format!("{asis:?}"));
 }
 
@@ -443,6 +464,98 @@ fn what_is_rarely_meant_is_warned_of() {
     assert_eq!(parse(&text).unwrap().warnings, Vec::<String>::new());
     let text = MINIMAL.replace(":8080", ":0");
     assert!(parse(&text).unwrap().warnings[0].contains("at port 0"));
+}
+
+#[test]
+fn pushes_over_http_want_a_token_or_a_certificate_and_a_private_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let fixtures = fixtures("valid/secrets");
+    for name in ["push.pem", "push.key", "push-clients.pem", "push-token"] {
+        fs::copy(fixtures.join(name), directory.path().join(name)).unwrap();
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(directory.path().join(name), mode).unwrap();
+    }
+    fs::write(directory.path().join("short"), "hunter2\n").unwrap();
+    fs::write(directory.path().join("no-pem"), "hunter2\n").unwrap();
+    fs::write(directory.path().join("bad-pem"), "-----BEGIN CERTIFICATE-----\nhunter2!\n").unwrap();
+    fs::write(
+        directory.path().join("bad-certificate"),
+        "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    let load = |listen: &str, keys: &[(&str, &str)]| {
+        let keys: String = keys.iter().map(|(key, file)| format!("{key} = \"{file}\"\n")).collect();
+        let wan = format!("[wan]\nhttp-push-listen = {listen}\n[wan.http-push]\n{keys}");
+        let config = Config::parse(&extended("", "", &wan), &directory.path().join("gw.toml"));
+        config.map_err(|error| error.to_string())
+    };
+    let (certificate, key) = (("certificate", "push.pem"), ("key", "push.key"));
+    let (client_ca, token) = (("client-ca", "push-clients.pem"), ("token-file", "push-token"));
+    let (any, local) = ("\"0.0.0.0:4035\"", "[\"127.0.0.1:4035\", \"[::1]:4035\"]");
+
+    for (listen, keys) in [
+        (any, &[certificate, key, client_ca][..]),
+        (any, &[certificate, key, token]),
+        (any, &[certificate, key, client_ca, token]),
+        (local, &[token]),
+        (local, &[certificate, key, client_ca]),
+    ] {
+        let config = load(listen, keys).unwrap();
+        assert_eq!(config.warnings, Vec::<String>::new());
+        assert_eq!(config.http_push.listen.len(), if listen == any { 1 } else { 2 });
+        assert_eq!(config.http_push.tls.is_some(), keys.contains(&certificate));
+        assert_eq!(config.options.push_token.is_some(), keys.contains(&token));
+    }
+
+    let anybody = "`http-push-listen` in [wan] would take pushes over HTTP from anybody; try: \
+                   `token-file` in [wan.http-push], or `client-ca` there";
+    let clear = "`http-push-listen` in [wan] holds 0.0.0.0:4035, where tokens would pass in clear";
+    for (listen, keys, said) in [
+        (any, &[][..], anybody),
+        (local, &[], anybody),
+        (any, &[certificate, key], anybody),
+        (any, &[token], clear),
+        ("[\"127.0.0.1:4035\", \"0.0.0.0:4035\"]", &[token], clear),
+        (any, &[certificate, token], "`certificate` in [wan.http-push] has no `key` beside it"),
+        (any, &[key, token], "`key` in [wan.http-push] has no `certificate` beside it"),
+        (local, &[client_ca], "`client-ca` in [wan.http-push] has no `certificate` beside it"),
+        (any, &[("certificate", "nope"), key], "nope, which does not exist"),
+        (any, &[("certificate", "no-pem"), key], "no-pem, which holds no certificate in PEM"),
+        (any, &[("certificate", "bad-pem"), key], "bad-pem, which is not PEM"),
+        (any, &[("certificate", "bad-certificate"), key], "bad-certificate, which "),
+        (any, &[certificate, ("key", "push.pem")], "push.pem, which holds no private key in PEM"),
+        (any, &[("certificate", "push-clients.pem"), key], "push.key, which is not the key of"),
+        (
+            any,
+            &[certificate, key, ("client-ca", "push.key")],
+            "`client-ca` in [wan.http-push] names",
+        ),
+        (any, &[certificate, key, ("client-ca", "bad-certificate")], "which holds a bad one: "),
+        (local, &[("token-file", "no")], "no, which does not exist"),
+        (local, &[("token", "hunter2")], "unknown key `token` in [wan.http-push]; try: `token-"),
+        ("[\"127.0.0.1:1\", \"127.0.0.1:1\"]", &[token], "each address once"),
+        ("\"127.0.0.1\"", &[token], "not an address with a port"),
+    ] {
+        let error = load(listen, keys).unwrap_err();
+        assert!(error.contains(said) && error.contains("; try: "), "{error}\n{said}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    let warned = |listen, keys: &[_]| load(listen, keys).unwrap().warnings.join("\n");
+    assert!(warned("[]", &[token]).contains("has no effect without http-push-listen"));
+    let short = warned(local, &[("token-file", "short")]);
+    assert!(short.contains("fewer than 16 octets") && !short.contains("hunter2"), "{short}");
+    let public = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(directory.path().join("push.key"), public).unwrap();
+    assert!(warned(any, &[certificate, key, token]).contains("everybody may read "));
+    for (text, said) in [
+        ("[wan]\nhttp-push = true", "`[wan.http-push]` on a line of its own"),
+        ("[http-push]\nkey = \"x\"", "unknown section `http-push`; try: put it below [wan]"),
+        ("[\"wan.http-push\"]\nkey = \"x\"", "unknown section `wan.http-push`"),
+    ] {
+        let error = parse(&extended("", "", text)).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
 }
 
 #[test]

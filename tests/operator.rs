@@ -574,6 +574,7 @@ fn options() -> Options {
         push_interval: None,
         trigger_expiry: Duration::from_secs(900),
         trusted_sources: Vec::new(),
+        push_token: None,
         lans: vec![lan("depot", Policy::Transparent), lan("guests", Policy::Bootstrap)],
         accounts: Vec::new(),
         management: management::Options::default(),

@@ -45,7 +45,11 @@ pub(super) fn client(
     device_id: String,
     warnings: &mut Vec<String>,
 ) -> Result<(management::Options, ClientConfig), ConfigError> {
-    let mut options = management::Options { device_id, ..management::Options::default() };
+    let mut options = management::Options {
+        device_id,
+        hardware: std::env::consts::ARCH.to_owned(),
+        ..management::Options::default()
+    };
     let mut config = ClientConfig::default();
     for section in source.sections(tables, &SERVER)? {
         let server = server(&section)?;

@@ -205,8 +205,13 @@ pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), C
     if text.chars().any(char::is_control) {
         return Err(failed("holds more than one line of text"));
     }
+    Ok((text.to_owned(), is_public(path)))
+}
+
+/// Whether everybody may read a file.
+pub(super) fn is_public(path: &Path) -> bool {
     let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-    Ok((text.to_owned(), mode & 0o004 != 0))
+    mode & 0o004 != 0
 }
 
 /// The content of a regular file, or what is wrong with the file.

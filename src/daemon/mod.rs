@@ -2,7 +2,7 @@
 //! [`Input`](crate::gateway::seam::Input)s and carries out the gateway's outputs.
 //!
 //! ```text
-//!   start: control socket ─ push ports ─ LAN listeners ─ lease files ─ store ─ gateway
+//!   start: control socket ─ push ports ─ HTTP listeners ─ lease files ─ store ─ gateway
 //!   run:   one task for each of them, one for timers, one for commits        ─ until told
 //!   stop:  no new work ─ requests in progress end (1 s) ─ commits end        ─ within 2 s
 //! ```
@@ -10,6 +10,7 @@
 //! `run` and `demo` both come here.
 
 mod calls;
+mod http_pushes;
 mod operators;
 mod pushes;
 mod shell;
@@ -21,18 +22,17 @@ use crate::gateway::store::Store;
 use crate::gateway::view::Health;
 use crate::io::clock::Clock;
 use crate::io::control_socket::ControlSocket;
-use crate::io::http_server::{LanListener, Stopper};
+use crate::io::http_server::LanListener;
 use crate::io::leases::LeaseWatch;
 use crate::io::push::PushReceiver;
 use crate::io::sled_store::{Committer, SledStore};
 use crate::io::systemd;
 use crate::limits;
 use calls::Caller;
-use shell::Shell;
+use http_pushes::HttpPort;
+use shell::{Shell, Stoppers};
 use smol::channel::{self, Receiver, Sender};
 use smol::{LocalExecutor, Timer, future};
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::future::Future;
 use std::io;
@@ -47,6 +47,7 @@ pub struct Daemon {
     shell: Rc<Shell>,
     control: ControlSocket,
     push_ports: Vec<PushPort>,
+    http_ports: Vec<HttpPort>,
     listeners: Vec<Listener>,
     leases: Vec<(LanId, LeaseWatch)>,
 }
@@ -83,6 +84,7 @@ impl Daemon {
                 .map_err(|error| advise_address(&error, address, "[wan] push-listen"))?;
             push_ports.push(PushPort { address, receiver });
         }
+        let http_ports = http_pushes::bind(config)?;
         let (mut listeners, mut leases) = (Vec::new(), Vec::new());
         for (index, lan) in config.lans.iter().enumerate() {
             let options = &config.options.lans[index];
@@ -112,7 +114,8 @@ impl Daemon {
             Caller::new(config.client.clone()),
         );
         shell.bootstrap_files();
-        Ok(Self { shell: Rc::new(shell), control, push_ports, listeners, leases })
+        let shell = Rc::new(shell);
+        Ok(Self { shell, control, push_ports, http_ports, listeners, leases })
     }
 
     /// How long ago the clock began by which the daemon's events tell their uptime.
@@ -127,7 +130,7 @@ impl Daemon {
     }
 
     async fn run_on(self, executor: &LocalExecutor<'_>, stop: impl Future<Output = ()>) {
-        let Self { shell, control, push_ports, listeners, leases } = self;
+        let Self { shell, control, push_ports, http_ports, listeners, leases } = self;
         let mut tasks = Vec::new();
         let mut serving = Vec::new();
         let commits = executor.spawn(Rc::clone(&shell).commits());
@@ -142,7 +145,11 @@ impl Daemon {
         for (index, port) in push_ports.into_iter().enumerate() {
             tasks.push(executor.spawn(Rc::clone(&shell).pushes(index, port)));
         }
-        let stoppers = Rc::new(RefCell::new(HashMap::<_, Stopper>::new()));
+        let stoppers = Stoppers::default();
+        for port in http_ports {
+            let task = Rc::clone(&shell).http_pushes(port, Rc::clone(&stoppers));
+            serving.push(executor.spawn(task));
+        }
         for listener in listeners {
             let task = Rc::clone(&shell).lan(listener, Rc::clone(&stoppers));
             serving.push(executor.spawn(task));

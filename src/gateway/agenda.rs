@@ -42,6 +42,8 @@ pub(super) enum Timer {
     Expire(DeviceKey),
     /// A device's unconfirmed mappings may be out of date.
     Unconfirmed(DeviceKey),
+    /// A push over HTTP may have waited too long for its answer.
+    Answers,
     /// Sessions may be out of date.
     Sessions,
     /// A lease file is still to be looked at.

@@ -399,6 +399,7 @@ impl Gateway {
     fn address_lost(&mut self, key: DeviceKey, why: &'static str, now: Now) {
         self.detach_if_gone(key, why, now);
         self.recall(key, now);
+        self.settle_answers(key);
     }
 
     fn detach_if_gone(&mut self, key: DeviceKey, why: &'static str, now: Now) {

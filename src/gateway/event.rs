@@ -137,7 +137,9 @@ pub enum Reason {
     UntrustedSource,
     /// The push came from an end device.
     FromLan,
-    /// The datagram is not a WSP push.
+    /// Nobody with a certificate of ours, or no TLS at all, is at the other end.
+    TlsHandshake,
+    /// The datagram is not a WSP push, the request not an HTTP one.
     MalformedPush,
     /// The content type is not `application/vnd.syncml.notification`.
     NotNotification,
@@ -197,9 +199,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::UntrustedSource,
         Self::FromLan,
+        Self::TlsHandshake,
         Self::MalformedPush,
         Self::NotNotification,
         Self::NotForDm,
@@ -235,6 +238,7 @@ impl Reason {
         match self {
             Self::UntrustedSource => "untrusted-source",
             Self::FromLan => "from-lan",
+            Self::TlsHandshake => "tls-handshake",
             Self::MalformedPush => "malformed-push",
             Self::NotNotification => "not-notification",
             Self::NotForDm => "not-for-dm",
@@ -271,7 +275,10 @@ impl Reason {
         match self {
             Self::UntrustedSource => "its source address is not in trusted-sources",
             Self::FromLan => "it came from an end device, pushes come from the WAN",
-            Self::MalformedPush => "it is not a WSP push",
+            Self::TlsHandshake => {
+                "no TLS came of its connection, or no certificate that client-ca vouches for"
+            }
+            Self::MalformedPush => "it is neither a WSP push nor the POST of one",
             Self::NotNotification => "its content type is not application/vnd.syncml.notification",
             Self::NotForDm => "its application id is not that of the DM client",
             Self::NotForwardable => {

@@ -1,4 +1,4 @@
-//! A push arrives from the WAN: refuse it, forward it, or hold it for its device.
+//! A push came from the WAN: refuse it, forward it, or hold it for its device.
 //!
 //! The header X-Oma-GwMO picks the device, the mapping (server, device) authorises. The digest
 //! in Package #0 is between server and device; the gateway cannot check it and must not touch
@@ -6,25 +6,28 @@
 //! 8.6.1.3; OMA-TS-DM_Notification 1.2.1, 6.)
 //!
 //! ```text
-//!   datagram ─ source? ─ WSP? ─ for DM? ─ header? ─ Package #0? ─ mapped? ─ repeat? ─ rate?
-//!                │        │        │         │          │            │         │        │
-//!                └────────┴────────┴─── refused: a counter, an event, silence ─┴────────┘
+//!   datagram ─ source? ─ WSP? ─┐
+//!                              ├─ for DM? ─ header? ─ Package #0? ─ mapped? ─ repeat? ─ rate?
+//!   request ── source? ─ HTTP? ┘     │         │           │          │         │        │
+//!                                    └─────────┴─ refused: a counter, an event ─┴────────┘
 //!   then:  device here, address verified ─► sent, kept until confirmed or 15 s
 //!          else                          ─► held: the newest trigger of each server
 //! ```
+//!
+//! A datagram is never answered; what a request is answered, `push_request` says.
 
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::alert::ServerId;
+use crate::gateway::arrival::{Arrival, Outcome};
 use crate::gateway::device::{Address, Device, DeviceKey, normalise};
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::policy::{Policy, Verify};
 use crate::gateway::seam::{LanId, NeighbourState, Now};
 use crate::gateway::trigger::{Slot, TriggerState};
 use crate::limits;
-use crate::proto::bootstrap::push::Received;
 use crate::proto::notification::Notification;
-use crate::proto::wsp::{self, Push};
+use crate::proto::wsp;
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
@@ -120,30 +123,9 @@ impl Away {
 }
 
 impl Gateway {
-    /// Takes a datagram from the WAN.
-    pub(super) fn push(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
-        self.metrics.counters.pushes += 1;
-        let source = from.ip().to_canonical();
-        if !self.options.trusts(source) {
-            return self.refuse_push(Reason::UntrustedSource, from);
-        }
-        if self.inventory.is_device_address(source) {
-            return self.refuse_push(Reason::FromLan, from);
-        }
-        let Ok(push) = Push::decode(datagram) else {
-            return self.refuse_push(Reason::MalformedPush, from);
-        };
-        if !push.is_notification() {
-            // A bootstrap is for the gateway itself; one for an end device is not forwarded.
-            return match Received::of_push(&push).filter(|_| push.gateway_header().is_none()) {
-                Some(bootstrap) => self.pushed_bootstrap(from, &bootstrap, now),
-                None => self.refuse_push(Reason::NotNotification, from),
-            };
-        }
-        if !push.is_for_dm() {
-            return self.refuse_push(Reason::NotForDm, from);
-        }
-        let Some(header) = push.gateway_header() else {
+    /// Refuses a push whose source and form are right, or has it sent or held.
+    pub(super) fn forward(&mut self, push: Arrival<'_>, from: SocketAddr, now: Now) -> Outcome {
+        let Some(header) = push.device else {
             return self.package0(from, push.body, now);
         };
         let Ok(notification) = Notification::decode(push.body) else {
@@ -151,33 +133,19 @@ impl Gateway {
         };
         let server = notification.server_id;
         let key = self.device_of_header(header);
-        let rule = match self.judge(server, key) {
-            Ok(rule) => rule,
-            Err(rule) => {
+        let (rule, key) = match (self.judge(server, key), key) {
+            (Ok(rule), Some(key)) => (rule, key),
+            (Ok(_), None) => return self.refuse_push(Reason::UnknownDevice, from),
+            (Err(rule), _) => {
                 return self.refuse_pair(rule.reason(), rule.sentence(), from, header, server);
             }
         };
-        let Some(key) = key else { return };
-        let hash = self.hash(push.body);
-        let Some(device) = self.inventory.device_mut(key) else { return };
-        let Some(slot) = slot_of(device, server) else { return };
-        if is_repeat(device, hash, now.uptime) {
-            let reason = Reason::Repeat;
-            return self.refuse_pair(reason, reason.sentence(), from, header, server);
-        }
-        if let Some(interval) = self.options.push_interval
-            && !device.slots[slot].take_token(interval, now.uptime)
-        {
-            let reason = Reason::PushRate;
-            return self.refuse_pair(reason, reason.sentence(), from, header, server);
-        }
-        remember(device, hash, now.uptime);
-        let until = now.uptime + self.options.trigger_expiry;
-        let newest = &mut device.slots[slot];
-        newest.transaction_id = push.transaction_id;
-        newest.package.clear();
-        newest.package.extend_from_slice(push.body);
-        newest.state = TriggerState::Held { until };
+        let (slot, until) = match self.take_turn(key, server, push, now) {
+            Ok(turn) => turn,
+            Err(reason) => {
+                return self.refuse_pair(reason, reason.sentence(), from, header, server);
+            }
+        };
         match self.target(key) {
             Ok((lan, to)) => {
                 self.metrics.counters.forwarded += 1;
@@ -189,9 +157,42 @@ impl Gateway {
                     };
                     format!("{why}: the trigger goes on, without the header")
                 });
+                Outcome::Sent
             }
-            Err(away) => self.hold(key, slot, away, now),
+            Err(away) => {
+                self.hold(key, slot, away, now);
+                Outcome::Held { key, slot, away }
+            }
         }
+    }
+
+    /// Puts a push that may pass into its slot: which, and until when it is worth delivering.
+    fn take_turn(
+        &mut self,
+        key: DeviceKey,
+        server: &str,
+        push: Arrival<'_>,
+        now: Now,
+    ) -> Result<(usize, Duration), Reason> {
+        let hash = self.hash(push.body);
+        let device = self.inventory.device_mut(key).ok_or(Reason::UnknownDevice)?;
+        let slot = slot_of(device, server).ok_or(Reason::UnknownServer)?;
+        if is_repeat(device, hash, now.uptime) {
+            return Err(Reason::Repeat);
+        }
+        if let Some(interval) = self.options.push_interval
+            && !device.slots[slot].take_token(interval, now.uptime)
+        {
+            return Err(Reason::PushRate);
+        }
+        remember(device, hash, now.uptime);
+        let until = now.uptime + self.options.trigger_expiry;
+        let newest = &mut device.slots[slot];
+        newest.transaction_id = push.transaction_id;
+        newest.package.clear();
+        newest.package.extend_from_slice(push.body);
+        newest.state = TriggerState::Held { until };
+        Ok((slot, until))
     }
 
     /// The device that an X-Oma-GwMO value names, if this gateway is the last hop to it.
@@ -353,6 +354,7 @@ impl Gateway {
                 "the device is back: the trigger that waited goes on".to_owned()
             });
         }
+        self.settle_answers(key);
     }
 
     /// The device's neighbour entry at `ip` was confirmed just now: what was sent there has
@@ -427,44 +429,44 @@ impl Gateway {
         }
     }
 
-    pub(super) fn refuse_push(&mut self, reason: Reason, from: SocketAddr) {
-        self.refuse_named(reason, reason.sentence(), from, None);
+    pub(super) fn refuse_push(&mut self, reason: Reason, from: SocketAddr) -> Outcome {
+        self.refuse_named(reason, reason.sentence(), from, None)
     }
 
     /// Refuses a push that names a device and a server.
     fn refuse_pair(
         &mut self,
         reason: Reason,
-        why: &str,
+        why: &'static str,
         from: SocketAddr,
         device: &str,
         server: &str,
-    ) {
-        self.refuse_named(reason, why, from, Some((device, server)));
+    ) -> Outcome {
+        self.refuse_named(reason, why, from, Some((device, server)))
     }
 
     fn refuse_named(
         &mut self,
         reason: Reason,
-        why: &str,
+        why: &'static str,
         from: SocketAddr,
         pair: Option<(&str, &str)>,
-    ) {
+    ) -> Outcome {
         self.metrics.refuse(reason);
         self.metrics.counters.pushes_refused += 1;
         log::trace!("push from {from} refused: {why}");
-        if !self.observed {
-            return;
+        if self.observed {
+            let (device, server) = pair.unzip();
+            self.tell(super::event::Event {
+                kind: EventKind::Refused,
+                device: device.map(Into::into),
+                server: server.and_then(|server| ServerId::new(server).ok()),
+                lan: None,
+                address: Some(from),
+                why: why.to_owned(),
+            });
         }
-        let (device, server) = pair.unzip();
-        self.tell(super::event::Event {
-            kind: EventKind::Refused,
-            device: device.map(Into::into),
-            server: server.and_then(|server| ServerId::new(server).ok()),
-            lan: None,
-            address: Some(from),
-            why: why.to_owned(),
-        });
+        Outcome::Refused { reason, why }
     }
 
     /// A hash of the octets that nobody outside can aim at.

@@ -14,7 +14,7 @@ pub struct Metrics {
 /// What happened how often, as `status` shows it.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Counters {
-    /// Datagrams that came to the WAN push ports.
+    /// Datagrams and requests that came to the WAN push ports.
     pub pushes: u64,
     /// Pushes that went straight on to their device.
     pub forwarded: u64,

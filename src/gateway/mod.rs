@@ -19,6 +19,7 @@
 
 mod agenda;
 pub mod alert;
+mod arrival;
 mod attach;
 pub mod device;
 mod dialogue;
@@ -31,6 +32,7 @@ pub mod management;
 mod mapping;
 pub mod metrics;
 pub mod policy;
+mod push_request;
 pub mod seam;
 pub mod store;
 pub mod trigger;
@@ -47,6 +49,7 @@ use crate::gateway::inventory::Inventory;
 use crate::gateway::management::Management;
 use crate::gateway::metrics::Metrics;
 use crate::gateway::policy::{DeviceAuth, Policy, Verify};
+use crate::gateway::push_request::Unanswered;
 use crate::gateway::seam::{
     ConnectionId, Input, LanId, MacAddress, Now, Output, Response, StoreError,
 };
@@ -75,6 +78,8 @@ pub struct Options {
     pub trigger_expiry: Duration,
     /// `[wan] trusted-sources`; empty trusts any.
     pub trusted_sources: Vec<Prefix>,
+    /// `[wan.http-push] token-file`: what each push over HTTP has to bring, if given.
+    pub push_token: Option<Secret>,
     /// `[[lan]]`.
     pub lans: Vec<LanOptions>,
     /// `[[device]]`.
@@ -192,6 +197,8 @@ pub struct Gateway {
     neighbours_available: bool,
     dump: u32,
     sessions: HashMap<SessionKey, LanSession>,
+    /// Pushes over HTTP that are not answered yet, the oldest first.
+    unanswered: VecDeque<Unanswered>,
     request_sources: HashMap<(LanId, IpAddr), Duration>,
     pending: VecDeque<PendingCommit>,
     /// Lease files of which a part is still to be looked at.
@@ -237,6 +244,7 @@ impl Gateway {
             neighbours_available: true,
             dump: 0,
             sessions: HashMap::new(),
+            unanswered: VecDeque::new(),
             request_sources: HashMap::new(),
             pending: VecDeque::new(),
             lease_rounds: HashMap::new(),
@@ -269,6 +277,10 @@ impl Gateway {
                 self.request(connection, lan, from, local, request, now);
             }
             Input::BadRequest { lan, from } => self.bad_request(lan, from),
+            Input::PushRequest { connection, from, request } => {
+                self.push_request(connection, from, request, now);
+            }
+            Input::NoPushRequest { from, fault } => self.no_push_request(from, fault, now),
             Input::Neighbour(event) => self.neighbour_event(event, now),
             Input::Link(event) => self.link_event(event, now),
             Input::Leases { lan, leases } => self.leases(lan, leases, now),
@@ -315,6 +327,7 @@ impl Gateway {
                 Timer::Confirm(key) => self.confirm_due(key, now),
                 Timer::Expire(key) => self.expire(key, now),
                 Timer::Unconfirmed(key) => self.unconfirmed_due(key, now),
+                Timer::Answers => self.answers_due(now),
                 Timer::Sessions => self.sessions_due(now),
                 Timer::Leases(lan) => self.leases_due(lan, now),
                 Timer::Manage => self.manage(now),

@@ -134,6 +134,22 @@ pub enum Input<'a> {
         /// The peer's address and port.
         from: SocketAddr,
     },
+    /// Somebody on the WAN posts a push to our HTTP listener.
+    PushRequest {
+        /// Names the answer.
+        connection: ConnectionId,
+        /// The peer's address and port.
+        from: SocketAddr,
+        /// The request, its body complete.
+        request: PushRequest<'a>,
+    },
+    /// Somebody on the WAN came to our HTTP listener, and it came to no request.
+    NoPushRequest {
+        /// The peer's address and port.
+        from: SocketAddr,
+        /// What was wrong.
+        fault: PushFault,
+    },
     /// The kernel's neighbour table changed.
     Neighbour(NeighbourEvent),
     /// A network interface appeared, changed or went.
@@ -190,6 +206,28 @@ pub struct Request<'a> {
     pub content_type: Option<&'a str>,
     /// The body, at most [`LAN_BODY`](crate::limits::LAN_BODY) octets.
     pub body: &'a [u8],
+}
+
+/// An HTTP request from the WAN.
+#[derive(Clone, Copy, Debug)]
+pub struct PushRequest<'a> {
+    /// `POST` …
+    pub method: &'a str,
+    /// Every header field: its name, its value as it came.
+    pub fields: &'a [(&'a str, &'a [u8])],
+    /// The body, at most [`PUSH_BODY`](crate::limits::PUSH_BODY) octets.
+    pub body: &'a [u8],
+}
+
+/// Why a connection to the WAN's HTTP listener ended without a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushFault {
+    /// Its source may not push: it was closed before any work was done for it.
+    Source,
+    /// TLS failed, or the peer showed no certificate that counts.
+    Handshake,
+    /// What came is not HTTP, or beyond the bounds; HTTP's own answer went back.
+    Request,
 }
 
 /// What is to be done outside. Borrowed data lives until the next call on the gateway.

@@ -47,6 +47,11 @@ impl Slot {
         matches!(self.state, TriggerState::Held { .. })
     }
 
+    /// Whether the newest trigger went out, and nothing spoke against it yet.
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self.state, TriggerState::Sent { .. })
+    }
+
     /// Takes one token of the bucket; false if there is none.
     pub(super) fn take_token(&mut self, interval: Duration, now: Duration) -> bool {
         if self.due > now + interval * (limits::PUSH_BURST - 1) {

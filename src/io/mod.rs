@@ -13,6 +13,7 @@ pub mod dns;
 #[cfg(feature = "simulate")]
 pub mod http_client;
 mod http_connection;
+mod http_message;
 pub mod http_server;
 pub mod leases;
 pub mod logger;
@@ -21,6 +22,7 @@ pub mod push;
 pub mod sled_store;
 pub mod systemd;
 pub mod tls;
+pub mod tls_server;
 
 /// The same error, its text saying what was tried.
 pub(crate) fn explain(what: impl Display, error: impl Into<io::Error>) -> io::Error {

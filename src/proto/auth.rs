@@ -43,6 +43,12 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether `given` is the secret; takes the same time wherever the two differ. How long the
+    /// secret is does show.
+    pub fn matches(&self, given: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(given).into()
+    }
 }
 
 impl fmt::Debug for Secret {

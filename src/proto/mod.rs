@@ -3,6 +3,7 @@ pub mod auth;
 pub mod bootstrap;
 pub mod gwmo;
 pub mod notification;
+pub mod ota_http;
 pub mod session;
 pub mod syncml;
 pub mod tnds;

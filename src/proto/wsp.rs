@@ -143,10 +143,7 @@ impl<'a> Push<'a> {
     pub fn is_notification(&self) -> bool {
         match self.content_type {
             ContentType::WellKnown(code) => code == NOTIFICATION_CODE,
-            ContentType::Text(text) => {
-                let essence = text.split(';').next().unwrap_or_default();
-                essence.trim().eq_ignore_ascii_case(NOTIFICATION_TEXT)
-            }
+            ContentType::Text(text) => is_notification(text),
         }
     }
 
@@ -159,10 +156,7 @@ impl<'a> Push<'a> {
             && ids.all(|field| match field.value {
                 HeaderValue::Short(code) => code == DM_CODE,
                 HeaderValue::Octets(octets) => octets == [DM_CODE],
-                HeaderValue::Text(text) => {
-                    let text = text.trim();
-                    text == "7" || text.eq_ignore_ascii_case(DM_URI)
-                }
+                HeaderValue::Text(text) => is_dm(text),
             })
     }
 
@@ -218,6 +212,18 @@ pub fn route(value: &str) -> Option<Route<'_>> {
         hops += 1;
     }
     Some(Route { device: first?, has_further_hops: hops > 1 })
+}
+
+/// Whether a media type, parameters left aside, is `application/vnd.syncml.notification`.
+pub(super) fn is_notification(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(NOTIFICATION_TEXT)
+}
+
+/// Whether the text of X-Wap-Application-Id names the DM client.
+pub(super) fn is_dm(application: &str) -> bool {
+    let application = application.trim();
+    application == "7" || application.eq_ignore_ascii_case(DM_URI)
 }
 
 fn is_parameter(part: &str) -> bool {
@@ -335,23 +341,29 @@ fn check_fields(reader: Reader<'_>) -> Result<(), DecodeError> {
         if !field.name.is_gateway() {
             continue;
         }
-        let error = |kind| Err(DecodeError { offset, kind });
+        let error = |kind| DecodeError { offset, kind };
         if is_named {
-            return error(DecodeErrorKind::Malformed("X-Oma-GwMO stands twice"));
+            return Err(error(GATEWAY_TWICE));
         }
-        match gateway_value(field.value) {
-            None => return error(DecodeErrorKind::Malformed("X-Oma-GwMO is not text")),
-            Some("") => return error(DecodeErrorKind::Malformed("X-Oma-GwMO is empty")),
-            Some(value) if value.len() > limits::DEVICE_ID => {
-                return error(DecodeErrorKind::Limit("X-Oma-GwMO"));
-            }
-            Some(value) if value.chars().any(char::is_control) => {
-                return error(DecodeErrorKind::Text);
-            }
-            Some(_) => is_named = true,
-        }
+        check_gateway_value(field.value).map_err(error)?;
+        is_named = true;
     }
     Ok(())
+}
+
+/// More than one device cannot be meant.
+pub(super) const GATEWAY_TWICE: DecodeErrorKind =
+    DecodeErrorKind::Malformed("X-Oma-GwMO stands twice");
+
+/// The text of an X-Oma-GwMO value, if it can be a device's id.
+pub(super) fn check_gateway_value(value: HeaderValue<'_>) -> Result<&str, DecodeErrorKind> {
+    match gateway_value(value) {
+        None => Err(DecodeErrorKind::Malformed("X-Oma-GwMO is not text")),
+        Some("") => Err(DecodeErrorKind::Malformed("X-Oma-GwMO is empty")),
+        Some(value) if value.len() > limits::DEVICE_ID => Err(DecodeErrorKind::Limit("X-Oma-GwMO")),
+        Some(value) if value.chars().any(char::is_control) => Err(DecodeErrorKind::Text),
+        Some(value) => Ok(value),
+    }
 }
 
 /// The text of an X-Oma-GwMO value. WSP writes a quoted string with its opening mark only;

@@ -24,7 +24,7 @@ use dm_gateway::gateway::management::{self, Operation, OperationId};
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::{
     Call, CallId, CallResult, Change, CommitId, ConnectionId, Input, LanId, Lease, LinkEvent,
-    MacAddress, NeighbourEvent, NeighbourState, Now, Output, Request, Response,
+    MacAddress, NeighbourEvent, NeighbourState, Now, Output, PushRequest, Request, Response,
 };
 use dm_gateway::gateway::store::{MemoryStore, Store};
 use dm_gateway::gateway::view::DeviceView;
@@ -258,6 +258,24 @@ impl Lab {
         self.handle(Input::Push { from: from.parse().unwrap(), datagram });
     }
 
+    /// The same push over HTTP; `None` while the answer waits for the kernel.
+    pub fn push_http(&mut self, server: &str, device: &str, session: u16) -> Option<Response> {
+        let connection = self.push_request(&push_fields(device), &package0(server, session));
+        self.response(connection)
+    }
+
+    pub fn push_request(&mut self, fields: &[(&str, &[u8])], body: &[u8]) -> ConnectionId {
+        self.push_request_from("198.51.100.7:9200", PushRequest { method: "POST", fields, body })
+    }
+
+    pub fn push_request_from(&mut self, from: &str, request: PushRequest<'_>) -> ConnectionId {
+        self.connections += 1;
+        let connection = ConnectionId(self.connections);
+        let from = from.parse().unwrap();
+        self.handle(Input::PushRequest { connection, from, request });
+        connection
+    }
+
     // --- HTTP ---------------------------------------------------------------------------
 
     /// Posts `body` to `/dm`; `None` while the answer waits for the store.
@@ -398,6 +416,7 @@ pub fn options(policies: &[Policy]) -> Options {
         push_interval: Some(SECOND),
         trigger_expiry: 15 * MINUTE,
         trusted_sources: Vec::new(),
+        push_token: None,
         lans: lans.collect(),
         accounts: Vec::new(),
         management: management::Options::default(),
@@ -451,4 +470,13 @@ pub fn push_of(server: &str, device: &str, session: u16) -> Vec<u8> {
     let mut datagram = Vec::new();
     wsp::encode_notification(&mut datagram, 1, Some(device), &package0(server, session));
     datagram
+}
+
+/// The header fields of a push over HTTP.
+pub fn push_fields(device: &str) -> [(&str, &[u8]); 3] {
+    [
+        ("content-type", b"application/vnd.syncml.notification"),
+        ("x-wap-application-id", b"x-wap-application:syncml.dm"),
+        ("x-oma-gwmo", device.as_bytes()),
+    ]
 }

@@ -8,6 +8,7 @@ use super::install::Installation;
 use super::{OperationId, Purpose, Source};
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
+use crate::gateway::arrival::Outcome;
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::seam::{Call, CallKind, CallResult, Change, Now, Reply};
 use crate::limits;
@@ -63,7 +64,7 @@ impl Gateway {
         from: SocketAddr,
         received: &Received<'_>,
         now: Now,
-    ) {
+    ) -> Outcome {
         if self.management.tries.exhausted(now.uptime) {
             return self.refuse_push(Reason::BootstrapTries, from);
         }
@@ -85,10 +86,11 @@ impl Gateway {
                     return self.refuse_push(Reason::Repeat, from);
                 }
                 self.install(installation, now);
+                Outcome::Sent
             }
             Err(fault) => {
                 log::warn!("a bootstrap push is proven, and cannot be used: {fault}");
-                self.refuse_push(Reason::BootstrapMalformed, from);
+                self.refuse_push(Reason::BootstrapMalformed, from)
             }
         }
     }

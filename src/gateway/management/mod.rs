@@ -55,6 +55,8 @@ use trial::Trial;
 pub struct Options {
     /// `[gateway] device-id`: DevInfo/DevId, by default the gateway's id.
     pub device_id: String,
+    /// What the gateway runs on: DevDetail/HwV.
+    pub hardware: String,
     /// `[[server]]`.
     pub servers: Vec<ServerOptions>,
     /// `[bootstrap] network-pin-file`, `user-pin-file`.
@@ -250,7 +252,7 @@ fn describe(tree: &mut Tree, options: &super::Options) {
         ("./DevDetail/OEM", "dm-gateway"),
         ("./DevDetail/FwV", version),
         ("./DevDetail/SwV", version),
-        ("./DevDetail/HwV", std::env::consts::ARCH),
+        ("./DevDetail/HwV", options.management.hardware.as_str()),
     ] {
         tree.write(uri, Format::Chr, text.as_bytes(), 0, &mut transaction)
             .expect("DevInfo and DevDetail have these leaves");

@@ -2,6 +2,7 @@
 
 use super::sessions::{Cause, nonce};
 use crate::gateway::Gateway;
+use crate::gateway::arrival::Outcome;
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::seam::Now;
 use crate::limits;
@@ -12,7 +13,12 @@ use std::time::Duration;
 
 impl Gateway {
     /// Takes a Package #0 that names no end device: the server must prove that it is one of ours.
-    pub(in crate::gateway) fn package0(&mut self, from: SocketAddr, package: &[u8], now: Now) {
+    pub(in crate::gateway) fn package0(
+        &mut self,
+        from: SocketAddr,
+        package: &[u8],
+        now: Now,
+    ) -> Outcome {
         let Ok(notification) = Notification::decode(package) else {
             return self.refuse_push(Reason::MalformedPackage0, from);
         };
@@ -54,5 +60,6 @@ impl Gateway {
             "Package #0 for the gateway itself: its digest is right",
         );
         self.wish(&server, Cause::Package0(session_id), now.uptime);
+        Outcome::Sent
     }
 }

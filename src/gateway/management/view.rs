@@ -121,6 +121,10 @@ impl Gateway {
             return None;
         }
         Some(match entry.map(|entry| &entry.search) {
+            _ if self.options.management.sources.is_empty() => (
+                "wanted",
+                Some("no `[bootstrap] sources`; try: dm-gateway bootstrap apply FILE".to_owned()),
+            ),
             _ if !self.may_bootstrap(server) => (
                 "pending-approval",
                 Some(format!("try: dm-gateway servers approve {server}, or `[bootstrap] allow`")),
