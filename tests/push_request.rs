@@ -372,3 +372,120 @@ fn connections_without_a_request_are_counted_by_what_was_wrong() {
     let counters = lab.gateway.status(lab.now).counters;
     assert_eq!((counters.pushes, counters.pushes_refused), (3, 3));
 }
+
+// --- Two ways, one gateway ----------------------------------------------------------------------
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push { server: u8, device: u8, session: u16 },
+        Kernel { device: u8, state: u8 },
+        Wait(u16),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (0..3_u8, 4..8_u8, 0..6_u16)
+                .prop_map(|(server, device, session)| Step::Push { server, device, session }),
+            2 => (5..7_u8, 0..5_u8).prop_map(|(device, state)| Step::Kernel { device, state }),
+            1 => (0..20_000_u16).prop_map(Step::Wait),
+        ];
+        proptest::collection::vec(step, 1..60)
+    }
+
+    fn lab() -> Lab {
+        let mut lab = Lab::transparent();
+        lab.mapped_device(5, &["s0", "s1"]);
+        lab.mapped_device(6, &["s1"]);
+        lab
+    }
+
+    fn other_step(lab: &mut Lab, step: &Step) {
+        match *step {
+            Step::Push { .. } => {}
+            Step::Kernel { device, state } => {
+                let ip = format!("192.168.4.{device}");
+                match state {
+                    0 => lab.neighbour(&ip, device, Reachable),
+                    1 => lab.neighbour(&ip, device, Stale),
+                    2 => lab.neighbour(&ip, device, Incomplete),
+                    3 => lab.neighbour(&ip, device, Failed),
+                    _ => lab.neighbour_removed(&ip, Stale),
+                }
+            }
+            Step::Wait(millis) => lab.advance(std::time::Duration::from_millis(millis.into())),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn a_push_over_http_does_what_a_datagram_does(steps in steps()) {
+            let (mut udp, mut http) = (lab(), lab());
+            let mut open = Vec::new();
+            for step in &steps {
+                other_step(&mut udp, step);
+                other_step(&mut http, step);
+                if let Step::Push { server, device, session } = *step {
+                    let (server, device) = (format!("s{server}"), name(device));
+                    let body = package0(&server, session);
+                    let mut datagram = Vec::new();
+                    wsp::encode_notification(&mut datagram, 0, Some(&device), &body);
+                    udp.datagram(&datagram);
+                    open.push(http.push_request(&push_fields(&device), &body));
+                }
+                prop_assert_eq!(udp.take_sent(), http.take_sent());
+                let (one, other) = (udp.gateway.status(udp.now), http.gateway.status(http.now));
+                prop_assert_eq!(one.counters, other.counters);
+                prop_assert_eq!(one.refused, other.refused);
+                prop_assert_eq!(one.waiting, other.waiting);
+                prop_assert_eq!(&udp.events, &http.events);
+                prop_assert_eq!(&udp.probes, &http.probes);
+            }
+            // Each request has one answer, six seconds later at the latest.
+            http.advance(6 * SECOND);
+            for connection in open {
+                let answer = http.response(connection).unwrap();
+                prop_assert!([202, 403, 404, 429, 504].contains(&answer.status));
+                prop_assert_eq!(http.response(connection), None);
+            }
+        }
+
+        #[test]
+        fn whatever_is_posted_has_one_answer(
+            method in "POST|GET|[A-Z]{0,9}",
+            fields in proptest::collection::vec(
+                (
+                    "content-type|x-wap-application-id|x-oma-gwmo|authorization|[a-z-]{0,9}",
+                    prop_oneof![
+                        Just(b"application/vnd.syncml.notification".to_vec()),
+                        Just(b"x-wap-application:syncml.dm".to_vec()),
+                        Just(name(5).into_bytes()),
+                        proptest::collection::vec(any::<u8>(), 0..300),
+                    ],
+                ),
+                0..9,
+            ),
+            body in prop_oneof![
+                Just(package0(SERVER, 1)),
+                proptest::collection::vec(any::<u8>(), 0..100),
+            ],
+        ) {
+            let mut lab = mapped();
+            let fields: Vec<_> =
+                fields.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+            let request = PushRequest { method: &method, fields: &fields, body: &body };
+            let connection = lab.push_request_from("198.51.100.7:1", request);
+            let status = lab.response(connection).unwrap().status;
+            prop_assert_eq!(status == 202, lab.take_sent().len() == 1);
+            prop_assert!([202, 400, 403, 404].contains(&status));
+        }
+    }
+}
