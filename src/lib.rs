@@ -191,8 +191,8 @@
 //! Every crate below these is under MIT, Apache-2.0, ISC, BSD-3-Clause, Unlicense OR MIT, or (the
 //! tables of unicode-ident, used at build time) Unicode-3.0. hyper brings tokio's channels along,
 //! not its runtime. sled brings fxhash and instant, which are no longer maintained; no fault of
-//! theirs is known. ring's cryptography is partly C and
-//! assembly, taken from BoringSSL; its build wants a C compiler and nothing else.
+//! theirs is known. ring's cryptography is in part C and assembly out of BoringSSL; to build it
+//! takes a C compiler and nothing else.
 
 pub mod cli;
 pub mod config;

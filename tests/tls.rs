@@ -260,6 +260,20 @@ fn a_server_that_speaks_no_tls_or_ends_the_handshake_is_refused() {
     peer.join().unwrap();
 }
 
+#[test]
+fn the_cas_of_the_system_do_not_vouch_for_a_private_one() {
+    let Some(pki) = Pki::new() else { return };
+    pki.issue("server", LEAF);
+    let server = pki.serve("server", &[], &[]);
+    match get(&Arc::new(Trust::default()), &server.url("localhost")) {
+        Err(CallFailure::Tls(sentence)) => assert!(
+            sentence.contains("unknown CA") || sentence.contains("no bundle of CA certificates"),
+            "{sentence}"
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
 // --- Accepted ------------------------------------------------------------------------------
 
 #[test]
