@@ -16,6 +16,7 @@
 
 mod object;
 mod outbox;
+mod parts;
 mod proof;
 mod target;
 mod uri;
@@ -30,10 +31,11 @@ pub use why::Why;
 use crate::limits;
 use crate::proto::auth::{self, Scheme, Verdict};
 use crate::proto::syncml::{
-    Alert, AlertCode, Command, Header, Location, Message, Meta, Operation, Status, StatusCode, Verb,
+    Alert, AlertCode, Command, Header, Location, Message, Meta, Status, StatusCode,
 };
 use object::Arriving;
 use outbox::Answer;
+use parts::{executed, is_alert, needs_answer, package1, version_fault};
 use std::collections::VecDeque;
 use work::{Bounds, Work};
 
@@ -258,7 +260,10 @@ impl ClientSession {
         let old = self.work(&message, verdict, target);
         let lasts = self.outbox.iter().skip(old).any(|answer| answer.durable);
         let commit = lasts || before.0 != self.options.nonces;
-        self.turn = Some(Turn { status, ask: !message.is_final, before, old });
+        // A server that asks us for more has nothing more to say itself for now.
+        let asked = message.commands.iter().any(|it| is_alert(it, AlertCode::NEXT_MESSAGE));
+        let ask = !message.is_final && !asked;
+        self.turn = Some(Turn { status, ask, before, old });
         if commit {
             return Ok(Step::Commit(self.options.nonces.clone()));
         }
@@ -343,8 +348,8 @@ impl ClientSession {
 
     /// Drops the rest of an object that the server does not want.
     fn stop_sending(&mut self) {
-        if self.outbox.front().is_some_and(|answer| answer.continued) {
-            self.outbox.pop_front();
+        if let Some(index) = self.outbox.iter().position(|answer| answer.continued) {
+            self.outbox.remove(index);
         }
     }
 
@@ -358,10 +363,11 @@ impl ClientSession {
             Verdict::Missing => work.refuse(&message.commands, StatusCode::MISSING_CREDENTIALS),
             Verdict::Wrong => work.refuse(&message.commands, StatusCode::INVALID_CREDENTIALS),
         }
-        let (answers, stop) = (work.answers, work.stop_sending);
+        let (ahead, answers, stop) = (work.ahead, work.answers, work.stop_sending);
         if stop {
             self.stop_sending();
         }
+        ahead.into_iter().rev().for_each(|answer| self.outbox.push_front(answer));
         let old = self.outbox.len();
         self.outbox.extend(answers);
         old
@@ -446,54 +452,4 @@ impl ClientSession {
         let alerts = if believed { self.outcomes.clone() } else { vec![None; self.outcomes.len()] };
         Ending { why, nonces: self.options.nonces.clone(), alerts }
     }
-}
-
-fn package1(options: &Options) -> VecDeque<Answer> {
-    let code = if options.server_initiated {
-        AlertCode::SERVER_INITIATED
-    } else {
-        AlertCode::CLIENT_INITIATED
-    };
-    let replace = Operation {
-        verb: Verb::Replace,
-        command_id: "".into(),
-        meta: Meta::default(),
-        correlator: None,
-        items: options.device_info.clone(),
-    };
-    let alert = Alert { code: Some(code), ..Alert::default() };
-    let alerts =
-        options.alerts.iter().cloned().enumerate().map(|(index, alert)| Answer {
-            alert: Some(index),
-            ..Answer::of(Command::Alert(alert))
-        });
-    [Command::Alert(alert), Command::Operation(replace)]
-        .into_iter()
-        .map(Answer::of)
-        .chain(alerts)
-        .collect()
-}
-
-fn version_fault(header: &Header<'_>) -> Option<StatusCode> {
-    if !matches!(&*header.version_dtd, "1.2" | "1.1") {
-        Some(StatusCode::DTD_NOT_SUPPORTED)
-    } else if !matches!(&*header.version_protocol, "DM/1.2" | "DM/1.1" | "DM/1.3") {
-        Some(StatusCode::PROTOCOL_NOT_SUPPORTED)
-    } else {
-        None
-    }
-}
-
-fn needs_answer(command: &Command<'_>) -> bool {
-    !matches!(command, Command::Status(_) | Command::Results(_))
-}
-
-fn is_alert(command: &Command<'_>, code: AlertCode) -> bool {
-    matches!(command, Command::Alert(alert) if alert.code == Some(code))
-}
-
-fn executed(answer: &Answer) -> Option<Executed> {
-    let Command::Status(status) = &answer.command else { return None };
-    let (command, uri) = (status.command.to_string(), answer.uri.clone());
-    Some(Executed { command, uri, code: status.code })
 }

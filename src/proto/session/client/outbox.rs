@@ -35,11 +35,14 @@ pub(super) struct Answer {
     pub(super) continued: bool,
     /// Which of the caller's alerts this is.
     pub(super) alert: Option<usize>,
+    /// Whether this answers a request for more, and leaves before what waits.
+    pub(super) ahead: bool,
 }
 
 impl Answer {
     pub(super) fn of(command: Command<'static>) -> Self {
-        Self { command, uri: String::new(), durable: false, continued: false, alert: None }
+        let (durable, continued, ahead) = (false, false, false);
+        Self { command, uri: String::new(), durable, continued, alert: None, ahead }
     }
 }
 
@@ -102,8 +105,38 @@ pub(super) fn fill(
     }
 }
 
-/// Takes from the outbox what fits into `room`.
+/// Takes from the outbox what fits into `room`. Something of what was asked for is in it: if need
+/// be the answers to the requests for it wait.
 fn select(outbox: &mut VecDeque<Answer>, room: usize, encoding: Encoding) -> Vec<Answer> {
+    let (mut ahead, mut left) = (Vec::new(), room);
+    while outbox.front().is_some_and(|answer| answer.ahead) {
+        let Some(mut answer) = outbox.pop_front() else { break };
+        let size = size(&mut answer.command, encoding);
+        if size > left {
+            outbox.push_front(answer);
+            break;
+        }
+        left -= size;
+        ahead.push(answer);
+    }
+    let rest = select_rest(outbox, left, room, encoding);
+    if ahead.is_empty() || !rest.is_empty() || outbox.iter().all(|answer| answer.ahead) {
+        return [ahead, rest].concat();
+    }
+    let more = outbox.iter().take_while(|answer| answer.ahead).count();
+    ahead.extend(outbox.drain(..more));
+    let answers = select_rest(outbox, room, room, encoding);
+    ahead.into_iter().rev().for_each(|answer| outbox.push_front(answer));
+    answers
+}
+
+/// Takes in order what fits into `room`, of a message that has room for `most`.
+fn select_rest(
+    outbox: &mut VecDeque<Answer>,
+    room: usize,
+    most: usize,
+    encoding: Encoding,
+) -> Vec<Answer> {
     let mut answers: Vec<Answer> = Vec::new();
     let mut left = room;
     while let Some(mut answer) = outbox.pop_front() {
@@ -114,7 +147,7 @@ fn select(outbox: &mut VecDeque<Answer>, room: usize, encoding: Encoding) -> Vec
             continue;
         }
         // Whole in the next message rather than in two pieces.
-        let waits = whole <= room || left < LEAST_CHUNK && !answers.is_empty();
+        let waits = whole <= most || left < LEAST_CHUNK && !answers.is_empty();
         if waits {
             outbox.push_front(answer);
             break;
@@ -122,7 +155,8 @@ fn select(outbox: &mut VecDeque<Answer>, room: usize, encoding: Encoding) -> Vec
         if encoding == Encoding::Xml {
             object::as_text(&mut answer.command);
         }
-        match chunk(&answer, left, encoding) {
+        let least = if room < most { LEAST_CHUNK } else { 1 };
+        match chunk(&answer, left, least, encoding) {
             Some((head, rest)) => {
                 outbox.push_front(rest);
                 answers.push(head);
@@ -135,10 +169,15 @@ fn select(outbox: &mut VecDeque<Answer>, room: usize, encoding: Encoding) -> Vec
 }
 
 /// The largest head of `answer` that fits into `room`, and the rest of it.
-fn chunk(answer: &Answer, room: usize, encoding: Encoding) -> Option<(Answer, Answer)> {
+fn chunk(
+    answer: &Answer,
+    room: usize,
+    least: usize,
+    encoding: Encoding,
+) -> Option<(Answer, Answer)> {
     // What is escaped in XML grows; each try is a good deal shorter than the one before.
     let mut length = room.saturating_sub(CHUNK_FRAME);
-    while length > 0 {
+    while length >= least {
         if let Some((mut head, rest)) = object::cut(&answer.command, !answer.continued, length) {
             let size = size(&mut head, encoding);
             if size <= room {

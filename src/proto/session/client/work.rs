@@ -36,6 +36,8 @@ pub(super) struct Work<'w, T> {
     bounds: Bounds,
     arriving: &'w mut Option<Arriving>,
     pub(super) answers: Vec<Answer>,
+    /// Statuses that leave before what waits already: of requests for it.
+    pub(super) ahead: Vec<Answer>,
     /// Whether the server broke off what we send.
     pub(super) stop_sending: bool,
 }
@@ -49,8 +51,8 @@ impl<'w, T: Target> Work<'w, T> {
         arriving: &'w mut Option<Arriving>,
     ) -> Self {
         let message = message.to_string();
-        let answers = Vec::new();
-        Self { target, server, message, bounds, arriving, answers, stop_sending: false }
+        let (answers, ahead) = (Vec::new(), Vec::new());
+        Self { target, server, message, bounds, arriving, answers, ahead, stop_sending: false }
     }
 
     /// Carries out all of `commands`.
@@ -65,6 +67,10 @@ impl<'w, T: Target> Work<'w, T> {
                 self.must_continue(command);
             }
             self.command(command, false);
+            if is_request_for_more(command) {
+                let status = self.answers.pop();
+                self.ahead.extend(status.map(|it| Answer { ahead: true, ..it }));
+            }
         }
         if !goes_on {
             self.break_off();
