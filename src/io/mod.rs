@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io;
 
+pub mod card;
+pub mod card_directory;
 pub mod clock;
 pub mod control_socket;
 #[cfg(feature = "simulate")]
@@ -11,6 +13,7 @@ mod http_connection;
 pub mod http_server;
 pub mod leases;
 pub mod logger;
+pub mod modem;
 pub mod netlink;
 pub mod push;
 pub mod sled_store;
