@@ -43,7 +43,7 @@
 //! |---|---|---|---|
 //! | [`proto`] | itself, downwards | quick-xml on slices, digests, base64 | log, clock, sockets, files, environment, threads, async |
 //! | [`gateway`] | [`proto`] | `log`, serde for its views | the same, except log |
-//! | [`io`] | the seam, [`limits`] | smol, async-io, socket2, nix, sled, hyper, `log` | decide; read SyncML or WSP |
+//! | [`io`] | the seam, [`limits`], the search on a card | smol, async-io, socket2, nix, sled, hyper, `log` | decide; read SyncML or WSP |
 //! | `daemon`, `control`, [`cli`], `config`, `main` | all | all | read octets of a protocol |
 //! | `simulate` | [`proto`], [`io`] | smol, hyper | decide by [`gateway`]: its misreadings must show |
 //!
@@ -161,7 +161,7 @@
 //! | async-io | descriptors to wait for, and timers | Apache-2.0 OR MIT |
 //! | async-signal | SIGTERM and SIGINT as an event | Apache-2.0 OR MIT |
 //! | socket2 | socket options that must be set before binding | MIT OR Apache-2.0 |
-//! | nix | recvmmsg and sendmmsg, netlink, inotify, peer credentials, without unsafe code of our own | MIT |
+//! | nix | recvmmsg and sendmmsg, netlink, inotify, peer credentials, serial ports, without unsafe code of our own | MIT |
 //! | quick-xml | the XML event reader under SyncML and the payloads; no serde, no entities, no namespaces | MIT |
 //! | sled | the store, exactly 0.34.7: the one release that survived the kill tests | MIT OR Apache-2.0 |
 //! | log | the logging facade; the logger is ours, 90 lines | MIT OR Apache-2.0 |

@@ -17,7 +17,7 @@ pub fn csim(command: &[u8]) -> String {
 /// What a line from a modem says about an `AT+CSIM`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CsimLine {
-    /// The card's answer, to be handed to [`Walk::answer`] once the final `OK` has come.
+    /// The card's answer, to be handed to [`Walk::answer`](super::Walk::answer) once the final `OK` has come.
     Response(Vec<u8>),
     /// The command is done.
     Ok,
