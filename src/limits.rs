@@ -53,6 +53,46 @@ pub const DATAGRAM: usize = 4 * 1024;
 /// Longest nonce, in octets, that a peer may hand out. 16 is usual.
 pub const NONCE: usize = 128;
 
+// --- Management tree -----------------------------------------------------------------------
+
+/// Most nodes in the management tree. 128 accounts of some 30 nodes leave three quarters of it
+/// for the objects of applications.
+pub const TREE_NODES: usize = 16_384;
+
+/// Deepest node, in segments below the root. The deepest standard node (the port of an account's
+/// address) stands at 7.
+pub const TREE_DEPTH: usize = 16;
+
+/// Longest URI of a node, in octets, query included. It is a key in the store and a line of logs.
+pub const TREE_URI: usize = 1024;
+
+/// Longest name of a node, in octets: a server id, which some servers name their account by.
+pub const TREE_SEGMENT: usize = 255;
+
+/// Most children of one node. The names of all of them are the answer to one Get.
+pub const TREE_CHILDREN: usize = 4096;
+
+/// Largest value of one node, in octets: what one element of a message carries.
+pub const TREE_VALUE: usize = TEXT;
+
+/// Most octets of values, names and properties in the whole tree: a router's memory and flash.
+pub const TREE_OCTETS: usize = 8 * 1024 * 1024;
+
+/// Longest ACL, in octets: every command for three servers with the longest ids.
+pub const ACL: usize = 4 * 1024;
+
+/// Longest `Title` of a node, in octets. (TND 1.2.1, 7.7.6.)
+pub const TITLE: usize = 255;
+
+/// Longest `Type` of a node, in octets: longer media types and URNs of objects are not registered.
+pub const NODE_TYPE: usize = 255;
+
+/// Most octets of values and names in the answer to one Get of a subtree, before encoding.
+pub const TREE_REPLY: usize = 256 * 1024;
+
+/// Most nodes in the answer to one Get of a subtree.
+pub const TREE_REPLY_NODES: usize = 4096;
+
 // --- Bootstrap -----------------------------------------------------------------------------
 
 /// Largest bootstrap document, in octets: one account is under 2 KiB, a smartcard file at most

@@ -6,6 +6,7 @@
 //! Peers permute elements, leave some out and add others; decoding takes the order as it comes
 //! and is strict only where a lax reading could be wrong about who speaks or what is meant.
 
+pub(in crate::proto) mod description;
 mod grammar;
 mod lexer;
 mod tokens;
@@ -378,10 +379,18 @@ impl StatusCode {
     pub const INCOMPLETE_COMMAND: Self = Self(412);
     /// The object is too large.
     pub const TOO_LARGE: Self = Self(413);
+    /// The URI is too long.
+    pub const URI_TOO_LONG: Self = Self(414);
     /// The type or format is not supported.
     pub const UNSUPPORTED_TYPE: Self = Self(415);
     /// Come back later.
     pub const RETRY_LATER: Self = Self(417);
+    /// The target exists already.
+    pub const ALREADY_EXISTS: Self = Self(418);
+    /// The receiver has no room left.
+    pub const DEVICE_FULL: Self = Self(420);
+    /// The ACL does not give the right.
+    pub const PERMISSION_DENIED: Self = Self(425);
     /// The receiver failed.
     pub const COMMAND_FAILED: Self = Self(500);
     /// The receiver does not know the command.
