@@ -10,10 +10,13 @@ use dm_gateway::proto::auth::Secret;
 use dm_gateway::proto::bootstrap::dm::TreeForm;
 use dm_gateway::proto::bootstrap::security::{Keys, Method, sign};
 use dm_gateway::proto::bootstrap::{
-    Account, Address, AddressKind, AuthenticationKind, Credential, Level, Profile, Source, cp, dm,
-    push, read,
+    Account, Address, AddressKind, AuthenticationKind, Credential, Leaf, Level, Profile, Source,
+    Value, cp, dm, push, read,
 };
-use dm_gateway::proto::syncml::wbxml;
+use dm_gateway::proto::syncml::{Data, Encoding, StatusCode, Verb, wbxml};
+use dm_gateway::proto::tree::{
+    Caller, DM_ACC, Format, NoProvider, Request, Subject, Transaction, Tree,
+};
 use dm_gateway::proto::wsp::Push;
 use proptest::prelude::*;
 use std::fs;
@@ -91,6 +94,38 @@ fn what_is_written_for_a_device_is_read_as_the_same_account() {
     read_back.max_message_size = account.max_message_size;
     read_back.preferred_authentication = account.preferred_authentication.clone();
     assert_eq!(read_back, account);
+}
+
+#[test]
+fn an_account_survives_the_management_tree() {
+    let account = account();
+    let mut tree = Tree::new(&[DM_ACC]).unwrap();
+    let caller = Caller { subject: Subject::Gateway, now: 0, encoding: Encoding::Wbxml };
+    let mut transaction = Transaction::default();
+    for leaf in account.leaves() {
+        let uri = format!("./DMAcc/gateway/{}", leaf.uri);
+        let data = match &leaf.value {
+            Value::Text(text) => Data::Text(text.into()),
+            Value::Number(number) => Data::Text(number.to_string().into()),
+            Value::Octets(octets) => Data::Binary(octets.into()),
+        };
+        let request = Request {
+            verb: Verb::Add,
+            uri: &uri,
+            source: None,
+            kind: None,
+            format: Some(leaf.value.format()),
+            data: Some(&data),
+        };
+        let outcome = tree.execute(&request, &caller, &mut NoProvider, &mut transaction);
+        assert_eq!(outcome.status, StatusCode::OK, "{uri}");
+        assert_eq!(tree.is_readable(&uri), !leaf.is_secret(), "{uri}");
+    }
+
+    let mut leaves = Vec::new();
+    leaves_of(&tree, "./DMAcc/gateway", "", &mut leaves);
+    let read_back = Account::from_leaves(&leaves, account.source).unwrap();
+    assert_eq!(Account { acl: account.acl.clone(), ..read_back }, account);
 }
 
 #[test]
@@ -208,6 +243,25 @@ fn judge(octets: &[u8]) {
             let again = Account::from_leaves(&account.leaves(), Source::Factory).unwrap();
             assert_eq!(Account { acl: account.acl.clone(), ..again }, account);
         }
+    }
+}
+
+/// The leaves below `uri` in a tree.
+fn leaves_of(tree: &Tree, root: &str, below: &str, leaves: &mut Vec<Leaf>) {
+    for name in tree.children(&format!("{root}{below}")) {
+        let below = format!("{below}/{name}");
+        let facts = tree.facts(&format!("{root}{below}")).unwrap();
+        let text = || String::from_utf8(facts.value.to_vec()).unwrap();
+        let value = match facts.format {
+            Format::Node => {
+                leaves_of(tree, root, &below, leaves);
+                continue;
+            }
+            Format::Bin => Value::Octets(facts.value.to_vec()),
+            Format::Int => Value::Number(text().parse().unwrap()),
+            _ => Value::Text(text()),
+        };
+        leaves.push(Leaf { uri: below[1..].to_owned(), value });
     }
 }
 

@@ -4,6 +4,7 @@
 //! product's own profile: a GET over HTTPS with the device's id in the query, answered by a
 //! document as a push would carry it, SEC and MAC in the Content-Type if it is signed.
 
+use super::account::is_authority;
 use super::push::Received;
 use crate::limits;
 use std::fmt::{self, Write as _};
@@ -54,7 +55,7 @@ pub fn url(base: &str, parameters: &[(&str, &str)]) -> Option<String> {
     let rest = base.strip_prefix("https://")?;
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let bad = |it: char| it.is_control() || it.is_whitespace() || !it.is_ascii();
-    if authority.is_empty() || authority.contains('@') || base.contains(bad) {
+    if !is_authority(authority) || base.contains(bad) {
         return None;
     }
     let mut url = base.to_owned();
@@ -138,7 +139,15 @@ mod tests {
         assert_eq!(of("https://a:8443/b#c"), format!("https://a:8443/b?{query}"));
         assert_eq!(of("https://a/b?c=d"), format!("https://a/b?c=d&{query}"));
         assert_eq!(url("https://a/b", &[]).as_deref(), Some("https://a/b"));
-        for bad in ["http://a/", "https://", "https://u@a/", "https://a/ b", "a", "https:///x"] {
+        for bad in [
+            "http://a/",
+            "https://",
+            "https://u@a/",
+            "https://a%00/",
+            "https://a/ b",
+            "a",
+            "https:///x",
+        ] {
             assert_eq!(url(bad, &id), None, "{bad}");
         }
     }
