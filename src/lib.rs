@@ -43,7 +43,7 @@
 //! |---|---|---|---|
 //! | [`proto`] | itself, downwards | quick-xml on slices, digests, base64 | log, clock, sockets, files, environment, threads, async |
 //! | [`gateway`] | [`proto`] | `log`, serde for its views | the same, except log |
-//! | [`io`] | the seam, [`limits`], the search on a card | smol, async-io, socket2, nix, sled, hyper, `log` | decide; read SyncML or WSP |
+//! | [`io`] | the seam, [`limits`] | smol, async-io, socket2, nix, sled, hyper, `log` | decide; read SyncML or WSP |
 //! | `daemon`, `control`, [`cli`], `config`, `main` | all | all | read octets of a protocol |
 //! | `simulate` | [`proto`], [`io`] | smol, hyper | decide by [`gateway`]: its misreadings must show |
 //!
