@@ -121,6 +121,13 @@ pub const CARD_COMMANDS: usize = 512;
 /// Most paths followed in the directory files of a smartcard.
 pub const CARD_PATHS: usize = 8;
 
+/// How long a modem may take to answer one command: a card at 9,600 bit/s needs 0.3 s for a block,
+/// and a modem may be busy with the network.
+pub const AT_ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a modem's port is used for one search on its card: 260 commands of 0.2 s each.
+pub const AT_SEARCH: Duration = Duration::from_secs(60);
+
 /// Longest line of a modem's AT port, in octets: a full answer of 258 octets in hexadecimal.
 pub const AT_LINE: usize = 1024;
 

@@ -1,5 +1,5 @@
 //! Bootstrap documents against the fixtures (each with what it says beside it), what is written
-//! for end devices read back and judged by libwbxml, MACs judged by openssl, cards walked.
+//! for end devices read back and judged by libwbxml, MACs judged by openssl, pushes recognised.
 //!
 //! `DM_GATEWAY_BLESS=1` writes what is missing beside a fixture, for a person to read. Without a
 //! tool its test says so and passes, unless `DM_GATEWAY_REQUIRE_TOOLS=1`.
@@ -7,16 +7,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use dm_gateway::proto::auth::Secret;
-use dm_gateway::proto::bootstrap::card::{
-    CsimLine, Failure, Image, Options, Step, Walk, csim, csim_line,
-};
 use dm_gateway::proto::bootstrap::dm::TreeForm;
 use dm_gateway::proto::bootstrap::security::{Keys, Method, sign};
 use dm_gateway::proto::bootstrap::{
-    Account, Address, AddressKind, AuthenticationKind, Credential, Level, Profile, Source, cp, dm,
-    push, read,
+    Account, Address, AddressKind, AuthenticationKind, Credential, Leaf, Level, Profile, Source,
+    Value, cp, dm, push, read,
 };
-use dm_gateway::proto::syncml::wbxml;
+use dm_gateway::proto::syncml::{Data, Encoding, StatusCode, Verb, wbxml};
+use dm_gateway::proto::tree::{
+    Caller, DM_ACC, Format, NoProvider, Request, Subject, Transaction, Tree,
+};
 use dm_gateway::proto::wsp::Push;
 use proptest::prelude::*;
 use std::fs;
@@ -97,6 +97,38 @@ fn what_is_written_for_a_device_is_read_as_the_same_account() {
 }
 
 #[test]
+fn an_account_survives_the_management_tree() {
+    let account = account();
+    let mut tree = Tree::new(&[DM_ACC]).unwrap();
+    let caller = Caller { subject: Subject::Gateway, now: 0, encoding: Encoding::Wbxml };
+    let mut transaction = Transaction::default();
+    for leaf in account.leaves() {
+        let uri = format!("./DMAcc/gateway/{}", leaf.uri);
+        let data = match &leaf.value {
+            Value::Text(text) => Data::Text(text.into()),
+            Value::Number(number) => Data::Text(number.to_string().into()),
+            Value::Octets(octets) => Data::Binary(octets.into()),
+        };
+        let request = Request {
+            verb: Verb::Add,
+            uri: &uri,
+            source: None,
+            kind: None,
+            format: Some(leaf.value.format()),
+            data: Some(&data),
+        };
+        let outcome = tree.execute(&request, &caller, &mut NoProvider, &mut transaction);
+        assert_eq!(outcome.status, StatusCode::OK, "{uri}");
+        assert_eq!(tree.is_readable(&uri), !leaf.is_secret(), "{uri}");
+    }
+
+    let mut leaves = Vec::new();
+    leaves_of(&tree, "./DMAcc/gateway", "", &mut leaves);
+    let read_back = Account::from_leaves(&leaves, account.source).unwrap();
+    assert_eq!(Account { acl: account.acl.clone(), ..read_back }, account);
+}
+
+#[test]
 fn a_signed_push_of_either_profile_fits_an_ethernet_frame() {
     let keys = Keys { network: None, user: Some(Secret::new("4711")) };
     for profile in [Profile::Dm, Profile::Cp] {
@@ -112,6 +144,31 @@ fn a_signed_push_of_either_profile_fits_an_ethernet_frame() {
         let received = push::Received::of_push(&pushed).unwrap();
         assert_eq!(received.verify(&keys), Ok(()));
         assert_eq!(read(received.document, Source::Push).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn every_push_is_taken_or_refused_as_stands_beside_it() {
+    for validity in ["push/valid", "push/invalid"] {
+        let inputs = inputs(validity);
+        assert!(inputs.len() > 9);
+        for (path, datagram) in inputs {
+            // A comment may tell the user's pin.
+            let text = fs::read_to_string(&path).unwrap();
+            let pin = text.lines().find_map(|line| line.strip_prefix("# user "));
+            let keys = Keys {
+                network: Some(Secret::new("001010123456789")),
+                user: Some(Secret::new(pin.unwrap_or("1234"))),
+            };
+            let expected = fs::read_to_string(path.with_extension("expected")).unwrap();
+            let said = judged(&datagram, &keys);
+            assert_eq!(said, expected.trim_end(), "{}", path.display());
+            assert_eq!(said.ends_with("accepted"), validity == "push/valid");
+            for length in 0..datagram.len() {
+                let said = judged(&datagram[..length], &keys);
+                assert!(!said.ends_with("accepted"), "{}: {length}: {said}", path.display());
+            }
+        }
     }
 }
 
@@ -168,87 +225,12 @@ fn openssl_computes_the_same_mac() {
     }
 }
 
-// --- Cards --------------------------------------------------------------------------------------
-
-#[test]
-fn a_card_gives_its_account_whatever_its_way_of_answering() {
-    let expected = dm::write(&account(), "", TreeForm::Elements);
-    for manner in [Manner::Plain, Manner::InParts, Manner::TellsLength, Manner::NoSuchAid] {
-        let found = walk(Card { image: image(&expected), manner, pending: Vec::new() });
-        let found = found.unwrap_or_else(|failure| panic!("{manner:?}: {failure}"));
-        assert_eq!(found, expected, "{manner:?}");
-        assert_eq!(read(&found, Source::Card).unwrap()[0].source, Source::Card);
-    }
-    assert_eq!(image(&expected).bootstrap(Options::default()), Ok(expected));
-}
-
-#[test]
-fn a_card_without_a_bootstrap_says_what_is_missing() {
-    let other = Options { oid: vec![0x67, 0x2b, 0x09, 0x01], ..Options::default() };
-    assert_eq!(image(b"x").bootstrap(other), Err(Failure::NoObject));
-    assert_eq!(image(&[0xff; 32]).bootstrap(Options::default()), Err(Failure::Empty));
-    let mut image = Image::default();
-    assert_eq!(image.bootstrap(Options::default()), Err(Failure::NoFile("ODF")));
-    let mut walk = Walk::new(Options::default());
-    walk.answer(&[0x69, 0x82]);
-    assert_eq!(walk.step(), &Step::Failed(Failure::Locked));
-    let mut walk = Walk::new(Options::default());
-    walk.answer(&[0x90]);
-    assert_eq!(walk.step(), &Step::Failed(Failure::Senseless));
-}
-
-#[test]
-fn a_card_that_never_ends_is_given_up() {
-    for response in [&[0x61, 0x10][..], &[0x6c, 0x10], &[0x90, 0x00], &[0x62, 0x82]] {
-        let mut walk = Walk::new(Options::default());
-        let mut sent = 0;
-        while let Step::Send(_) = walk.step() {
-            walk.answer(response);
-            sent += 1;
-        }
-        assert!(sent <= 512, "{sent}");
-    }
-}
-
-#[test]
-fn at_csim_lines_carry_commands_and_answers() {
-    let select = [0x00, 0xa4, 0x00, 0x0c, 0x02, 0x50, 0x31];
-    assert_eq!(csim(&select), "AT+CSIM=14,\"00A4000C025031\"\r");
-    assert_eq!(csim_line(b"\r\n+CSIM: 4,\"9000\"\r\n"), CsimLine::Response(vec![0x90, 0]));
-    assert_eq!(csim_line(b"+CSIM: 4,9000"), CsimLine::Response(vec![0x90, 0]));
-    assert_eq!(csim_line(b"OK\r"), CsimLine::Ok);
-    assert!(matches!(csim_line(b"+CME ERROR: SIM busy"), CsimLine::Error(_)));
-    for bad in ["+CSIM: 6,\"9000\"", "+CSIM: 4", "+CSIM: 4,\"90G0\"", "+CSIM: 3,\"900\""] {
-        assert!(matches!(csim_line(bad.as_bytes()), CsimLine::Error(_)), "{bad}");
-    }
-    for other in ["", "AT+CSIM=4,\"9000\"", "+CREG: 1", "\u{1}RING"] {
-        assert_eq!(csim_line(other.as_bytes()), CsimLine::Other, "{other}");
-    }
-    assert!(matches!(csim_line(&[b'+'; 2000]), CsimLine::Error(_)));
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn any_octets_are_read_or_refused(octets in prop::collection::vec(any::<u8>(), 0..200)) {
         judge(&octets);
-        let mut image = Image::default();
-        let _ = image.insert("5031", octets.clone());
-        let _ = image.insert("6430", octets);
-        let _ = image.bootstrap(Options::default());
-    }
-
-    #[test]
-    fn a_card_may_answer_anything(answers in prop::collection::vec(
-        (prop::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..60)) {
-        let mut walk = Walk::new(Options::default());
-        for (mut answer, is_done) in answers {
-            if is_done {
-                answer.extend([0x90, 0x00]);
-            }
-            walk.answer(&answer);
-        }
     }
 }
 
@@ -262,6 +244,37 @@ fn judge(octets: &[u8]) {
             assert_eq!(Account { acl: account.acl.clone(), ..again }, account);
         }
     }
+}
+
+/// The leaves below `uri` in a tree.
+fn leaves_of(tree: &Tree, root: &str, below: &str, leaves: &mut Vec<Leaf>) {
+    for name in tree.children(&format!("{root}{below}")) {
+        let below = format!("{below}/{name}");
+        let facts = tree.facts(&format!("{root}{below}")).unwrap();
+        let text = || String::from_utf8(facts.value.to_vec()).unwrap();
+        let value = match facts.format {
+            Format::Node => {
+                leaves_of(tree, root, &below, leaves);
+                continue;
+            }
+            Format::Bin => Value::Octets(facts.value.to_vec()),
+            Format::Int => Value::Number(text().parse().unwrap()),
+            _ => Value::Text(text()),
+        };
+        leaves.push(Leaf { uri: below[1..].to_owned(), value });
+    }
+}
+
+/// What becomes of a datagram.
+fn judged(datagram: &[u8], keys: &Keys) -> String {
+    let Ok(pushed) = Push::decode(datagram) else { return "no push".into() };
+    let Some(received) = push::Received::of_push(&pushed) else { return "no bootstrap".into() };
+    let method = received.security.map(|it| format!(" {:?}", it.method)).unwrap_or_default();
+    let verdict = match received.verify(keys) {
+        Ok(()) => "accepted".into(),
+        Err(refusal) => format!("{refusal:?}"),
+    };
+    format!("{:?}{method}: {verdict}", received.profile)
 }
 
 fn account() -> Account {
@@ -353,83 +366,4 @@ fn run(command: &mut Command, tool: &str, input: &[u8]) -> Option<Result<Vec<u8>
     } else {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
     })
-}
-
-/// The dumped files of a card, with `document` (padded) in its bootstrap file.
-fn image(document: &[u8]) -> Image {
-    let mut image = Image::default();
-    for name in ["5031", "6430"] {
-        let text = fs::read_to_string(folder("card").join(format!("{name}.hex"))).unwrap();
-        image.insert(&format!("{name}.bin"), unhex(&text)).unwrap();
-    }
-    let padded = [document, &[0xff; 64]].concat();
-    image.insert("3F007F506432", padded).unwrap();
-    image
-}
-
-/// How a card gives its answers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Manner {
-    Plain,
-    /// 61 xx and GET RESPONSE, as over T=0.
-    InParts,
-    /// 6C xx: no more than 128 octets at once.
-    TellsLength,
-    /// The application is not found by its AID, but in EF DIR.
-    NoSuchAid,
-}
-
-struct Card {
-    image: Image,
-    manner: Manner,
-    pending: Vec<u8>,
-}
-
-impl Card {
-    fn transmit(&mut self, command: &[u8]) -> Vec<u8> {
-        match (self.manner, command) {
-            (Manner::InParts, [_, 0xc0, _, _, length]) => {
-                let length = usize::from(*length).min(self.pending.len());
-                let mut answer: Vec<u8> = self.pending.drain(..length).collect();
-                answer.extend(match self.pending.len() {
-                    0 => [0x90, 0x00],
-                    left => [0x61, left.min(0x70) as u8],
-                });
-                answer
-            }
-            (Manner::InParts, [_, 0xb0, ..]) => {
-                self.pending = self.image.transmit(command);
-                if self.pending.len() == 2 {
-                    return std::mem::take(&mut self.pending);
-                }
-                self.pending.truncate(self.pending.len() - 2);
-                match self.pending.len() {
-                    0 => vec![0x90, 0x00],
-                    left => vec![0x61, left.min(0x70) as u8],
-                }
-            }
-            (Manner::TellsLength, [_, 0xb0, _, _, length]) if *length > 0x80 => vec![0x6c, 0x80],
-            (Manner::NoSuchAid, [_, 0xa4, 0x04, ..]) => vec![0x6a, 0x82],
-            (Manner::NoSuchAid, [_, 0xa4, 0x00, _, _, 0x3f | 0x2f, 0x00]) => vec![0x90, 0x00],
-            (Manner::NoSuchAid, [_, 0xa4, 0x08, _, _, 0x7f, 0x50]) => vec![0x90, 0x00],
-            (Manner::NoSuchAid, [_, 0xb2, 1, ..]) => unhex("61 04 4f 02 a0 00 90 00"),
-            (Manner::NoSuchAid, [_, 0xb2, 2, ..]) => {
-                unhex("61 14 4f 0c a0 00 00 00 63 50 4b 43 53 2d 31 35 51 04 3f 00 7f 50 ff 90 00")
-            }
-            _ => self.image.transmit(command),
-        }
-    }
-}
-
-fn walk(mut card: Card) -> Result<Vec<u8>, Failure> {
-    let mut walk = Walk::new(Options::default());
-    loop {
-        let command = match walk.step() {
-            Step::Send(command) => command.clone(),
-            Step::Found(document) => return Ok(document.clone()),
-            Step::Failed(failure) => return Err(*failure),
-        };
-        let answer = card.transmit(&command);
-        walk.answer(&answer);
-    }
 }

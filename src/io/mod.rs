@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+pub mod card;
+pub mod card_directory;
 pub mod clock;
 pub mod control_socket;
 pub mod dm_client;
@@ -17,6 +19,7 @@ mod http_message;
 pub mod http_server;
 pub mod leases;
 pub mod logger;
+pub mod modem;
 pub mod netlink;
 pub mod push;
 pub mod sled_store;

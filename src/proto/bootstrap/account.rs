@@ -6,7 +6,7 @@ mod leaves;
 pub use address::{Address, AddressKind};
 pub use leaves::{Leaf, Value};
 
-pub(super) use address::LooseAddress;
+pub(super) use address::{LooseAddress, is_authority};
 
 use super::Fault;
 use crate::limits;
@@ -31,7 +31,7 @@ pub struct Account {
     pub preferred_authentication: Option<AuthenticationKind>,
     /// `AppAuth`.
     pub credentials: Vec<Credential>,
-    /// `Ext/MaxMsgSize`: largest message that the server takes, in octets.
+    /// `Ext/MaxMsgSize`: largest message that the server takes, in octets, up to 2³¹ - 1.
     pub max_message_size: Option<u32>,
     /// The ACL that the document gives the account's node. Provisioning documents give the
     /// server Get, Replace and Delete (DM Bootstrap, 5.3).

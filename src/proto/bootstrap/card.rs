@@ -7,14 +7,16 @@
 //!
 //! (OMA-TS-DM_Bootstrap 1.2.1, 5.6 and annex; PKCS#15 1.1; ISO 7816-4.) [`Walk`] is told what the card
 //! answers and tells what to send: whoever owns a reader drives it. [`Image`] answers in a card's
-//! place from dumped files; [`csim`] and [`csim_line`] are a modem's way to a card (TS 27.007, 8.17).
+//! place from dumped files; [`csim()`] and [`csim_line`] are a modem's way to a card (TS 27.007, 8.17).
 
+mod csim;
 mod files;
 
+pub use csim::{CsimLine, csim, csim_line};
 pub use files::{Image, ImageFault};
 
 use crate::limits;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// The PKCS#15 application.
 const APPLICATION: &[u8] = b"\xa0\x00\x00\x00\x63PKCS-15";
@@ -77,8 +79,17 @@ pub enum Failure {
     Locked,
     /// The file is empty.
     Empty,
+    /// The card reports a fault of its own: nothing is known of what it has.
+    Faulty,
     /// The card's answers make no sense, or do not end.
     Senseless,
+}
+
+impl Failure {
+    /// Whether the card is known to have no bootstrap document: accounts that came from it go.
+    pub fn is_absence(self) -> bool {
+        matches!(self, Self::NoApplication | Self::NoObject | Self::Empty)
+    }
 }
 
 impl fmt::Display for Failure {
@@ -89,6 +100,7 @@ impl fmt::Display for Failure {
             Self::NoObject => f.write_str("the card has no bootstrap object"),
             Self::Locked => f.write_str("the card wants its PIN first"),
             Self::Empty => f.write_str("the card's bootstrap file is empty"),
+            Self::Faulty => f.write_str("the card reports a fault of its own"),
             Self::Senseless => f.write_str("the card's answers make no sense"),
         }
     }
@@ -187,6 +199,10 @@ impl Walk {
         let is_done = matches!((high, low), (0x90, 0x00) | (0x62 | 0x63, _));
         if (high, low) == (0x69, 0x82) {
             return self.fail(Failure::Locked);
+        }
+        // Behind the first block of a file any error is its end.
+        if matches!(high, 0x64 | 0x65 | 0x6f) && self.file.is_empty() {
+            return self.fail(Failure::Faulty);
         }
         match self.asked {
             Some(asked) => self.read(is_done, &data, asked),
@@ -342,54 +358,7 @@ impl Walk {
     }
 }
 
-/// The AT command that sends an APDU to the card, its line end included.
-pub fn csim(command: &[u8]) -> String {
-    let mut text = format!("AT+CSIM={},\"", 2 * command.len());
-    for octet in command {
-        let _ = write!(text, "{octet:02X}");
-    }
-    text.push_str("\"\r");
-    text
-}
-
-/// What a line from a modem says about an `AT+CSIM`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CsimLine {
-    /// The card's answer, to be handed to [`Walk::answer`] once the final `OK` has come.
-    Response(Vec<u8>),
-    /// The command is done.
-    Ok,
-    /// The command failed; the modem's words.
-    Error(String),
-    /// Something else: an echo, an empty line, news of the network.
-    Other,
-}
-
-/// Reads one line from a modem, line ends around it ignored. A `+CSIM` that cannot be read is
-/// an error: its length must be that of its digits.
-pub fn csim_line(line: &[u8]) -> CsimLine {
-    if line.len() > limits::AT_LINE {
-        return CsimLine::Error("line too long".to_owned());
-    }
-    let Ok(text) = std::str::from_utf8(line) else { return CsimLine::Other };
-    let text = text.trim();
-    if text == "OK" {
-        return CsimLine::Ok;
-    }
-    if text == "ERROR" || text.starts_with("+CME ERROR") || text.starts_with("+CMS ERROR") {
-        return CsimLine::Error(text.chars().filter(|it| !it.is_control()).collect());
-    }
-    let Some(answer) = text.strip_prefix("+CSIM:") else { return CsimLine::Other };
-    let response = || {
-        let (length, digits) = answer.split_once(',')?;
-        let digits = digits.trim().trim_matches('"');
-        let octets = unhex(digits)?;
-        (length.trim().parse() == Ok(digits.len())).then_some(octets)
-    };
-    let bad = || CsimLine::Error("+CSIM that cannot be read".to_owned());
-    response().map_or_else(bad, CsimLine::Response)
-}
-
+/// The octets of hexadecimal digits.
 fn unhex(digits: &str) -> Option<Vec<u8>> {
     let digit = |octet: u8| char::from(octet).to_digit(16).map(|digit| digit as u8);
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();

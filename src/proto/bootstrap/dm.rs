@@ -166,8 +166,20 @@ fn accounts(nodes: &[Node], source: Source) -> Result<Vec<Account>, Fault> {
             return None;
         }
         let acl = nodes.iter().find(|node| node.path == root).and_then(|node| node.acl.clone());
-        let account = Account::from_leaves(&leaves, source);
-        Some(account.map(|account| Account { acl, ..account }))
+        let mut account = match Account::from_leaves(&leaves, source) {
+            Ok(account) => account,
+            Err(fault) => return Some(Err(fault)),
+        };
+        account.preferred_connection.take_if(|reference| is_in_inbox(reference));
+        account.connections.retain(|reference| !is_in_inbox(reference));
+        Some(Ok(Account { acl, ..account }))
     };
     roots.into_iter().filter_map(account).collect()
+}
+
+/// Whether a reference names another object of the same message. Connectivity stays the operator's,
+/// so that object is installed nowhere.
+fn is_in_inbox(reference: &str) -> bool {
+    let path = reference.strip_prefix("./").unwrap_or(reference);
+    path == "Inbox" || path.starts_with("Inbox/")
 }

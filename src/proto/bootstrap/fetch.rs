@@ -4,14 +4,15 @@
 //! product's own profile: a GET over HTTPS with the device's id in the query, answered by a
 //! document as a push would carry it, SEC and MAC in the Content-Type if it is signed.
 
+use super::account::is_authority;
 use super::push::Received;
 use crate::limits;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// The `Accept` of the request.
 pub const ACCEPT: &str = "application/vnd.syncml.dm+wbxml, application/vnd.wap.connectivity-wbxml, \
-     application/vnd.syncml.dm+xml, application/vnd.syncml.dmtnds+xml, \
-     text/vnd.wap.connectivity-xml";
+     application/vnd.syncml.dmtnds+wbxml, application/vnd.syncml.dm+xml, \
+     application/vnd.syncml.dmtnds+xml, text/vnd.wap.connectivity-xml";
 
 /// Why an answer brings no document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,20 @@ pub enum Failure {
     Status,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "the bootstrap server has nothing for this device",
+            Self::Later => "the bootstrap server wants to be asked later",
+            Self::Redirect => "the bootstrap server sends elsewhere, which is not followed",
+            Self::Refused => "the bootstrap server refuses this device",
+            Self::ContentType => "the bootstrap server's answer is of another content type",
+            Self::Size => "the bootstrap server's answer is empty or too long",
+            Self::Status => "the bootstrap server's answer has a senseless status",
+        })
+    }
+}
+
 /// Builds the URL of a request: `base`, an `https` URL, with each of `parameters` (name, value) in
 /// its query, percent-encoded. A fragment of `base` is left out. `None` if `base` is no `https` URL
 /// with a host and without user information.
@@ -40,7 +55,7 @@ pub fn url(base: &str, parameters: &[(&str, &str)]) -> Option<String> {
     let rest = base.strip_prefix("https://")?;
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let bad = |it: char| it.is_control() || it.is_whitespace() || !it.is_ascii();
-    if authority.is_empty() || authority.contains('@') || base.contains(bad) {
+    if !is_authority(authority) || base.contains(bad) {
         return None;
     }
     let mut url = base.to_owned();
@@ -71,7 +86,8 @@ pub fn url_of_service(target: &str, port: u16, path: &str) -> Option<String> {
     Some(format!("https://{host}:{port}/{}", path.trim_start_matches('/')))
 }
 
-/// What an answer means.
+/// What an answer means. That it came over TLS from the server configured is proof enough of its
+/// sender; one that is signed as well is for the caller to judge.
 ///
 /// # Errors
 /// Why there is no document in it.
@@ -110,6 +126,8 @@ fn encode(url: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Profile;
+    use super::super::security::Method;
     use super::*;
 
     #[test]
@@ -121,7 +139,15 @@ mod tests {
         assert_eq!(of("https://a:8443/b#c"), format!("https://a:8443/b?{query}"));
         assert_eq!(of("https://a/b?c=d"), format!("https://a/b?c=d&{query}"));
         assert_eq!(url("https://a/b", &[]).as_deref(), Some("https://a/b"));
-        for bad in ["http://a/", "https://", "https://u@a/", "https://a/ b", "a", "https:///x"] {
+        for bad in [
+            "http://a/",
+            "https://",
+            "https://u@a/",
+            "https://a%00/",
+            "https://a/ b",
+            "a",
+            "https:///x",
+        ] {
             assert_eq!(url(bad, &id), None, "{bad}");
         }
     }
@@ -134,6 +160,19 @@ mod tests {
             assert_eq!(of(bad), None, "{bad}");
         }
         assert_eq!(url_of_service("a", 0, "/"), None);
+    }
+
+    #[test]
+    fn every_type_asked_for_is_taken_in_any_case_and_with_its_signature() {
+        for media in ACCEPT.split(", ") {
+            let media = media.to_ascii_uppercase();
+            let profile = if media.contains("SYNCML") { Profile::Dm } else { Profile::Cp };
+            let received = answer(200, Some(&media), b"x").unwrap();
+            assert_eq!((received.profile, received.security), (profile, None), "{media}");
+            let signed = format!("{media};charset=utf-8; SEC=USERPIN; MAC={}", "0a".repeat(20));
+            let security = answer(200, Some(&signed), b"x").unwrap().security.unwrap();
+            assert_eq!((security.method, security.mac), (Method::UserPin, Some([10; 20])));
+        }
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub(super) fn attribute(page: u8, code: u8) -> Option<(&'static str, &'static st
 pub(super) fn value(page: u8, code: u8) -> Option<&'static str> {
     let row = VALUES.iter().find(|row| (row.0, row.1) == (page, code));
     let is_bearer = page == 0 && (0xa2..=0xba).contains(&code);
-    row.map(|row| row.2).or(is_bearer.then_some(""))
+    row.map(|row| row.2).or_else(|| is_bearer.then_some(""))
 }
 
 /// The page and code of an attribute start; those of applications (page 1) come first.

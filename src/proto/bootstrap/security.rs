@@ -18,7 +18,7 @@ use super::Profile;
 use crate::proto::auth::Secret;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use subtle::{Choice, ConstantTimeEq as _};
 
 /// Length of a MAC, in octets.
@@ -68,6 +68,17 @@ pub enum Refusal {
     NoKey,
     /// The MAC is of another secret or document. To be counted: only so many tries are allowed.
     Wrong,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsigned => "it is not signed",
+            Self::Method => "its profile has no such way of signing",
+            Self::NoKey => "there is no key or pin for its way of signing",
+            Self::Wrong => "its MAC is wrong",
+        })
+    }
 }
 
 impl Method {
@@ -203,8 +214,8 @@ pub(super) fn mac_of_text(text: &str) -> Option<[u8; MAC]> {
         return None;
     }
     for (octet, pair) in mac.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let digits = pair.iter().map(|digit| char::from(*digit).to_digit(16));
-        *octet = digits.fold(Some(0), |octet, digit| Some(octet? << 4 | digit? as u8))?;
+        let mut digits = pair.iter().map(|digit| char::from(*digit).to_digit(16));
+        *octet = digits.try_fold(0, |octet, digit| Some(octet << 4 | digit? as u8))?;
     }
     Some(mac)
 }

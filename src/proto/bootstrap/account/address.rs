@@ -2,7 +2,7 @@
 
 use super::is_text;
 use crate::limits;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// One `AppAddr/<X>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,13 +122,31 @@ impl LooseAddress {
 /// Whether a text is an http or https URL with a host, without user information and blanks.
 fn is_url(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     (scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http"))
-        && !authority.is_empty()
-        && !authority.starts_with(':')
-        && !authority.contains('@')
+        && is_authority(rest.split(['/', '?', '#']).next().unwrap_or_default())
         && is_text(text)
         && !text.chars().any(char::is_whitespace)
+}
+
+/// Whether a text is a host, a name in ASCII or an IP address (IPv6 in brackets), and perhaps a
+/// port. User information and percent-encoding, by which two readers of a URL come to two hosts,
+/// have no place in it.
+pub(in crate::proto::bootstrap) fn is_authority(text: &str) -> bool {
+    let is_port = |text: &str| text.parse::<u16>().is_ok_and(|port| port > 0);
+    let (host, port) = match text.strip_prefix('[') {
+        Some(text) => {
+            let Some((ip, rest)) = text.split_once(']') else { return false };
+            let port = match rest.strip_prefix(':') {
+                Some(port) => Some(port),
+                None if rest.is_empty() => None,
+                None => return false,
+            };
+            return ip.parse::<Ipv6Addr>().is_ok() && port.is_none_or(is_port);
+        }
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let is_of_name = |octet: u8| octet.is_ascii_alphanumeric() || b"-._".contains(&octet);
+    !host.is_empty() && host.bytes().all(is_of_name) && port.is_none_or(is_port)
 }
 
 #[cfg(test)]
@@ -147,5 +165,33 @@ mod tests {
         assert_eq!(url("http://a", uri, None), "http://a");
         assert_eq!(url("192.0.2.1", AddressKind::Ipv4, None), "https://192.0.2.1/");
         assert_eq!(url("2001:db8::1", AddressKind::Ipv6, Some(80)), "http://[2001:db8::1]:80/");
+    }
+
+    #[test]
+    fn a_url_has_one_host_however_it_is_read() {
+        for good in
+            ["https://a", "HTTP://a-b.c_d:80/e?f#g", "https://[::1]:443/", "http://10.0.0.1"]
+        {
+            assert!(is_url(good), "{good}");
+        }
+        for bad in [
+            "https://",
+            "https:///a",
+            "https://:443/",
+            "https://a:0/",
+            "https://a:65536/",
+            "https://a:b@c/",
+            "https://a%00.example/",
+            "https://a\\b/",
+            "https://b\u{fc}cher.example/",
+            "https://::1/",
+            "https://[::1]a/",
+            "https://[a]/",
+            "https://a/b c",
+            "ftp://a/",
+            "a",
+        ] {
+            assert!(!is_url(bad), "{bad}");
+        }
     }
 }

@@ -180,7 +180,10 @@ impl Parts {
             ["AAuthPref"] => {
                 account.preferred_authentication = some().map(|it| AuthenticationKind::of(&it));
             }
-            ["Ext", "MaxMsgSize"] => account.max_message_size = leaf.value.number(),
+            ["Ext", "MaxMsgSize"] => {
+                let is_int = |size: &u32| i32::try_from(*size).is_ok();
+                account.max_message_size = leaf.value.number().filter(is_int);
+            }
             ["ToConRef", part, "ConRef"] => *slot(&mut self.connections, part)? = text(),
             ["AppAddr", part, "Addr"] => slot(&mut self.addresses, part)?.text = text(),
             ["AppAddr", part, "AddrType"] => slot(&mut self.addresses, part)?.kind = text(),

@@ -1,11 +1,12 @@
 //! Dumped files in the place of a card.
 
-use super::{APPLICATION, Failure, Options, Step, Walk};
+use super::{Failure, Options, Step, Walk};
 use crate::limits;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The files of a PKCS#15 application, by their two-octet ids: answers commands as a card does.
+/// The files of an application, by their two-octet ids: answers commands as a card does. Without a
+/// file there is no application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     files: BTreeMap<[u8; 2], Vec<u8>>,
@@ -56,9 +57,7 @@ impl Image {
     /// Answers a command APDU: SELECT and READ BINARY; all else with 6D 00.
     pub fn transmit(&mut self, command: &[u8]) -> Vec<u8> {
         match command {
-            [_, 0xa4, 0x04, _, _, id @ ..] => {
-                status(if id == APPLICATION { DONE } else { NOT_FOUND })
-            }
+            [_, 0xa4, 0x04, ..] => status(if self.files.is_empty() { NOT_FOUND } else { DONE }),
             [_, 0xa4, _, _, _, id @ ..] => {
                 let id = id.last_chunk::<2>().filter(|id| self.files.contains_key(*id));
                 self.selected = id.copied();
@@ -70,7 +69,8 @@ impl Image {
                 let Some(rest) = file.and_then(|file| file.get(offset..)) else {
                     return status(WRONG_OFFSET);
                 };
-                let mut answer: Vec<u8> = rest.iter().copied().take((*length).into()).collect();
+                let length = if *length == 0 { 256 } else { usize::from(*length) };
+                let mut answer: Vec<u8> = rest.iter().copied().take(length).collect();
                 answer.extend(DONE);
                 answer
             }
