@@ -93,13 +93,13 @@ const GATEWAY: Form = Form {
     many: false,
     keys: &[
         "id",
-        "device-id",
         "public-address",
         "share-address",
         "state-dir",
         "wire-profile",
         "push-rate",
         "trigger-expiry",
+        "device-id",
     ],
 };
 const WAN: Form = Form {

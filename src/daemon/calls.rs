@@ -1,13 +1,18 @@
 //! Calls that the gateway makes: messages of DM sessions, bootstrap documents, DNS, the smartcard.
 
+use super::pause;
 use super::shell::Shell;
-use crate::config::ClientConfig;
+use crate::config::{CardConfig, ClientConfig};
 use crate::gateway::management::{Operation, OperationId};
 use crate::gateway::seam::{Call, CallId, CallKind, CallResult, HttpReply, Input, Reply};
+use crate::io::card::read_card;
+use crate::io::card_directory::CardDirectory;
 use crate::io::dm_client::{CallRequest, Clients, Method, Trust};
 use crate::io::dns;
+use crate::io::modem::Modem;
 use crate::limits;
 use crate::proto::auth::MAC_HEADER;
+use crate::proto::bootstrap::card;
 use smol::LocalExecutor;
 use smol::channel::{self, Receiver, Sender};
 use std::cell::{Cell, RefCell};
@@ -105,8 +110,18 @@ impl Caller {
         }))
     }
 
+    /// What the smartcard has for bootstrapping. Cards and modems are slow: a thread waits.
     async fn read_card(&self) -> Result<Option<Vec<u8>>, String> {
-        Err("no smartcard is configured".to_owned())
+        let card = self.config.card.clone().ok_or("no smartcard is configured")?;
+        let read = move || match card {
+            CardConfig::Directory(path) => {
+                read_card(&mut CardDirectory::open(&path)?, card::Options::default())
+            }
+            CardConfig::Modem(path) => {
+                read_card(&mut Modem::open(&path)?, card::Options::default())
+            }
+        };
+        smol::unblock(read).await.map_err(|error| format!("the smartcard cannot be read: {error}"))
     }
 }
 
@@ -129,6 +144,9 @@ impl Shell {
         let random = self.clock.random();
         let result = self.caller.make(request, unix, random).await;
         self.handle(Input::Called { call, result });
+        // What the next message of a session would have used, had there been one.
+        pause(limits::CALL_IDLE).await;
+        self.caller.clients.close_idle();
     }
 
     /// Has the gateway do what an operator wants.
@@ -167,7 +185,7 @@ impl Shell {
         }
         match self.caller.read_card().await {
             Ok(document) => self.handle(Input::Card(document.as_deref())),
-            Err(error) => log::error!("the smartcard cannot be read: {error}"),
+            Err(error) => log::error!("{error}"),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::gateway::device::{Address, Device, DeviceKey, normalise};
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::policy::{Policy, Verify};
 use crate::gateway::seam::{LanId, NeighbourState, Now};
-use crate::gateway::trigger::{Slot, TriggerState};
+use crate::gateway::trigger::{Slot, TriggerState, is_repeat, remember};
 use crate::limits;
 use crate::proto::notification::Notification;
 use crate::proto::wsp;
@@ -490,25 +490,4 @@ fn slot_of(device: &mut Device, server: &str) -> Option<usize> {
         device.slots.push(Slot::new(ServerId::new(server).ok()?));
         Some(device.slots.len() - 1)
     })
-}
-
-fn is_repeat(device: &Device, hash: u64, now: Duration) -> bool {
-    // Loops over slices: built for size, `VecDeque::iter().any()` is a call for each element.
-    let (older, newer) = device.repeats.as_slices();
-    for entries in [newer, older] {
-        for &(known, at) in entries {
-            if known == hash && now < at + limits::REPEAT {
-                return true;
-            }
-        }
-    }
-    false
-}
-
-fn remember(device: &mut Device, hash: u64, now: Duration) {
-    let expired = device.repeats.iter().take_while(|(_, at)| now >= *at + limits::REPEAT).count();
-    let most = limits::REPEATS * device.slots.len().max(4);
-    let crowded = usize::from(device.repeats.len() >= most);
-    device.repeats.drain(..expired.max(crowded));
-    device.repeats.push_back((hash, now));
 }

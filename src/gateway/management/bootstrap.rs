@@ -254,7 +254,7 @@ impl Gateway {
                     fetch::answer(reply.status, reply.content_type.as_deref(), &reply.body);
                 let accounts = match answer {
                     Ok(received) => self.fetched(server, &received),
-                    Err(failure) => Err(format!("the bootstrap server gave none: {failure:?}")),
+                    Err(failure) => Err(format!("the bootstrap server gave none: {failure}")),
                 };
                 match accounts {
                     Ok(accounts) => self.install(Installation::of(accounts), now),
