@@ -504,6 +504,9 @@ pub const LONGEST_INTERVAL: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Longest time for one call to a DM server, in all: a satellite link answers in seconds.
 pub const CALL_TIME: Duration = Duration::from_secs(60);
 
+/// Wait before the servers of new lists are looked for: all devices are gone through for it.
+pub const WANTED_DELAY: Duration = Duration::from_millis(200);
+
 /// Most DM servers that are kept: those with accounts, and those that devices want.
 pub const MANAGED_SERVERS: usize = 256;
 

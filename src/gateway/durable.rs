@@ -178,7 +178,7 @@ impl Gateway {
                 self.settled(key, now);
                 self.tell_changes(key, &before);
                 if is_new_list {
-                    self.timers.set_no_later(Timer::Manage, now.uptime);
+                    self.look_for_wanted_soon(now);
                 }
                 self.release(key, now);
             }

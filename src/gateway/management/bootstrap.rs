@@ -10,6 +10,7 @@ use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::arrival::Outcome;
 use crate::gateway::event::{EventKind, Reason};
+use crate::gateway::policy::Policy;
 use crate::gateway::seam::{Call, CallKind, CallResult, Change, Now, Reply};
 use crate::limits;
 use crate::proto::bootstrap::security::Refusal;
@@ -158,8 +159,18 @@ impl Gateway {
 
     // --- Wanted servers ----------------------------------------------------------------------
 
+    /// A device brought a new list: looks after it when the others of a storm are there too.
+    pub(in crate::gateway) fn look_for_wanted_soon(&mut self, now: Now) {
+        if self.options.lans.iter().any(|lan| lan.policy == Policy::Bootstrap) {
+            self.timers.set_no_later(Timer::Manage, now.uptime + limits::WANTED_DELAY);
+        }
+    }
+
     /// Looks after servers that devices want: whoever may be bootstrapped is looked for.
     pub(super) fn look_for_wanted(&mut self, now: Now) {
+        if self.options.lans.iter().all(|lan| lan.policy != Policy::Bootstrap) {
+            return;
+        }
         for server in self.wanted_servers() {
             if self.management.has_account(&server)
                 || self.management.servers.len() >= limits::MANAGED_SERVERS

@@ -36,6 +36,7 @@ use crate::gateway::seam::{CallId, CallResult, Change, CommitId, LanId, Now};
 use crate::limits;
 use crate::proto::bootstrap::Account;
 use crate::proto::bootstrap::security::Keys;
+use crate::proto::gwmo;
 use crate::proto::syncml::Encoding;
 use crate::proto::tree::{self, Format, Transaction, Tree};
 use accounts::Accounts;
@@ -160,8 +161,8 @@ struct Open {
 
 /// What goes on when a change is on flash, or is not.
 enum Then {
-    /// A session's reply.
-    Session(String),
+    /// A session's reply; the trial as it was before.
+    Session(String, Option<Trial>),
     /// Accounts are there, or gone.
     Install(Installation),
     /// An end device gets its account.
@@ -257,6 +258,9 @@ fn describe(tree: &mut Tree, options: &super::Options) {
         tree.write(uri, Format::Chr, text.as_bytes(), 0, &mut transaction)
             .expect("DevInfo and DevDetail have these leaves");
     }
+    // Whoever has an account may set what may be set: accounts come by proof or approval only.
+    tree.write_acl(gwmo::CONFIG, "Get=*&Replace=*", 0, &mut transaction)
+        .expect("the description has this node");
     tree.keep(transaction);
 }
 
@@ -362,7 +366,12 @@ impl Gateway {
             self.undo(transaction, now);
         }
         match then {
-            Then::Session(server) => self.session_committed(&server, ok, now),
+            Then::Session(server, trial) => {
+                if !ok {
+                    self.management.trial = trial;
+                }
+                self.session_committed(&server, ok, now);
+            }
             Then::Install(installation) => self.installed(installation, ok, now),
             Then::Provision(provisioning) => self.provisioned(provisioning, ok, now),
             Then::RolledBack(server) => self.rolled_back(&server, now),

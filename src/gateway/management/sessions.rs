@@ -239,6 +239,7 @@ impl Gateway {
                         (nonces.client.clone(), nonces.server.clone());
                     changes.push(change(format!("s{server}"), &record));
                 }
+                let trial = self.management.trial.clone();
                 if done.is_critical {
                     self.begin_trial(server, running.number, &done, &mut changes, now);
                 }
@@ -248,7 +249,7 @@ impl Gateway {
                     changes,
                     done.transaction,
                     done.settings,
-                    Then::Session(server.to_owned()),
+                    Then::Session(server.to_owned(), trial),
                 );
             }
             Step::Send(outgoing) => {

@@ -19,7 +19,7 @@ use crate::proto::tree::{Facts, Tree};
 use std::time::Duration;
 
 /// A change on trial.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Trial {
     record: TrialRecord,
     /// The number of the session that made it; 0 if that was before the start.
