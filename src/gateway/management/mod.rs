@@ -257,6 +257,8 @@ fn describe(tree: &mut Tree, options: &super::Options) {
         tree.write(uri, Format::Chr, text.as_bytes(), 0, &mut transaction)
             .expect("DevInfo and DevDetail have these leaves");
     }
+    tree.write("./DevDetail/LrgObj", Format::Bool, b"true", 0, &mut transaction)
+        .expect("DevDetail has this leaf");
     // Whoever has an account may set what may be set: accounts come by proof or approval only.
     tree.write_acl(gwmo::CONFIG, "Get=*&Replace=*", 0, &mut transaction)
         .expect("the description has this node");

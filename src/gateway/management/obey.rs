@@ -70,7 +70,10 @@ impl Obeys<'_> {
         if code.is_success() && outcome.delivery.is_some() {
             code = self.deliver(request);
         }
-        if code.is_success() && critical && (was_usable && !any_usable(self.tree) || has_twins(self.tree)) {
+        if code.is_success()
+            && critical
+            && (was_usable && !any_usable(self.tree) || has_twins(self.tree))
+        {
             code = StatusCode::NOT_ALLOWED;
         }
         if !code.is_success() {
@@ -145,7 +148,7 @@ impl Target for Obeys<'_> {
 }
 
 /// Whether a change there could keep servers from reaching the gateway.
-fn is_critical(uri: &str) -> bool {
+pub(super) fn is_critical(uri: &str) -> bool {
     let path = uri.split('?').next().unwrap_or_default();
     let mut segments = path.split('/').filter(|segment| !matches!(*segment, "" | "."));
     // At the root everything is below.
