@@ -348,7 +348,8 @@ impl Gateway {
             for server in &list.servers {
                 let (mapped, wanted, oldest) = servers.entry(server.as_str()).or_default();
                 *mapped += usize::from(self.judge(server.as_str(), Some(key)) == Ok(Rule::Mapped));
-                *wanted += usize::from(self.wants(device, &device.record));
+                let is_known = self.management.has_account(server.as_str());
+                *wanted += usize::from(!is_known && self.wants(device, &device.record));
                 *oldest = (*oldest).max(Some(age));
             }
         }

@@ -1,7 +1,7 @@
 //! Accounts come and go: whatever brought them, they are installed here, all or none.
 
 use super::accounts::DM_ACC;
-use super::records::{change, removal};
+use super::records::{TRIAL, change, removal};
 use super::sessions::Cause;
 use super::{Deferred, OperationId, Server, Then};
 use crate::gateway::Gateway;
@@ -83,6 +83,9 @@ impl Gateway {
         }
         changes.extend(installation.gone.iter().map(|server| removal(format!("s{server}"))));
         changes.append(&mut installation.changes);
+        if self.ends_trial(&installation) {
+            changes.push(removal(TRIAL));
+        }
         self.commit_open(changes, transaction, None, Then::Install(installation));
     }
 
@@ -91,6 +94,9 @@ impl Gateway {
         if !ok {
             let why = "the store could not keep it".to_owned();
             return self.install_failed(&installation, why);
+        }
+        if self.ends_trial(&installation) {
+            self.management.trial = None;
         }
         for server in &installation.gone {
             self.management.servers.remove(server);
@@ -115,6 +121,15 @@ impl Gateway {
         if let Some(operation) = installation.operation {
             self.operated(operation, Ok(installation.lines));
         }
+    }
+
+    /// Whether the accounts are of the server that has something on trial: what is installed
+    /// since then is not to be taken back with it.
+    fn ends_trial(&self, installation: &Installation) -> bool {
+        let is_of =
+            |server: &String| self.management.trial.as_ref().is_some_and(|it| it.is_of(server));
+        installation.accounts.iter().any(|account| is_of(&account.server_id))
+            || installation.gone.iter().any(is_of)
     }
 
     fn install_failed(&mut self, installation: &Installation, why: String) {
