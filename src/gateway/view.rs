@@ -164,7 +164,7 @@ pub struct ServerView {
     /// gateway; `noted`: only devices of `ignore` LANs name it.
     pub state: String,
     /// Why it is in that state, where there is more to say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub why: Option<String>,
     /// Devices for which it has a mapping in force.
     pub mapped: usize,

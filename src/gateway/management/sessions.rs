@@ -472,7 +472,9 @@ impl Gateway {
         let most = limits::SESSION_RETRY
             .saturating_mul(1 << failures.saturating_sub(1).min(16))
             .min(limits::SESSION_RETRY_MOST);
-        let most = if on_trial { limits::SESSION_RETRY } else { most };
+        // A trial has its time; and before the clock is set, no certificate is valid.
+        let is_hasty = on_trial || now.unix < limits::CLOCK_SET;
+        let most = if is_hasty { limits::SESSION_RETRY } else { most };
         let wait = self.random(most).max(limits::SESSION_RETRY_LEAST);
         let wait = wait.max(retry_after.unwrap_or_default().min(limits::RETRY_AFTER));
         self.wish(server, cause, now.uptime + wait);
