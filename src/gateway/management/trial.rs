@@ -35,6 +35,24 @@ impl Trial {
         Some(Self { record, made_in: 0, until: Duration::ZERO })
     }
 
+    /// What is left of it without the keys that are `overwritten`, `None` for nothing, and what
+    /// the store is told. `None` if it has none of them.
+    pub(super) fn without(
+        &self,
+        overwritten: impl Fn(&str) -> bool,
+    ) -> Option<(Option<Self>, Change)> {
+        let mut rest = self.clone();
+        rest.record.before.retain(|key, _| !overwritten(key));
+        if rest.record.before.len() == self.record.before.len() {
+            return None;
+        }
+        if rest.record.before.is_empty() {
+            return Some((None, removal(TRIAL)));
+        }
+        let record = change(TRIAL, &rest.record);
+        Some((Some(rest), record))
+    }
+
     /// Whether that server made it.
     pub(super) fn is_of(&self, server: &str) -> bool {
         self.record.server == server
