@@ -258,6 +258,17 @@ fn describe(tree: &mut Tree, options: &super::Options) {
         tree.write(uri, Format::Chr, text.as_bytes(), 0, &mut transaction)
             .expect("DevInfo and DevDetail have these leaves");
     }
+    tree.write("./DevDetail/LrgObj", Format::Bool, b"true", 0, &mut transaction)
+        .expect("DevDetail has this leaf");
+    for (name, most) in [
+        ("MaxDepth", limits::TREE_DEPTH),
+        ("MaxTotLen", limits::TREE_URI),
+        ("MaxSegLen", limits::TREE_SEGMENT),
+    ] {
+        let (uri, most) = (format!("./DevDetail/URI/{name}"), most.to_string());
+        tree.write(&uri, Format::Chr, most.as_bytes(), 0, &mut transaction)
+            .expect("DevDetail has these leaves");
+    }
     // Whoever has an account may set what may be set: accounts come by proof or approval only.
     tree.write_acl(gwmo::CONFIG, "Get=*&Replace=*", 0, &mut transaction)
         .expect("the description has this node");

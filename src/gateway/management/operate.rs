@@ -69,9 +69,10 @@ impl Gateway {
         } else {
             "a session with it begins"
         };
-        // The operator's wish comes before whatever else waits its time.
+        // What waited its time has it now, and is tried again if it fails.
+        let cause = entry.wish.map_or(Cause::Operator, |wish| wish.cause);
         entry.wish = None;
-        self.wish(server, Cause::Operator, now.uptime);
+        self.wish(server, cause, now.uptime);
         self.operated(id, Ok(vec![format!("{server}: {line}")]));
         self.manage(now);
     }

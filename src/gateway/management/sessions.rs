@@ -392,7 +392,8 @@ impl Gateway {
         entry.failures = entry.failures.saturating_add(1);
         entry.why = Some(why.to_owned());
         let failures = entry.failures;
-        if cause == Cause::Operator || !self.management.has_account(server) {
+        let on_trial = self.management.trial.as_ref().is_some_and(|trial| trial.is_of(server));
+        if cause == Cause::Operator && !on_trial || !self.management.has_account(server) {
             // Whoever asked sees it fail; what else is to be done has its own wish.
             return;
         }

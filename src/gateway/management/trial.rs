@@ -15,7 +15,7 @@ use crate::gateway::agenda::Timer;
 use crate::gateway::event::EventKind;
 use crate::gateway::seam::{Change, Now};
 use crate::limits;
-use crate::proto::tree::{Facts, Tree};
+use crate::proto::tree::{self, Facts, Tree};
 use std::time::Duration;
 
 /// A change on trial.
@@ -70,18 +70,20 @@ impl Gateway {
         now: Now,
     ) {
         let management = &mut self.management;
+        let nodes = done.transaction.changes(&management.tree);
+        // A server that says in each session what is so anyway is not on trial for ever.
+        if done.settings.is_none() && !nodes.iter().any(matters) {
+            return;
+        }
         let mut record = management.trial.take().map(|trial| trial.record).unwrap_or_default();
         record.server = server.to_owned();
-        for node in done.transaction.changes(&management.tree) {
+        for node in nodes {
             // What was before the first of several changes is what it goes back to.
             record.before.entry(format!("t{}", node.uri)).or_insert(node.before);
         }
         if done.settings.is_some() {
             let before = serde_json::to_vec(&management.settings).ok();
             record.before.entry(SETTINGS.to_owned()).or_insert(before);
-        }
-        if record.before.is_empty() {
-            return;
         }
         changes.push(change(TRIAL, &record));
         let until = now.uptime + limits::TRIAL;
@@ -169,6 +171,18 @@ impl Gateway {
             "no session with the server came about: all is as it was before its change",
         );
         self.wish(server, Cause::Bootstrap, now.uptime + limits::TRIAL_DELAY);
+    }
+}
+
+/// Whether a node is there or not as it was not before, or has another value or other rights: not
+/// if it was only written again.
+fn matters(change: &tree::Change) -> bool {
+    let facts = |record: &Option<Vec<u8>>| record.as_ref().and_then(|it| Facts::decode(it).ok());
+    match (facts(&change.before), facts(&change.after)) {
+        (Some(before), Some(after)) => {
+            (before.format, before.value, before.acl) != (after.format, after.value, after.acl)
+        }
+        (before, after) => before.is_some() || after.is_some(),
     }
 }
 
