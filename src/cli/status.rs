@@ -177,6 +177,7 @@ mod tests {
             mappings: 3,
             wanted: 2,
             waiting: 1,
+            accounts: 2,
             counters: Counters {
                 pushes: 9,
                 forwarded: 5,

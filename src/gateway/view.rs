@@ -38,6 +38,9 @@ pub struct Status {
     pub wanted: usize,
     /// Triggers that wait for their device.
     pub waiting: usize,
+    /// DM servers that the gateway has an account with.
+    #[serde(default)]
+    pub accounts: usize,
     /// Counters since the start.
     pub counters: Counters,
     /// Refusals since the start, by reason.
@@ -229,6 +232,7 @@ impl Gateway {
             mappings: servers.iter().map(|server| server.mapped).sum(),
             wanted: servers.iter().filter(|server| server.wanted > 0).count(),
             waiting,
+            accounts: self.management.accounts().count(),
             counters: metrics.counters,
             refused: metrics.refused().map(|(reason, count)| refusals(reason, count)).collect(),
         }
