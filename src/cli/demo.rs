@@ -2,7 +2,7 @@
 //!
 //! The daemon is the one that `run` runs, in a thread of its own; what it does is read from its
 //! control socket, like `monitor`. End devices come and go by a DHCP lease file. Everything
-//! crosses real UDP and TCP sockets on 127.0.x.x.
+//! crosses real UDP and TCP sockets on 127.0.x.x, TLS included.
 
 mod management;
 mod stage;
@@ -91,13 +91,13 @@ const GUEST: &str = "mac:02-00-00-00-03-0b";
 
 /// The story. True if all went right.
 async fn play(stage: &Stage, executor: &LocalExecutor<'_>) -> Result<bool, String> {
-    stage.say("One gateway, three LANs, five end devices, two DM servers; all on loopback.");
+    stage.say("One gateway, three LANs, five end devices, two DM servers, a bootstrap server; all");
+    stage.say("on loopback.");
     stage.say("");
     stage.say("  WAN 127.0.9.x                 gateway                  LANs");
     stage.say("  DM server ambulance ──┐                     ┌── radios   127.0.1.x  transparent");
-    stage.say("  DM server fire ───────┴─► push 127.0.9.1 ───┼── sensors  127.0.2.x  bootstrap");
-    stage.say("                                              └── guests   127.0.3.x  ignore");
-    stage.say("  bootstrap server 127.0.9.13");
+    stage.say("  DM server fire ◄──────┼─► push 127.0.9.1 ───┼── sensors  127.0.2.x  bootstrap");
+    stage.say("  bootstrap server ◄────┘                     └── guests   127.0.3.x  ignore");
     stage.start_gateway().await?;
 
     let managers = Managers::start(stage, executor).await?;
@@ -175,7 +175,6 @@ async fn play(stage: &Stage, executor: &LocalExecutor<'_>) -> Result<bool, Strin
 
     managers.bootstrapped(stage, executor, &fire, on_both[1].clone()).await?;
     managers.managed(stage).await?;
-    managers.let_in(stage, &ambulance).await?;
 
     stage.chapter("The gateway restarts; what it acknowledged is still there");
     stage.stop_gateway().await?;

@@ -126,24 +126,22 @@ impl Managers {
         stage.expect("guests", "policy", Some("transparent")).await?;
         stage.expect(FIRE, "session-ended", None).await?;
         self.fire.set_script(script(&format!("get {POLICY}\n"))?);
-        stage.heading("Meanwhile the guest is asked by the new policy, and names its servers");
+        stage
+            .heading("Meanwhile the guest is asked by the new policy, and its servers may wake it");
         stage.expect(GUEST, "mapped", None).await?;
+        stage.session(GUEST, AMBULANCE, None).await?;
+        stage.session(GUEST, FIRE, None).await?;
         stage.heading("The server finds the gateway once more: what it changed may stay");
         stage.expect(FIRE, "session-started", Some("may stay")).await?;
         stage.expect(FIRE, "kept", None).await?;
         stage.expect(FIRE, "session-ended", None).await
     }
 
-    /// The guest can be woken now, by servers that the gateway has no account with.
-    pub(super) async fn let_in(&self, stage: &Stage, ambulance: &DmServer) -> Result<(), String> {
-        stage.heading("And the guest can be woken by a server of its own");
-        let session = pushed(ambulance.push(gateway(), GUEST).await)?;
-        stage.expect(GUEST, "forwarded", None).await?;
-        stage.session(GUEST, AMBULANCE, session).await
-    }
-
     /// Account, nonces and policy survive a restart.
     pub(super) async fn still_there(&self, stage: &Stage) -> Result<(), String> {
+        stage.heading(
+            "Account, nonces and policy, too: the server that manages it finds it as it was",
+        );
         self.wake(stage).await?;
         stage.expect(FIRE, "command", Some("EDBootstrapPolicy: 200")).await?;
         stage.expect(FIRE, "session-ended", None).await

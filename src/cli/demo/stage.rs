@@ -7,7 +7,7 @@ use crate::cli::table::count;
 use crate::config::Config;
 use crate::control::Request;
 use crate::daemon::Daemon;
-use crate::gateway::view::Status;
+use crate::gateway::view::{Health, Status};
 use crate::io::control_socket;
 use crate::simulate::{Gate, Report, SimEvent, Sink, gate};
 use smol::channel::{self, Sender};
@@ -228,7 +228,11 @@ impl Stage {
         let socket = self.control_socket();
         self.say("");
         self.say("The gateway stays up; Ctrl-C ends it. In another terminal, for instance:");
-        for command in ["status", "devices", "servers", "map list", "monitor"] {
+        let session = format!("session {} --wait", super::FIRE);
+        let of_management = ["tree ./GwConfig", &session];
+        for command in
+            ["status", "devices", "servers", "map list", "monitor"].into_iter().chain(of_management)
+        {
             self.say(&format!("  dm-gateway {command} --socket {}", socket.display()));
         }
         let interrupted = crate::cli::run::told_to_stop()?;
@@ -433,6 +437,11 @@ impl Stage {
         let seconds = self.start.elapsed().as_secs_f64();
         let (devices, mappings, wanted) = (status.devices.known, status.mappings, status.wanted);
         let accounts = status.accounts;
+        if totals.failed > 0 || status.health != Health::Healthy {
+            let failed = count(totals.failed, "session");
+            let problems = status.problems.join("; ");
+            return Err(format!("{failed} failed; {problems}; try: DM_GATEWAY_LOG=debug"));
+        }
         let Totals { forwarded, held, refused, lists, sessions, failed } = totals;
         if self.json {
             let summary = serde_json::json!({

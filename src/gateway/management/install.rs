@@ -107,8 +107,8 @@ impl Gateway {
                 running: entry.running.take(),
                 ..Server::default()
             };
-            let why =
-                format!("the gateway has an account with it, from: {}", name_of(account.source));
+            let origin = origin(account.source);
+            let why = format!("the gateway has an account with it now, out of {origin}");
             self.tell_of_server(EventKind::Bootstrapped, &account.server_id, &why);
             self.wish(&account.server_id, Cause::Bootstrap, now.uptime);
         }
@@ -182,7 +182,18 @@ fn node_of(tree: &Tree, server: &str) -> String {
     (1..).map(|number| number.to_string()).find(|name| !names.contains(name)).unwrap_or_default()
 }
 
-/// The name of a source in the store and for people.
+/// Where an account comes from, for people.
+fn origin(source: Source) -> &'static str {
+    match source {
+        Source::Factory => "a file",
+        Source::Card => "the smartcard",
+        Source::Push => "a bootstrap that was pushed and proven",
+        Source::Fetch => "what a bootstrap server answered over HTTPS",
+        Source::Session => "a session with a DM server",
+    }
+}
+
+/// The name of a source in the store.
 fn name_of(source: Source) -> &'static str {
     match source {
         Source::Factory => "factory",

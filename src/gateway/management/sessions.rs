@@ -161,7 +161,7 @@ impl Gateway {
                     alerts: alerts.into_iter().map(|(told, _)| told).collect(),
                 });
                 self.metrics.counters.managed_sessions += 1;
-                let why = format!("{}; it goes to {}", cause.sentence(), outgoing.uri);
+                let why = format!("{}: message 1 goes to {}", cause.sentence(), outgoing.uri);
                 self.tell_of_server(EventKind::SessionStarted, server, &why);
                 self.post(server, &mut running, outgoing);
                 self.put_back(server, running);
