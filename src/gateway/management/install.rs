@@ -160,8 +160,8 @@ impl Gateway {
                 let why = "its account is another one now; a new session follows";
                 self.tell_of_server(EventKind::SessionFailed, &account.server_id, why);
             }
-            let why =
-                format!("the gateway has an account with it, from: {}", name_of(account.source));
+            let origin = origin(account.source);
+            let why = format!("the gateway has an account with it now, out of {origin}");
             self.tell_of_server(EventKind::Bootstrapped, &account.server_id, &why);
             self.wish(&account.server_id, Cause::Bootstrap, now.uptime);
         }
@@ -279,6 +279,7 @@ fn node_of(tree: &Tree, server: &str) -> String {
     (1..).map(|number| number.to_string()).find(|name| !names.contains(name)).unwrap_or_default()
 }
 
+<<<<<<< HEAD
 /// The name of the node whose account is with a server.
 pub(super) fn node_of_server(tree: &Tree, server: &str) -> Option<String> {
     let has_id = |name: &&str| tree.text(&format!("{DM_ACC}/{name}/ServerID")) == Some(server);
@@ -286,6 +287,20 @@ pub(super) fn node_of_server(tree: &Tree, server: &str) -> Option<String> {
 }
 
 /// The name of a source in the store and for people.
+=======
+/// Where an account comes from, for people.
+fn origin(source: Source) -> &'static str {
+    match source {
+        Source::Factory => "a file",
+        Source::Card => "the smartcard",
+        Source::Push => "a bootstrap that was pushed and proven",
+        Source::Fetch => "what a bootstrap server answered over HTTPS",
+        Source::Session => "a session with a DM server",
+    }
+}
+
+/// The name of a source in the store.
+>>>>>>> t-demo
 fn name_of(source: Source) -> &'static str {
     match source {
         Source::Factory => "factory",

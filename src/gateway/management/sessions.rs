@@ -185,7 +185,8 @@ impl Gateway {
                     alerts: alerts.into_iter().map(|(told, _)| told).collect(),
                 });
                 self.metrics.counters.managed_sessions += 1;
-                self.tell_of_server(EventKind::SessionStarted, server, cause.sentence());
+                let why = format!("{}: message 1 goes to {}", cause.sentence(), outgoing.uri);
+                self.tell_of_server(EventKind::SessionStarted, server, &why);
                 self.post(server, &mut running, outgoing);
                 self.put_back(server, running);
             }
@@ -505,8 +506,10 @@ impl Gateway {
     fn tell_executed(&mut self, server: &str, outgoing: &Outgoing) {
         for executed in &outgoing.executed {
             let blank = if executed.uri.is_empty() { "" } else { " " };
-            let why = format!("{}{blank}{}: {}", executed.command, executed.uri, executed.code.0);
-            self.tell_of_server(EventKind::Command, server, &why);
+            let (code, meaning) = (executed.code.0, executed.code.meaning());
+            let why = format!("{}{blank}{}: {code} {meaning}", executed.command, executed.uri);
+            let why = why.trim_end();
+            self.tell_of_server(EventKind::Command, server, why);
         }
     }
 
