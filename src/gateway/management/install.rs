@@ -279,15 +279,12 @@ fn node_of(tree: &Tree, server: &str) -> String {
     (1..).map(|number| number.to_string()).find(|name| !names.contains(name)).unwrap_or_default()
 }
 
-<<<<<<< HEAD
 /// The name of the node whose account is with a server.
 pub(super) fn node_of_server(tree: &Tree, server: &str) -> Option<String> {
     let has_id = |name: &&str| tree.text(&format!("{DM_ACC}/{name}/ServerID")) == Some(server);
     tree.children(DM_ACC).find(has_id).map(str::to_owned)
 }
 
-/// The name of a source in the store and for people.
-=======
 /// Where an account comes from, for people.
 fn origin(source: Source) -> &'static str {
     match source {
@@ -300,7 +297,6 @@ fn origin(source: Source) -> &'static str {
 }
 
 /// The name of a source in the store.
->>>>>>> t-demo
 fn name_of(source: Source) -> &'static str {
     match source {
         Source::Factory => "factory",
