@@ -552,6 +552,10 @@ pub const PIN_TRIES: usize = 5;
 /// See [`PIN_TRIES`].
 pub const PIN_WINDOW: Duration = Duration::from_secs(3600);
 
+/// Pushed bootstraps that are remembered so that a replay of one brings no old account back: 32
+/// octets each, and a gateway sees a few in its life.
+pub const PUSHES_REMEMBERED: usize = 64;
+
 /// Wait before the sources are asked again for a server that none of them knew.
 pub const SEARCH_RETRY: Duration = Duration::from_secs(300);
 
