@@ -49,6 +49,32 @@ fn a_document_that_is_none_is_refused_in_one_sentence_and_changes_nothing() {
 }
 
 #[test]
+fn an_account_that_the_store_does_not_keep_is_not_there() {
+    let mut managed = Managed::active();
+    let (tree, kept) = (managed.tree(), managed.kept());
+    managed.lab.store.fail_next(1);
+    assert_eq!(managed.apply(TWO), Err("the store could not keep it".to_owned()));
+    managed.advance(MINUTE);
+    assert_eq!((managed.tree(), managed.kept()), (tree, kept));
+    assert!(managed.told(TWO).is_empty());
+    assert_eq!(managed.state(TWO), "");
+}
+
+#[test]
+fn an_account_that_is_made_anew_ends_the_session_by_the_old_one() {
+    let mut managed = Managed::active();
+    managed.begin(ONE, "get ./DevInfo/DevId\n");
+    managed.apply(ONE).unwrap();
+    assert_eq!(managed.lab.take_events(EventKind::SessionFailed).len(), 1);
+    // The answer to the old session comes too late.
+    managed.serve();
+    assert_eq!(managed.events(EventKind::SessionEnded), 1);
+    assert_eq!(managed.state(ONE), "active");
+    managed.advance(10 * MINUTE);
+    assert_eq!(managed.state(ONE), "active");
+}
+
+#[test]
 fn package_0_with_the_right_digest_starts_the_session_that_it_names() {
     let mut managed = Managed::active();
     managed.wake(ONE, 0x1234);

@@ -218,6 +218,41 @@ fn a_roll_back_that_the_store_refuses_is_done_once_more() {
     assert_eq!(managed.kept(), kept);
 }
 
+#[test]
+fn a_server_that_changes_something_in_every_session_is_not_called_in_a_loop() {
+    let mut managed = both();
+    managed.session(ONE, &format!("{SET_POLICY}send\nreplace {POLICY} int 1\n"));
+    managed.called.clear();
+    managed.advance(60 * MINUTE);
+    let sessions = managed.told(ONE).iter().filter(|line| *line == "1201").count();
+    assert!((10..30).contains(&sessions), "{sessions}");
+    managed.script(ONE, "");
+    managed.advance(limits::TRIAL);
+    assert_eq!(managed.events(EventKind::Kept), 1);
+    assert!(!managed.kept().contains_key("u"));
+}
+
+#[test]
+fn a_trial_that_ends_while_another_change_waits_for_the_store_is_rolled_back_after_it() {
+    let mut managed = both();
+    let kept = managed.kept();
+    managed.session(ONE, SET_POLICY);
+    cut(&mut managed);
+    managed.advance(limits::TRIAL - SECOND);
+    managed.lab.slow_flash = true;
+    let document = document(TWO, TWO, "").into_bytes();
+    let apply = dm_gateway::gateway::management::Operation::Apply { document };
+    assert_eq!(managed.lab.operate(apply), None);
+    managed.advance(MINUTE);
+    assert_eq!(managed.leaf(POLICY).as_deref(), Some("2"));
+    managed.lab.slow_flash = false;
+    managed.lab.commit();
+    assert_eq!(managed.leaf(POLICY).as_deref(), Some("0"));
+    assert_eq!(managed.events(EventKind::RolledBack), 1);
+    let keys = |kept: &BTreeMap<String, Vec<u8>>| kept.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&managed.kept()), keys(&kept));
+}
+
 // --- Refusals and failures ------------------------------------------------------------------------
 
 #[test]
@@ -439,6 +474,19 @@ proptest! {
         prop_assert_eq!(without_stamps(managed.kept()), kept);
         managed.lab.restart();
         prop_assert_eq!(tree_of(&mut managed), tree);
+    }
+
+    #[test]
+    fn whatever_a_server_does_and_the_store_refuses_both_stay_one(
+        script in script(), refused in 1_usize..4,
+    ) {
+        let mut managed = both();
+        managed.begin(ONE, &script);
+        managed.lab.store.fail_next(refused);
+        managed.serve();
+        let tree = managed.tree();
+        managed.lab.restart();
+        prop_assert_eq!(managed.tree(), tree);
     }
 
     #[test]
