@@ -3,7 +3,7 @@
 //! (OMNA: `urn:oma:at:oma-gwmo:deviceattached:1.1`, `devicedetached:1.0`. Their payloads are not
 //! public; what stands in [`payload`] is this product's own.)
 
-use super::sessions::Cause;
+use super::wishes::Cause;
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::device::DeviceKey;

@@ -23,6 +23,7 @@ mod records;
 mod sessions;
 mod trial;
 mod view;
+mod wishes;
 
 pub use operate::{Operation, OperationId};
 pub use view::NodeView;
@@ -45,11 +46,12 @@ use bootstrap::{Search, Tries};
 use install::Installation;
 use provision::Provisioning;
 use records::{ServerRecord, Settings};
-use sessions::{Cause, Running, Saved, Wish};
+use sessions::{Running, Saved};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 use trial::Trial;
+use wishes::{Cause, Wish};
 
 /// What the configuration says of the gateway as a DM client.
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
 //! What operators have the gateway do.
 
 use super::bootstrap::Search;
-use super::sessions::Cause;
+use super::wishes::Cause;
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Queued;
 use crate::gateway::seam::Now;

@@ -1,6 +1,7 @@
 //! Pushes for the gateway itself: Package #0 wakes its DM client. (OMA-TS-DM_Notification 1.2.1.)
 
-use super::sessions::{Cause, nonce};
+use super::sessions::nonce;
+use super::wishes::Cause;
 use crate::gateway::Gateway;
 use crate::gateway::arrival::Outcome;
 use crate::gateway::event::{EventKind, Reason};

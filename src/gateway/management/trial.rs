@@ -10,7 +10,7 @@ use super::Then;
 use super::accounts::Changed;
 use super::obey::{Done, is_critical};
 use super::records::{self, SETTINGS, Settings, TRIAL, TrialRecord, change, removal};
-use super::sessions::Cause;
+use super::wishes::Cause;
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::event::EventKind;
