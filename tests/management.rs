@@ -146,6 +146,21 @@ fn one_session_id_starts_one_session() {
 }
 
 #[test]
+fn a_package_0_is_not_replayed_after_a_restart_even_if_its_nonce_is_still_the_one() {
+    let mut managed = Managed::active();
+    let package = managed.servers[ONE].package0(7);
+    managed.push(&package);
+    managed.serve();
+    assert_eq!(managed.told(ONE), ["1200", "end"], "no command, so no new nonce");
+    managed.lab.restart();
+    managed.push(&package);
+    assert_eq!(managed.lab.refused("repeat"), 1);
+    managed.wake(ONE, 8);
+    managed.serve();
+    assert_eq!(managed.told(ONE), ["1200", "end"]);
+}
+
+#[test]
 fn a_package_0_during_a_session_starts_the_next_one_whoever_else_wants_it() {
     let mut managed = Managed::active();
     managed.begin(ONE, "");

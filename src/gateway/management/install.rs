@@ -151,6 +151,7 @@ impl Gateway {
                 record: super::records::ServerRecord {
                     approved: entry.record.approved,
                     source: Some(name_of(account.source).to_owned()),
+                    heard: std::mem::take(&mut entry.record.heard),
                     ..Default::default()
                 },
                 heard: std::mem::take(&mut entry.heard),

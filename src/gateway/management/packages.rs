@@ -45,8 +45,12 @@ impl Gateway {
         while entry.heard.front().is_some_and(|(_, at)| over(at)) {
             entry.heard.pop_front();
         }
+        let memory = limits::PACKAGE_MEMORY.as_secs();
+        entry.record.heard.retain(|(_, at)| now.unix < at.saturating_add(memory));
         let is_running = entry.running.as_ref().is_some_and(|it| it.session_id == session_id);
-        if is_running || entry.heard.iter().any(|(heard, _)| *heard == session_id) {
+        let is_known = entry.heard.iter().any(|(heard, _)| *heard == session_id)
+            || entry.record.heard.iter().any(|(heard, _)| *heard == session_id);
+        if is_running || is_known {
             // A retransmission, or a replay: one session for one session id.
             return self.refuse_push(Reason::Repeat, from);
         }
@@ -54,6 +58,10 @@ impl Gateway {
             entry.heard.pop_front();
         }
         entry.heard.push_back((session_id, now.uptime));
+        if entry.record.heard.len() >= limits::PACKAGES {
+            entry.record.heard.remove(0);
+        }
+        entry.record.heard.push((session_id, now.unix));
         self.metrics.counters.notifications += 1;
         self.tell_of_server(
             EventKind::Notified,

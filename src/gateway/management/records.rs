@@ -10,6 +10,7 @@
 //! | `p` and a device's id | [`Provisioned`] |
 
 use crate::gateway::seam::Change;
+use crate::proto::session::client::Nonces;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +33,22 @@ pub(super) struct ServerRecord {
     /// The nonce for the server's next credentials and Package #0; empty for the account's own.
     #[serde(default)]
     pub(super) server_nonce: Vec<u8>,
+    /// Session ids of Package #0 that came with this nonce of the server, and when (seconds since
+    /// 1970): a session without a command leaves the nonce as it is, and they are not to be
+    /// replayed after a restart.
+    #[serde(default)]
+    pub(super) heard: Vec<(u16, u64)>,
+}
+
+impl ServerRecord {
+    /// The nonces are these now.
+    pub(super) fn set_nonces(&mut self, nonces: &Nonces) {
+        if !self.server_nonce.is_empty() && self.server_nonce != nonces.server {
+            self.heard.clear();
+        }
+        self.client_nonce.clone_from(&nonces.client);
+        self.server_nonce.clone_from(&nonces.server);
+    }
 }
 
 /// What DM servers set through Gw Config; what is not set is as configured.

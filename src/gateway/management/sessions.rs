@@ -218,8 +218,7 @@ impl Gateway {
                 }
                 if let Some(entry) = self.management.servers.get(server) {
                     let mut record = entry.record.clone();
-                    (record.client_nonce, record.server_nonce) =
-                        (nonces.client.clone(), nonces.server.clone());
+                    record.set_nonces(&nonces);
                     changes.push(change(format!("s{server}"), &record));
                 }
                 let trial = self.management.trial.clone();
@@ -285,8 +284,7 @@ impl Gateway {
     fn put_back(&mut self, server: &str, running: Box<Running>) {
         if let Some(entry) = self.management.servers.get_mut(server) {
             // What the store has by now.
-            entry.record.client_nonce.clone_from(&running.nonces.client);
-            entry.record.server_nonce.clone_from(&running.nonces.server);
+            entry.record.set_nonces(&running.nonces);
             entry.running = Some(running);
         }
     }
@@ -337,8 +335,8 @@ impl Gateway {
                 || record.server_nonce != ending.nonces.server
                 || running.nonces != ending.nonces;
             record.proven |= ok;
-            record.client_nonce.clone_from(&ending.nonces.client);
-            record.server_nonce.clone_from(&ending.nonces.server);
+            record.set_nonces(&ending.nonces);
+            changed |= matches!(running.cause, Cause::Package0(_)) && !record.heard.is_empty();
         }
         if changed {
             self.keep_server(server);
