@@ -278,6 +278,27 @@ fn a_session_by_the_old_account_spoils_nothing_of_the_new_one() {
 }
 
 #[test]
+fn what_was_on_trial_does_not_undo_a_newer_bootstrap() {
+    let mut lab = lab(&[]);
+    let mut first = account(SERVER, "one");
+    first.name = Some("Old".into());
+    lab.apply(&factory(&[first])).unwrap();
+    let script = format!("replace ./DMAcc/{SERVER}/Name chr Changed\n");
+    lab.manage(&mut manager(SERVER, "one", &script));
+    assert!(lab.store.records().contains_key(&b"u"[..]), "the change is on trial");
+    lab.apply(&factory(&[account(SERVER, "two")])).unwrap();
+    lab.calls.clear();
+    lab.advance(2 * limits::TRIAL);
+    lab.restart();
+    lab.advance(2 * limits::TRIAL);
+    lab.manage(&mut manager(SERVER, "two", ""));
+    assert_eq!(lab.state_of(SERVER), "active");
+    let now = lab.now;
+    let nodes = lab.gateway.tree("./DMAcc", now).unwrap();
+    assert!(!nodes.iter().any(|node| node.uri.ends_with("/Name")), "{nodes:?}");
+}
+
+#[test]
 fn accounts_survive_a_restart_with_their_nonces_and_an_unproven_one_gets_its_session_then() {
     let mut lab = lab(&[]);
     lab.apply(&factory(&[account(SERVER, "one"), account("other", "o")])).unwrap();
@@ -601,6 +622,25 @@ fn a_device_that_wants_very_many_servers_is_bounded() {
     assert_eq!(lab.state_of(SERVER), "bootstrapping");
 }
 
+#[test]
+fn servers_that_nobody_wants_any_more_make_room() {
+    let mut lab = allowing(&["*"], &[fetch()]);
+    let mut device = lab.mapped_device(1, &["first"]);
+    for round in 0..60 {
+        let ids: Vec<_> = (0..8).map(|id| format!("org.spam.{round}.{id}")).collect();
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        bring(&mut lab, &mut device, &ids);
+        lab.advance(MINUTE);
+        for (call, _) in std::mem::take(&mut lab.calls) {
+            lab.called(call, Ok(http(404, b"")));
+        }
+    }
+    lab.calls.clear();
+    bring(&mut lab, &mut device, &[SERVER]);
+    lab.advance(MINUTE);
+    assert!(lab.called_servers().contains(&SERVER.to_owned()), "{:?}", lab.called_servers());
+}
+
 // --- Helpers --------------------------------------------------------------------------------------
 
 trait Bootstraps {
@@ -662,6 +702,15 @@ impl Bootstraps for Lab {
             .map(str::to_owned)
             .collect()
     }
+}
+
+/// A device brings a list unasked.
+fn bring(lab: &mut Lab, device: &mut common::Client, servers: &[&str]) {
+    device.start();
+    let mut commands = device.package1();
+    commands.push(common::list_alert(servers));
+    let reply = device.say(lab, commands);
+    assert_eq!(reply.status_of("Alert"), Some(200), "{reply:?}");
 }
 
 fn keys() -> Keys {
