@@ -232,7 +232,11 @@ impl Gateway {
         let why = "no source of bootstraps is configured (`[bootstrap] sources`)".to_owned();
         self.server_entry(server).search =
             Search::Running { source: 0, services: VecDeque::new(), why };
-        self.tell_of_server(EventKind::Bootstrapping, server, "a device wants it, and it may be");
+        self.tell_of_server(
+            EventKind::Bootstrapping,
+            server,
+            "a device wants it, and it may be had: its account is looked for",
+        );
         self.ask_next_source(server, now);
     }
 

@@ -77,9 +77,10 @@ impl Gateway {
         }
         let unix = if now.unix >= limits::CLOCK_SET { now.unix } else { 0 };
         let mut transaction = self.management.tree.begin();
-        let mut failed = None;
+        let (mut failed, mut gone_nodes) = (None, Vec::new());
         for server in &installation.gone {
             if let Some(node) = self.management.accounts.node(server) {
+                gone_nodes.push(format!("t{DM_ACC}/{node}"));
                 let removed =
                     self.management.tree.remove(&format!("{DM_ACC}/{node}"), &mut transaction);
                 failed = failed.or(removed.err().map(|code| (server.clone(), code)));
@@ -117,7 +118,7 @@ impl Gateway {
             changes.push(change(format!("s{}", account.server_id), &record));
         }
         changes.extend(installation.gone.iter().map(|server| removal(format!("s{server}"))));
-        installation.trial = self.trial_beside(&installation.accounts, &mut changes);
+        installation.trial = self.trial_beside(&installation.accounts, gone_nodes, &mut changes);
         if let Some(document) = &installation.document {
             let key = format!("f{}", document.way).into_bytes();
             changes.push(Change { key, value: Some(self.applied_with(document)) });
@@ -159,8 +160,8 @@ impl Gateway {
                 let why = "its account is another one now; a new session follows";
                 self.tell_of_server(EventKind::SessionFailed, &account.server_id, why);
             }
-            let why =
-                format!("the gateway has an account with it, from: {}", name_of(account.source));
+            let origin = origin(account.source);
+            let why = format!("the gateway has an account with it now, out of {origin}");
             self.tell_of_server(EventKind::Bootstrapped, &account.server_id, &why);
             self.wish(&account.server_id, Cause::Bootstrap, now.uptime);
         }
@@ -206,13 +207,14 @@ impl Gateway {
     fn trial_beside(
         &self,
         accounts: &[Account],
+        mut nodes: Vec<String>,
         changes: &mut Vec<Change>,
     ) -> Option<Option<Trial>> {
         let trial = self.management.trial.as_ref()?;
         let node = |account: &Account| {
             format!("t{DM_ACC}/{}", node_of(&self.management.tree, &account.server_id))
         };
-        let nodes: Vec<_> = accounts.iter().map(node).collect();
+        nodes.extend(accounts.iter().map(node));
         let is_new = |key: &str| {
             let below = |node: &String| {
                 key.strip_prefix(&**node)
@@ -265,9 +267,8 @@ pub(super) fn write(
 /// The node of a server's account: the one it has, else a new name.
 fn node_of(tree: &Tree, server: &str) -> String {
     let names: Vec<_> = tree.children(DM_ACC).map(str::to_owned).collect();
-    let has_id = |name: &&String| tree.text(&format!("{DM_ACC}/{name}/ServerID")) == Some(server);
-    if let Some(name) = names.iter().find(has_id) {
-        return name.clone();
+    if let Some(name) = node_of_server(tree, server) {
+        return name;
     }
     if uri::check_name(server).is_ok()
         && !server.contains(['/', '?', '%'])
@@ -278,7 +279,24 @@ fn node_of(tree: &Tree, server: &str) -> String {
     (1..).map(|number| number.to_string()).find(|name| !names.contains(name)).unwrap_or_default()
 }
 
-/// The name of a source in the store and for people.
+/// The name of the node whose account is with a server.
+pub(super) fn node_of_server(tree: &Tree, server: &str) -> Option<String> {
+    let has_id = |name: &&str| tree.text(&format!("{DM_ACC}/{name}/ServerID")) == Some(server);
+    tree.children(DM_ACC).find(has_id).map(str::to_owned)
+}
+
+/// Where an account comes from, for people.
+fn origin(source: Source) -> &'static str {
+    match source {
+        Source::Factory => "a file",
+        Source::Card => "the smartcard",
+        Source::Push => "a bootstrap that was pushed and proven",
+        Source::Fetch => "what a bootstrap server answered over HTTPS",
+        Source::Session => "a session with a DM server",
+    }
+}
+
+/// The name of a source in the store.
 fn name_of(source: Source) -> &'static str {
     match source {
         Source::Factory => "factory",

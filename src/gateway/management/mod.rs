@@ -45,7 +45,7 @@ use bootstrap::{Search, Tries};
 use install::Installation;
 use provision::Provisioning;
 use records::{ServerRecord, Settings};
-use sessions::{Cause, Running, Wish};
+use sessions::{Cause, Running, Saved, Wish};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -161,21 +161,20 @@ struct Open {
 
 /// What goes on when a change is on flash, or is not.
 enum Then {
-    /// A session's reply; the trial as it was before.
-    Session(String, Option<Trial>),
+    /// A session's reply.
+    Session(Saved),
     /// Accounts are there, or gone.
     Install(Installation),
     /// An end device gets its account.
     Provision(Provisioning),
     /// What was tried is as it was before.
-    RolledBack(String),
+    RolledBack(Trial),
 }
 
 /// What waits until the tree is free.
 enum Deferred {
     Called(CallId, CallResult),
     Install(Installation),
-    RollBack,
 }
 
 /// What a call is for.
@@ -377,15 +376,10 @@ impl Gateway {
             self.undo(transaction, now);
         }
         match then {
-            Then::Session(server, trial) => {
-                if !ok {
-                    self.management.trial = trial;
-                }
-                self.session_committed(&server, ok, now);
-            }
+            Then::Session(saved) => self.session_committed(saved, ok, now),
             Then::Install(installation) => self.installed(installation, ok, now),
             Then::Provision(provisioning) => self.provisioned(provisioning, ok, now),
-            Then::RolledBack(server) => self.rolled_back(&server, now),
+            Then::RolledBack(trial) => self.rolled_back(trial, ok, now),
         }
         while self.management.open.is_none()
             && let Some(deferred) = self.management.deferred.pop_front()
@@ -393,7 +387,6 @@ impl Gateway {
             match deferred {
                 Deferred::Called(call, result) => self.called(call, result, now),
                 Deferred::Install(installation) => self.install(installation, now),
-                Deferred::RollBack => self.roll_back(now),
             }
         }
         self.manage(now);

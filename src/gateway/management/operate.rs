@@ -69,10 +69,9 @@ impl Gateway {
         } else {
             "a session with it begins"
         };
-        // What waited its time has it now, and is tried again if it fails.
-        let cause = entry.wish.map_or(Cause::Operator, |wish| wish.cause);
-        entry.wish = None;
-        self.wish(server, cause, now.uptime);
+        // The operator's wish comes before whatever else waits its time.
+        entry.wish.take_if(|wish| !matches!(wish.cause, Cause::Package0(_)));
+        self.wish(server, Cause::Operator, now.uptime);
         self.operated(id, Ok(vec![format!("{server}: {line}")]));
         self.manage(now);
     }

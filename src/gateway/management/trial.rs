@@ -6,10 +6,11 @@
 //!                                       └── ten minutes pass: all is as it was before
 //! ```
 
+use super::Then;
+use super::accounts::Changed;
 use super::obey::Done;
 use super::records::{self, SETTINGS, TRIAL, TrialRecord, change, removal};
 use super::sessions::Cause;
-use super::{Deferred, Then};
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::event::EventKind;
@@ -66,6 +67,7 @@ impl Gateway {
         server: &str,
         number: u64,
         done: &Done,
+        accounts: &Changed,
         changes: &mut Vec<Change>,
         now: Now,
     ) {
@@ -84,6 +86,11 @@ impl Gateway {
         if done.settings.is_some() {
             let before = serde_json::to_vec(&management.settings).ok();
             record.before.entry(SETTINGS.to_owned()).or_insert(before);
+        }
+        for server in [&accounts.made, &accounts.gone].into_iter().flatten() {
+            let before = management.servers.get(server).map(|it| &it.record);
+            let before = before.and_then(|record| serde_json::to_vec(record).ok());
+            record.before.entry(format!("s{server}")).or_insert(before);
         }
         changes.push(change(TRIAL, &record));
         let until = now.uptime + limits::TRIAL;
@@ -107,6 +114,10 @@ impl Gateway {
         if !trial.is_of(server) {
             return;
         }
+        if trial.made_in == u64::MAX {
+            // It is over, and the store does not take it.
+            return;
+        }
         if trial.made_in >= number {
             return self.wish(server, Cause::Trial, now.uptime + limits::TRIAL_DELAY);
         }
@@ -125,9 +136,8 @@ impl Gateway {
         if now.uptime < trial.until {
             return self.timers.set_no_later(Timer::Manage, trial.until);
         }
-        if self.management.open.is_some() {
-            self.management.deferred.push_back(Deferred::RollBack);
-        } else {
+        // While another change waits for the store this is asked again when that is over.
+        if self.management.open.is_none() {
             self.roll_back(now);
         }
     }
@@ -135,7 +145,7 @@ impl Gateway {
     /// Makes everything as it was before the trial.
     pub(super) fn roll_back(&mut self, now: Now) {
         let Some(trial) = self.management.trial.take() else { return };
-        let TrialRecord { server, before } = trial.record;
+        let before = trial.record.before.clone();
         let mut changes = vec![removal(TRIAL)];
         let mut settings = None;
         let tree = &mut self.management.tree;
@@ -151,20 +161,35 @@ impl Gateway {
             changes.push(Change { key: key.clone().into_bytes(), value: value.clone() });
             match (key.strip_prefix('t'), value) {
                 (Some(uri), Some(value)) => restore(tree, uri, value),
-                (None, Some(value)) => settings = records::read(key, value),
+                (None, Some(value)) if key == SETTINGS => settings = records::read(key, value),
                 _ => {}
             }
         }
         if let Some(settings) = settings {
             self.apply_settings(settings, now);
         }
+        for (key, value) in &before {
+            let Some(server) = key.strip_prefix('s') else { continue };
+            let record = value.as_ref().and_then(|value| records::read(key, value));
+            match record {
+                Some(record) => self.server_entry(server).record = record,
+                None => drop(self.management.servers.remove(server)),
+            }
+        }
         self.read_accounts();
         let transaction = self.management.tree.begin();
-        self.commit_open(changes, transaction, None, Then::RolledBack(server));
+        self.commit_open(changes, transaction, None, Then::RolledBack(trial));
     }
 
-    /// A roll-back is on flash, or will be tried again at the next start.
-    pub(super) fn rolled_back(&mut self, server: &str, now: Now) {
+    /// A roll-back is on flash; if it is not, it is done once more.
+    pub(super) fn rolled_back(&mut self, trial: Trial, ok: bool, now: Now) {
+        if !ok {
+            let until = now.uptime + limits::SESSION_RETRY;
+            self.timers.set_no_later(Timer::Manage, until);
+            self.management.trial = Some(Trial { made_in: u64::MAX, until, ..trial });
+            return;
+        }
+        let server = &*trial.record.server;
         self.tell_of_server(
             EventKind::RolledBack,
             server,
