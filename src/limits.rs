@@ -507,6 +507,9 @@ pub const CALL_TIME: Duration = Duration::from_secs(60);
 /// Wait before the servers of new lists are looked for: all devices are gone through for it.
 pub const WANTED_DELAY: Duration = Duration::from_millis(200);
 
+/// Most documents remembered as applied: one costs 100 octets, a gateway sees a few in its life.
+pub const APPLIED: usize = 512;
+
 /// Most DM servers that are kept: those with accounts, and those that devices want.
 pub const MANAGED_SERVERS: usize = 256;
 

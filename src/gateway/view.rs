@@ -167,14 +167,14 @@ pub struct ServerView {
     /// gateway; `noted`: only devices of `ignore` LANs name it.
     pub state: String,
     /// Why it is in that state, where there is more to say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub why: Option<String>,
     /// Devices for which it has a mapping in force.
     pub mapped: usize,
     /// Devices of `bootstrap` LANs that want it.
     pub wanted: usize,
-    /// Age of the oldest list that names it, by the wall clock.
-    pub age: u64,
+    /// Age of the oldest list that names it, by the wall clock; absent if none does.
+    pub age: Option<u64>,
 }
 
 /// Whether a push would pass, and why.
@@ -356,21 +356,22 @@ impl Gateway {
 
     /// Every server that a device names, by id.
     pub fn servers(&self, now: Now) -> Vec<ServerView> {
-        let mut servers = BTreeMap::<&str, (usize, usize, u64)>::new();
+        let mut servers = BTreeMap::<&str, (usize, usize, Option<u64>)>::new();
         for (key, device) in self.inventory.iter() {
             let Some(list) = &device.record.list else { continue };
             let age = now.unix.saturating_sub(list.received);
             for server in &list.servers {
                 let (mapped, wanted, oldest) = servers.entry(server.as_str()).or_default();
                 *mapped += usize::from(self.judge(server.as_str(), Some(key)) == Ok(Rule::Mapped));
-                *wanted += usize::from(self.wants(device, &device.record));
-                *oldest = (*oldest).max(age);
+                let is_known = self.management.has_account(server.as_str());
+                *wanted += usize::from(!is_known && self.wants(device, &device.record));
+                *oldest = (*oldest).max(Some(age));
             }
         }
         for server in self.management.accounts() {
             servers.entry(server).or_default();
         }
-        let view = |(id, (mapped, wanted, age)): (&str, (usize, usize, u64))| {
+        let view = |(id, (mapped, wanted, age)): (&str, (usize, usize, Option<u64>))| {
             let (state, why) = match self.server_state(id, wanted > 0) {
                 Some(state) => state,
                 None if mapped > 0 => ("mapped", None),

@@ -5,6 +5,7 @@
 //! an address, whatever it looks like: end devices name it. (GwMO change request, 8.6.1.2.)
 
 use super::install::Installation;
+use super::records::removal;
 use super::{OperationId, Purpose, Source};
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
@@ -15,6 +16,8 @@ use crate::gateway::seam::{Call, CallKind, CallResult, Change, Now, Reply};
 use crate::limits;
 use crate::proto::bootstrap::security::Refusal;
 use crate::proto::bootstrap::{self, fetch, push::Received};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -82,8 +85,10 @@ impl Gateway {
             Ok(accounts) => {
                 let mut installation = Installation::of(accounts);
                 let digest: [u8; 32] = Sha256::digest(received.document).into();
-                // The same document again, as networks repeat pushes, changes nothing.
-                if !self.applied("push", digest, &mut installation.changes) {
+                // The same document again changes nothing: networks repeat pushes, and whoever heard
+                // one could send it again when it is long out of date.
+                let name = format!("push {}", BASE64.encode(digest));
+                if !self.applied(&name, digest, &mut installation.changes) {
                     return self.refuse_push(Reason::Repeat, from);
                 }
                 self.install(installation, now);
@@ -118,6 +123,13 @@ impl Gateway {
             return false;
         }
         changes.push(Change { key: format!("f{name}").into_bytes(), value: Some(digest.to_vec()) });
+        if self.management.applied.len() > limits::APPLIED {
+            let other = self.management.applied.keys().find(|known| *known != name).cloned();
+            if let Some(other) = other {
+                self.management.applied.remove(&other);
+                changes.push(removal(format!("f{other}")));
+            }
+        }
         true
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Installation {
     pub(super) gone: Vec<String>,
     /// What else is to be durable then.
     pub(super) changes: Vec<Change>,
+    /// The nodes that it concerns.
+    nodes: Vec<String>,
     /// The operator who waits for it.
     pub(super) operation: Option<OperationId>,
     /// What was done, for people.
@@ -30,7 +32,14 @@ pub(super) struct Installation {
 impl Installation {
     /// To install these accounts.
     pub(super) fn of(accounts: Vec<Account>) -> Self {
-        Self { accounts, gone: Vec::new(), changes: Vec::new(), operation: None, lines: Vec::new() }
+        Self {
+            accounts,
+            gone: Vec::new(),
+            changes: Vec::new(),
+            nodes: Vec::new(),
+            operation: None,
+            lines: Vec::new(),
+        }
     }
 }
 
@@ -45,6 +54,7 @@ impl Gateway {
         let mut failed = None;
         for server in &installation.gone {
             if let Some(node) = self.management.accounts.node(server) {
+                installation.nodes.push(format!("{DM_ACC}/{node}"));
                 let removed =
                     self.management.tree.remove(&format!("{DM_ACC}/{node}"), &mut transaction);
                 failed = failed.or(removed.err().map(|code| (server.clone(), code)));
@@ -57,6 +67,8 @@ impl Gateway {
             let is_known = self.management.has_account(server);
             let written = write(&mut self.management.tree, account, unix, &mut transaction);
             failed = failed.or(written.err().map(|code| (server.clone(), code)));
+            let node = node_of_server(&self.management.tree, server);
+            installation.nodes.extend(node.map(|node| format!("{DM_ACC}/{node}")));
             let done = if is_known { "changed" } else { "made" };
             let url = account.url().unwrap_or_default();
             installation.lines.push(format!("{server}: account {done}, {url}"));
@@ -92,23 +104,34 @@ impl Gateway {
             let why = "the store could not keep it".to_owned();
             return self.install_failed(&installation, why);
         }
+        let servers = installation.gone.iter();
+        let made = installation.accounts.iter().map(|account| &account.server_id);
+        let servers: Vec<_> = servers.chain(made).map(String::as_str).collect();
+        self.spare(&installation.nodes, &servers);
         for server in &installation.gone {
             self.management.servers.remove(server);
             self.tell_of_server(EventKind::AccountGone, server, "its source has it no more");
         }
         for account in &installation.accounts {
             let entry = self.server_entry(&account.server_id);
+            let (running, heard) = (entry.running.take(), std::mem::take(&mut entry.heard));
             *entry = Server {
                 record: super::records::ServerRecord {
                     approved: entry.record.approved,
                     source: Some(name_of(account.source).to_owned()),
                     ..Default::default()
                 },
-                running: entry.running.take(),
+                // Triggers of before are not to come again with the account's own nonce.
+                heard,
                 ..Server::default()
             };
+            if running.is_some() {
+                // It would go on by credentials that are no more.
+                let why = "its account is another now";
+                self.tell_of_server(EventKind::SessionFailed, &account.server_id, why);
+            }
             let origin = origin(account.source);
-            let why = format!("the gateway has an account with it now, out of {origin}");
+            let why = format!("the gateway has an account with it now; it came from {origin}");
             self.tell_of_server(EventKind::Bootstrapped, &account.server_id, &why);
             self.wish(&account.server_id, Cause::Bootstrap, now.uptime);
         }
@@ -169,9 +192,8 @@ pub(super) fn write(
 /// The node of a server's account: the one it has, else a new name.
 fn node_of(tree: &Tree, server: &str) -> String {
     let names: Vec<_> = tree.children(DM_ACC).map(str::to_owned).collect();
-    let has_id = |name: &&String| tree.text(&format!("{DM_ACC}/{name}/ServerID")) == Some(server);
-    if let Some(name) = names.iter().find(has_id) {
-        return name.clone();
+    if let Some(name) = node_of_server(tree, server) {
+        return name;
     }
     if uri::check_name(server).is_ok()
         && !server.contains(['/', '?', '%'])
@@ -182,13 +204,19 @@ fn node_of(tree: &Tree, server: &str) -> String {
     (1..).map(|number| number.to_string()).find(|name| !names.contains(name)).unwrap_or_default()
 }
 
+/// The name of the node whose account is with a server.
+pub(super) fn node_of_server(tree: &Tree, server: &str) -> Option<String> {
+    let has_id = |name: &&str| tree.text(&format!("{DM_ACC}/{name}/ServerID")) == Some(server);
+    tree.children(DM_ACC).find(has_id).map(str::to_owned)
+}
+
 /// Where an account comes from, for people.
 fn origin(source: Source) -> &'static str {
     match source {
         Source::Factory => "a file",
         Source::Card => "the smartcard",
-        Source::Push => "a bootstrap that was pushed and proven",
-        Source::Fetch => "what a bootstrap server answered over HTTPS",
+        Source::Push => "a push that was proven",
+        Source::Fetch => "a bootstrap server, by HTTPS",
         Source::Session => "a session with a DM server",
     }
 }

@@ -24,7 +24,7 @@ mod sessions;
 mod trial;
 mod view;
 
-pub use operate::{Operation, OperationId};
+pub use operate::{ANOTHER_FOLLOWS, Operation, OperationId};
 pub use view::NodeView;
 
 use crate::gateway::Gateway;
@@ -45,7 +45,7 @@ use bootstrap::{Search, Tries};
 use install::Installation;
 use provision::Provisioning;
 use records::{ServerRecord, Settings};
-use sessions::{Cause, Running, Wish};
+use sessions::{Cause, Running, Saved, Wish};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -161,21 +161,20 @@ struct Open {
 
 /// What goes on when a change is on flash, or is not.
 enum Then {
-    /// A session's reply; the trial as it was before.
-    Session(String, Option<Trial>),
+    /// A session's reply.
+    Session(Saved),
     /// Accounts are there, or gone.
     Install(Installation),
     /// An end device gets its account.
     Provision(Provisioning),
     /// What was tried is as it was before.
-    RolledBack(String),
+    RolledBack(Trial),
 }
 
 /// What waits until the tree is free.
 enum Deferred {
     Called(CallId, CallResult),
     Install(Installation),
-    RollBack,
 }
 
 /// What a call is for.
@@ -257,6 +256,17 @@ fn describe(tree: &mut Tree, options: &super::Options) {
     ] {
         tree.write(uri, Format::Chr, text.as_bytes(), 0, &mut transaction)
             .expect("DevInfo and DevDetail have these leaves");
+    }
+    tree.write("./DevDetail/LrgObj", Format::Bool, b"true", 0, &mut transaction)
+        .expect("DevDetail has this leaf");
+    for (name, most) in [
+        ("MaxDepth", limits::TREE_DEPTH),
+        ("MaxTotLen", limits::TREE_URI),
+        ("MaxSegLen", limits::TREE_SEGMENT),
+    ] {
+        let (uri, most) = (format!("./DevDetail/URI/{name}"), most.to_string());
+        tree.write(&uri, Format::Chr, most.as_bytes(), 0, &mut transaction)
+            .expect("DevDetail has these leaves");
     }
     // Whoever has an account may set what may be set: accounts come by proof or approval only.
     tree.write_acl(gwmo::CONFIG, "Get=*&Replace=*", 0, &mut transaction)
@@ -366,15 +376,10 @@ impl Gateway {
             self.undo(transaction, now);
         }
         match then {
-            Then::Session(server, trial) => {
-                if !ok {
-                    self.management.trial = trial;
-                }
-                self.session_committed(&server, ok, now);
-            }
+            Then::Session(saved) => self.session_committed(saved, ok, now),
             Then::Install(installation) => self.installed(installation, ok, now),
             Then::Provision(provisioning) => self.provisioned(provisioning, ok, now),
-            Then::RolledBack(server) => self.rolled_back(&server, now),
+            Then::RolledBack(trial) => self.rolled_back(trial, ok, now),
         }
         while self.management.open.is_none()
             && let Some(deferred) = self.management.deferred.pop_front()
@@ -382,7 +387,6 @@ impl Gateway {
             match deferred {
                 Deferred::Called(call, result) => self.called(call, result, now),
                 Deferred::Install(installation) => self.install(installation, now),
-                Deferred::RollBack => self.roll_back(now),
             }
         }
         self.manage(now);

@@ -6,16 +6,17 @@
 //!                                       └── ten minutes pass: all is as it was before
 //! ```
 
+use super::Then;
+use super::accounts::Changed;
 use super::obey::Done;
 use super::records::{self, SETTINGS, TRIAL, TrialRecord, change, removal};
 use super::sessions::Cause;
-use super::{Deferred, Then};
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::event::EventKind;
 use crate::gateway::seam::{Change, Now};
 use crate::limits;
-use crate::proto::tree::{Facts, Tree};
+use crate::proto::tree::{self, Facts, Tree};
 use std::time::Duration;
 
 /// A change on trial.
@@ -48,13 +49,19 @@ impl Gateway {
         server: &str,
         number: u64,
         done: &Done,
+        accounts: &Changed,
         changes: &mut Vec<Change>,
         now: Now,
     ) {
         let management = &mut self.management;
+        let nodes = done.transaction.changes(&management.tree);
+        // A server that says in each session what is so anyway is not on trial for ever.
+        if done.settings.is_none() && !nodes.iter().any(matters) {
+            return;
+        }
         let mut record = management.trial.take().map(|trial| trial.record).unwrap_or_default();
         record.server = server.to_owned();
-        for node in done.transaction.changes(&management.tree) {
+        for node in nodes {
             // What was before the first of several changes is what it goes back to.
             record.before.entry(format!("t{}", node.uri)).or_insert(node.before);
         }
@@ -62,13 +69,37 @@ impl Gateway {
             let before = serde_json::to_vec(&management.settings).ok();
             record.before.entry(SETTINGS.to_owned()).or_insert(before);
         }
-        if record.before.is_empty() {
-            return;
+        for server in [&accounts.made, &accounts.gone].into_iter().flatten() {
+            let before = management.servers.get(server).map(|it| &it.record);
+            let before = before.and_then(|record| serde_json::to_vec(record).ok());
+            record.before.entry(format!("s{server}")).or_insert(before);
         }
         changes.push(change(TRIAL, &record));
         let until = now.uptime + limits::TRIAL;
         management.trial = Some(Trial { record, made_in: number, until });
         self.timers.set_no_later(Timer::Manage, until);
+    }
+
+    /// What came otherwise since stays, whatever becomes of the trial: all below these nodes, and
+    /// what is known of these servers.
+    pub(super) fn spare(&mut self, nodes: &[String], servers: &[&str]) {
+        let Some(trial) = &mut self.management.trial else { return };
+        let count = trial.record.before.len();
+        trial.record.before.retain(|key, _| {
+            let is_node = |node: &String| {
+                let rest = key.strip_prefix('t').and_then(|uri| uri.strip_prefix(&**node));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            let server = key.strip_prefix('s');
+            !nodes.iter().any(is_node) && !server.is_some_and(|it| servers.contains(&it))
+        });
+        if trial.record.before.is_empty() {
+            self.management.trial = None;
+            self.commit_alone(vec![removal(TRIAL)]);
+        } else if trial.record.before.len() < count {
+            let change = change(TRIAL, &trial.record);
+            self.commit_alone(vec![change]);
+        }
     }
 
     /// Goes on with a trial that was not over at the end of the process: it has its time anew.
@@ -85,6 +116,10 @@ impl Gateway {
     pub(super) fn trial_passed(&mut self, server: &str, number: u64, now: Now) {
         let Some(trial) = &self.management.trial else { return };
         if !trial.is_of(server) {
+            return;
+        }
+        if trial.made_in == u64::MAX {
+            // It is over, and the store does not take it.
             return;
         }
         if trial.made_in >= number {
@@ -105,9 +140,8 @@ impl Gateway {
         if now.uptime < trial.until {
             return self.timers.set_no_later(Timer::Manage, trial.until);
         }
-        if self.management.open.is_some() {
-            self.management.deferred.push_back(Deferred::RollBack);
-        } else {
+        // While another change waits for the store this is asked again when that is over.
+        if self.management.open.is_none() {
             self.roll_back(now);
         }
     }
@@ -115,7 +149,7 @@ impl Gateway {
     /// Makes everything as it was before the trial.
     pub(super) fn roll_back(&mut self, now: Now) {
         let Some(trial) = self.management.trial.take() else { return };
-        let TrialRecord { server, before } = trial.record;
+        let before = trial.record.before.clone();
         let mut changes = vec![removal(TRIAL)];
         let mut settings = None;
         let tree = &mut self.management.tree;
@@ -131,26 +165,53 @@ impl Gateway {
             changes.push(Change { key: key.clone().into_bytes(), value: value.clone() });
             match (key.strip_prefix('t'), value) {
                 (Some(uri), Some(value)) => restore(tree, uri, value),
-                (None, Some(value)) => settings = records::read(key, value),
+                (None, Some(value)) if key == SETTINGS => settings = records::read(key, value),
                 _ => {}
             }
         }
         if let Some(settings) = settings {
             self.apply_settings(settings, now);
         }
+        for (key, value) in &before {
+            let Some(server) = key.strip_prefix('s') else { continue };
+            let record = value.as_ref().and_then(|value| records::read(key, value));
+            match record {
+                Some(record) => self.server_entry(server).record = record,
+                None => drop(self.management.servers.remove(server)),
+            }
+        }
         self.read_accounts();
         let transaction = self.management.tree.begin();
-        self.commit_open(changes, transaction, None, Then::RolledBack(server));
+        self.commit_open(changes, transaction, None, Then::RolledBack(trial));
     }
 
-    /// A roll-back is on flash, or will be tried again at the next start.
-    pub(super) fn rolled_back(&mut self, server: &str, now: Now) {
+    /// A roll-back is on flash; if it is not, it is done once more.
+    pub(super) fn rolled_back(&mut self, trial: Trial, ok: bool, now: Now) {
+        if !ok {
+            let until = now.uptime + limits::SESSION_RETRY;
+            self.timers.set_no_later(Timer::Manage, until);
+            self.management.trial = Some(Trial { made_in: u64::MAX, until, ..trial });
+            return;
+        }
+        let server = &*trial.record.server;
         self.tell_of_server(
             EventKind::RolledBack,
             server,
             "no session with the server came about: all is as it was before its change",
         );
         self.wish(server, Cause::Bootstrap, now.uptime + limits::TRIAL_DELAY);
+    }
+}
+
+/// Whether a node is there or not as it was not before, or has another value or other rights: not
+/// if it was only written again.
+fn matters(change: &tree::Change) -> bool {
+    let facts = |record: &Option<Vec<u8>>| record.as_ref().and_then(|it| Facts::decode(it).ok());
+    match (facts(&change.before), facts(&change.after)) {
+        (Some(before), Some(after)) => {
+            (before.format, before.value, before.acl) != (after.format, after.value, after.acl)
+        }
+        (before, after) => before.is_some() || after.is_some(),
     }
 }
 
