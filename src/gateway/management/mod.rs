@@ -24,7 +24,7 @@ mod sessions;
 mod trial;
 mod view;
 
-pub use operate::{Operation, OperationId};
+pub use operate::{ANOTHER_FOLLOWS, Operation, OperationId};
 pub use view::NodeView;
 
 use crate::gateway::Gateway;
