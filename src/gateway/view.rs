@@ -34,10 +34,13 @@ pub struct Status {
     pub devices: DeviceCounts,
     /// Mappings in force.
     pub mappings: usize,
-    /// Servers that bootstrap LANs want.
+    /// Servers that bootstrap LANs want and the gateway has no account with.
     pub wanted: usize,
     /// Triggers that wait for their device.
     pub waiting: usize,
+    /// DM servers that the gateway has an account with.
+    #[serde(default)]
+    pub accounts: usize,
     /// Counters since the start.
     pub counters: Counters,
     /// Refusals since the start, by reason.
@@ -164,7 +167,7 @@ pub struct ServerView {
     /// gateway; `noted`: only devices of `ignore` LANs name it.
     pub state: String,
     /// Why it is in that state, where there is more to say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub why: Option<String>,
     /// Devices for which it has a mapping in force.
     pub mapped: usize,
@@ -227,8 +230,12 @@ impl Gateway {
             lans,
             devices,
             mappings: servers.iter().map(|server| server.mapped).sum(),
-            wanted: servers.iter().filter(|server| server.wanted > 0).count(),
+            wanted: servers
+                .iter()
+                .filter(|server| server.wanted > 0 && !self.management.has_account(&server.id))
+                .count(),
             waiting,
+            accounts: self.management.accounts().count(),
             counters: metrics.counters,
             refused: metrics.refused().map(|(reason, count)| refusals(reason, count)).collect(),
         }
@@ -256,6 +263,14 @@ impl Gateway {
                  {interface}",
                 name = lan.name,
                 interface = lan.interface
+            ));
+        }
+        // Pushes are still forwarded; but nobody reaches the gateway itself to change anything.
+        // Servers without an account are not told here: any device could name some.
+        for (server, why) in self.management.failed_servers() {
+            problems.push(format!(
+                "DM server {server}: the last session failed: {why}; it is tried again; try: \
+                 dm-gateway session {server} --wait"
             ));
         }
         let health = if problems.is_empty() {

@@ -125,8 +125,8 @@ pub(super) struct Management {
     alerts: AttachAlerts,
     /// Wrong proofs on pushed bootstraps.
     tries: Tries,
-    /// Digests of the documents that were applied, by where they came from.
-    applied: HashMap<String, [u8; 32]>,
+    /// Digests of the documents that were applied, by the way they came, the newest last.
+    applied: HashMap<String, Vec<u8>>,
 }
 
 /// What Gw Config may change, as the configuration has it.
@@ -301,8 +301,7 @@ impl Gateway {
                 self.server_entry(server).record = record;
             }
             Some(("f", name)) => {
-                let digest = value.try_into().unwrap_or_default();
-                management.applied.insert(name.to_owned(), digest);
+                management.applied.insert(name.to_owned(), value.to_vec());
             }
             Some(("p", device)) => self.restore_provisioned(text, device, value),
             _ => return false,
@@ -338,7 +337,8 @@ impl Gateway {
         let servers = self.management.servers.values();
         let wishes = servers.filter(|server| server.running.is_none()).filter_map(|server| {
             let search = match server.search {
-                Search::Failed { again } => Some(again),
+                // Later it begins when a device wants the server again.
+                Search::Failed { again } if again > now.uptime => Some(again),
                 _ => None,
             };
             server.wish.map(|wish| wish.at).into_iter().chain(search).min()

@@ -185,7 +185,8 @@ impl Gateway {
                     alerts: alerts.into_iter().map(|(told, _)| told).collect(),
                 });
                 self.metrics.counters.managed_sessions += 1;
-                self.tell_of_server(EventKind::SessionStarted, server, cause.sentence());
+                let why = format!("{}: message 1 goes to {}", cause.sentence(), outgoing.uri);
+                self.tell_of_server(EventKind::SessionStarted, server, &why);
                 self.post(server, &mut running, outgoing);
                 self.put_back(server, running);
             }
@@ -472,7 +473,9 @@ impl Gateway {
         let most = limits::SESSION_RETRY
             .saturating_mul(1 << failures.saturating_sub(1).min(16))
             .min(limits::SESSION_RETRY_MOST);
-        let most = if on_trial { limits::SESSION_RETRY } else { most };
+        // A trial has its time; and before the clock is set, no certificate is valid.
+        let is_hasty = on_trial || now.unix < limits::CLOCK_SET;
+        let most = if is_hasty { limits::SESSION_RETRY } else { most };
         let wait = self.random(most).max(limits::SESSION_RETRY_LEAST);
         let wait = wait.max(retry_after.unwrap_or_default().min(limits::RETRY_AFTER));
         self.wish(server, cause, now.uptime + wait);
@@ -503,8 +506,10 @@ impl Gateway {
     fn tell_executed(&mut self, server: &str, outgoing: &Outgoing) {
         for executed in &outgoing.executed {
             let blank = if executed.uri.is_empty() { "" } else { " " };
-            let why = format!("{}{blank}{}: {}", executed.command, executed.uri, executed.code.0);
-            self.tell_of_server(EventKind::Command, server, &why);
+            let (code, meaning) = (executed.code.0, executed.code.meaning());
+            let why = format!("{}{blank}{}: {code} {meaning}", executed.command, executed.uri);
+            let why = why.trim_end();
+            self.tell_of_server(EventKind::Command, server, why);
         }
     }
 

@@ -36,6 +36,24 @@ impl Trial {
         Some(Self { record, made_in: 0, until: Duration::ZERO })
     }
 
+    /// What is left of it without the keys that are `overwritten`, `None` for nothing, and what
+    /// the store is told. `None` if it has none of them.
+    pub(super) fn without(
+        &self,
+        overwritten: impl Fn(&str) -> bool,
+    ) -> Option<(Option<Self>, Change)> {
+        let mut rest = self.clone();
+        rest.record.before.retain(|key, _| !overwritten(key));
+        if rest.record.before.len() == self.record.before.len() {
+            return None;
+        }
+        if rest.record.before.is_empty() {
+            return Some((None, removal(TRIAL)));
+        }
+        let record = change(TRIAL, &rest.record);
+        Some((Some(rest), record))
+    }
+
     /// Whether that server made it.
     pub(super) fn is_of(&self, server: &str) -> bool {
         self.record.server == server
@@ -78,28 +96,6 @@ impl Gateway {
         let until = now.uptime + limits::TRIAL;
         management.trial = Some(Trial { record, made_in: number, until });
         self.timers.set_no_later(Timer::Manage, until);
-    }
-
-    /// What came otherwise since stays, whatever becomes of the trial: all below these nodes, and
-    /// what is known of these servers.
-    pub(super) fn spare(&mut self, nodes: &[String], servers: &[&str]) {
-        let Some(trial) = &mut self.management.trial else { return };
-        let count = trial.record.before.len();
-        trial.record.before.retain(|key, _| {
-            let is_node = |node: &String| {
-                let rest = key.strip_prefix('t').and_then(|uri| uri.strip_prefix(&**node));
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            let server = key.strip_prefix('s');
-            !nodes.iter().any(is_node) && !server.is_some_and(|it| servers.contains(&it))
-        });
-        if trial.record.before.is_empty() {
-            self.management.trial = None;
-            self.commit_alone(vec![removal(TRIAL)]);
-        } else if trial.record.before.len() < count {
-            let change = change(TRIAL, &trial.record);
-            self.commit_alone(vec![change]);
-        }
     }
 
     /// Goes on with a trial that was not over at the end of the process: it has its time anew.
