@@ -56,16 +56,15 @@ fn hex_on_the_command_line_may_hold_blanks_colons_and_prefixes() {
 
 #[test]
 fn a_bootstrap_document_shows_its_accounts_and_no_secret() {
-    for fixture_of in
-        ["factory_tree.xml", "provisioning_full.xml"]
-    {
+    for fixture_of in ["factory_tree.xml", "provisioning_full.xml"] {
         let (is_clean, shown) = decoded(&fixture(&format!("bootstrap/valid/{fixture_of}")));
         assert!(is_clean, "{shown}");
         assert!(shown.contains("account with "), "{shown}");
         assert!(shown.contains("CLCRED "), "{shown}");
         assert!(!shown.contains("to-the-server"), "{shown}");
     }
-    let hex = fs::read_to_string(fixture("bootstrap/valid/provisioning_full_libwbxml.hex")).unwrap();
+    let hex =
+        fs::read_to_string(fixture("bootstrap/valid/provisioning_full_libwbxml.hex")).unwrap();
     let digits: String = hex.lines().filter(|line| !line.starts_with('#')).collect();
     let (is_clean, shown) = decoded(&digits);
     assert!(is_clean && shown.contains("account with com.example.dm"), "{shown}");
