@@ -316,6 +316,17 @@ pub struct Device {
     pub elsewhere: Option<(LanId, IpAddr)>,
     /// When the kernel was last asked to confirm the device's neighbour entry.
     pub probed: Option<Duration>,
+    /// How far the device is with an account for the gateway, if it was offered one.
+    pub offer: Option<Box<Offer>>,
+}
+
+/// An account that a device is offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// How often that was tried without an operator's word.
+    pub tries: u8,
+    /// Until when the device may fetch it, once.
+    pub open_until: Option<Duration>,
 }
 
 /// One stay of a device on a LAN.
@@ -386,6 +397,7 @@ impl Device {
             confirming: false,
             elsewhere: None,
             probed: None,
+            offer: None,
         }
     }
 
