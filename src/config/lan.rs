@@ -58,6 +58,11 @@ pub(super) fn lans(
         warn_of_lan(&lan, lease_file.is_some(), wan_interface, warnings);
         lan.listen.clone_from(&listen);
         let bootstrap_tls = bootstrap(source, &section, &mut lan, &listen, warnings)?;
+        if lan.provision && !lan.trusted_link && lan.bootstrap_listen.is_empty() {
+            let value = section.need("provision", "")?;
+            let advice = "`trusted-link = true` if nobody else is on it, or `bootstrap-listen`";
+            return Err(value.error("has no way to get secrets to a device", advice));
+        }
         options.push(lan);
         configs.push(LanConfig { listen, lease_file, bootstrap_tls });
     }

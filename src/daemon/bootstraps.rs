@@ -27,7 +27,8 @@ pub(super) fn bind(config: &Config) -> Result<Vec<BootstrapPort>, String> {
     for (index, lan) in config.lans.iter().enumerate() {
         let Some(tls) = &lan.bootstrap_tls else { continue };
         for &address in &config.options.lans[index].bootstrap_listen {
-            let listener = bound(listener(address, tls))
+            let interface = &config.options.lans[index].interface;
+            let listener = bound(listener(address, interface, tls))
                 .map_err(|error| advise_address(&error, address, "[[lan]] bootstrap-listen"))?;
             ports.push(BootstrapPort { lan: LanId(index), address, tls: tls.clone(), listener });
         }
@@ -35,19 +36,21 @@ pub(super) fn bind(config: &Config) -> Result<Vec<BootstrapPort>, String> {
     Ok(ports)
 }
 
-fn listener(address: SocketAddr, tls: &TlsServer) -> io::Result<LanListener> {
-    // Never plain: the documents carry secrets. The few that a LAN may ask for at once are fewer
-    // than the pushes of a WAN.
-    Ok(LanListener::bind(address, None)?.for_pushes(Some(tls)))
+/// Never plain, and from that LAN only, whatever routes there: the documents carry secrets. The few
+/// that a LAN asks for at once need no more room than the pushes of a WAN.
+fn listener(address: SocketAddr, interface: &str, tls: &TlsServer) -> io::Result<LanListener> {
+    Ok(LanListener::bind(address, Some(interface))?.for_pushes(Some(tls)))
 }
 
 impl Shell {
     /// Serves one `bootstrap-listen` address, until stopped.
     pub(super) async fn bootstraps(self: Rc<Self>, port: BootstrapPort, stoppers: Stoppers) {
         let BootstrapPort { lan, address, tls, listener: first } = port;
-        let bind = || listener(address, &tls);
+        let bind = || listener(address, &self.lans[lan.0].interface, &tls);
+        let renewed = Rc::new(Signal::new());
+        self.lans[lan.0].renewed.borrow_mut().push(Rc::clone(&renewed));
         let handler = Rc::new(BootstrapHandler { shell: Rc::clone(&self), lan });
-        serve((Some(lan), address), first, bind, &Signal::new(), handler, &stoppers).await;
+        serve((Some(lan), address), first, bind, &renewed, handler, &stoppers).await;
     }
 }
 

@@ -325,6 +325,8 @@ pub struct Device {
 pub struct Offer {
     /// How often that was tried without an operator's word.
     pub tries: u8,
+    /// Not before then it is tried like that again.
+    pub again: Duration,
     /// Until when the device may fetch it, once.
     pub open_until: Option<Duration>,
 }

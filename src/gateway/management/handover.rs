@@ -250,7 +250,7 @@ impl Gateway {
                 }
                 let holders: Vec<_> = self.inventory.all_at(lan, peer).filter(is_own).collect();
                 let open = holders.iter().copied().find(|key| self.is_open(*key, now));
-                open.or(holders.first().copied()).ok_or(Reason::UnknownDevice)
+                open.or_else(|| holders.first().copied()).ok_or(Reason::UnknownDevice)
             }
         }
     }

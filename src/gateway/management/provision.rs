@@ -18,6 +18,7 @@ use crate::gateway::{Account, Gateway, Timer};
 use crate::limits;
 use crate::proto::auth::Secret;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A device that is to have its account.
 pub(super) struct Provisioning {
@@ -43,7 +44,10 @@ impl Gateway {
     /// A device came to a LAN whose devices are provisioned by themselves.
     pub(in crate::gateway) fn provision_new(&mut self, key: DeviceKey, now: Now) {
         if self.awaits_account(key) {
-            self.timers.set_no_later(Timer::Provision(key), now.uptime + limits::SETTLE);
+            let offer = self.inventory.device(key).and_then(|device| device.offer.as_ref());
+            let again = offer.map_or(Duration::ZERO, |offer| offer.again);
+            let due = again.max(now.uptime + limits::SETTLE);
+            self.timers.set_no_later(Timer::Provision(key), due);
         }
     }
 
@@ -55,14 +59,15 @@ impl Gateway {
         let Some(device) = self.inventory.device_mut(key) else { return };
         let Some(lan) = device.lan else { return };
         let offer = device.offer.get_or_insert_default();
-        if offer.open_until.is_some_and(|until| until > now.uptime) {
+        let is_open = offer.open_until.is_some_and(|until| until > now.uptime);
+        if is_open || offer.again > now.uptime {
             return;
         }
-        offer.tries += 1;
-        let again = limits::OFFER_AGAIN * 2u32.pow(u32::from(offer.tries - 1));
+        let again = now.uptime + limits::OFFER_AGAIN * 2u32.pow(offer.tries.into());
+        (offer.tries, offer.again) = (offer.tries + 1, again);
         // Where devices fetch their account, they choose the time.
         if self.options.lans[lan.0].trusted_link || self.target(key).is_err() {
-            self.timers.set(Timer::Provision(key), now.uptime + again);
+            self.timers.set(Timer::Provision(key), again);
         }
         self.offer(key, None);
     }
