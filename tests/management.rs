@@ -235,10 +235,7 @@ fn an_operator_starts_a_session_with_a_server_that_there_is() {
     managed.serve();
     assert_eq!(managed.told(ONE), ["1201", "end", "1201", "end"]);
     let why = ask(&mut managed, TWO).unwrap_err();
-    assert_eq!(
-        why,
-        "the gateway has no account with two.example; it has accounts with one.example"
-    );
+    assert!(why.starts_with("the gateway has no account with two.example"), "{why}");
 }
 
 #[test]
@@ -309,18 +306,29 @@ fn every_misbehaviour_of_a_server_fails_the_session_and_changes_nothing() {
         let before = managed.kept();
         managed.servers.get_mut(ONE).unwrap().set_misbehaviour(Some(misbehaviour));
         managed.session(ONE, "replace ./GwConfig/PublicAddress chr 198.51.100.1\n");
-        let (ended, why) = match misbehaviour {
+        let why = match misbehaviour {
             Misbehaviour::StaleNonce | Misbehaviour::BrokenObject | Misbehaviour::Slow => {
-                (EventKind::SessionEnded, "the session ended as it should")
+                "the session ended as it should"
             }
             Misbehaviour::WrongCredentials | Misbehaviour::NoCredentials => {
-                (EventKind::SessionFailed, "")
+                "the server did not prove who it is"
             }
-            _ => (EventKind::SessionFailed, ""),
+            Misbehaviour::BasicOnly => "the server wants a proof that the account does not allow",
+            Misbehaviour::Version513 => "the server refuses us: Status 513",
+            Misbehaviour::Redirect => {
+                "the server answers with HTTP status 302: redirects are not followed"
+            }
+            Misbehaviour::PrivateUri => {
+                "the server wants answers sent where the account does not allow it"
+            }
+            Misbehaviour::Cut => "the connection was closed",
         };
-        let events = managed.lab.take_events(ended);
-        assert_eq!(events.len(), 1, "{name}");
-        assert!(why.is_empty() || events[0].why == why, "{name}: {}", events[0].why);
+        let events = managed.lab.events.iter();
+        let ends: Vec<_> = events
+            .filter(|it| matches!(it.kind, EventKind::SessionEnded | EventKind::SessionFailed))
+            .map(|it| it.why.as_str())
+            .collect();
+        assert_eq!(ends, [why], "{name}");
         let obeys = matches!(misbehaviour, Misbehaviour::StaleNonce | Misbehaviour::Slow);
         assert_eq!(managed.kept() == before, !obeys, "{name}");
     }
