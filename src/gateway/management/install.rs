@@ -161,7 +161,7 @@ impl Gateway {
                 self.tell_of_server(EventKind::SessionFailed, &account.server_id, why);
             }
             let origin = origin(account.source);
-            let why = format!("the gateway has an account with it now, out of {origin}");
+            let why = format!("the gateway has an account with it now; it came from {origin}");
             self.tell_of_server(EventKind::Bootstrapped, &account.server_id, &why);
             self.wish(&account.server_id, Cause::Bootstrap, now.uptime);
         }
@@ -290,8 +290,8 @@ fn origin(source: Source) -> &'static str {
     match source {
         Source::Factory => "a file",
         Source::Card => "the smartcard",
-        Source::Push => "a bootstrap that was pushed and proven",
-        Source::Fetch => "what a bootstrap server answered over HTTPS",
+        Source::Push => "a push that was proven",
+        Source::Fetch => "a bootstrap server, by HTTPS",
         Source::Session => "a session with a DM server",
     }
 }
