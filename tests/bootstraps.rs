@@ -558,14 +558,12 @@ fn a_server_id_is_never_used_as_an_address() {
 }
 
 #[test]
-fn an_approval_survives_a_restart_and_the_search_goes_on_when_the_device_is_there_again() {
+fn an_approval_survives_a_restart_and_the_search_begins_again() {
     let mut lab = lab(&[fetch()]);
     lab.mapped_device(1, &[SERVER]);
     lab.operate(Operation::Approve { server: SERVER.into() }).unwrap().unwrap();
     assert_eq!(lab.called_servers(), [SERVER]);
     lab.restart();
-    lab.advance(MINUTE);
-    lab.neighbour("192.168.4.1", 1, common::Reachable);
     lab.advance(SECOND);
     assert_eq!(lab.called_servers(), [SERVER]);
     let call = lab.next_call();
@@ -577,6 +575,26 @@ fn an_approval_survives_a_restart_and_the_search_goes_on_when_the_device_is_ther
     lab.take_sent();
     lab.datagram(&push_of(SERVER, &name(1), 9));
     assert_eq!(lab.sent.len(), 1);
+}
+
+#[test]
+fn a_device_that_comes_back_to_a_bootstrap_lan_wants_its_servers_again() {
+    let mut options = options(&[Policy::Bootstrap, Policy::Ignore]);
+    options.management.sources = vec![fetch()];
+    let mut lab = Lab::new(options);
+    lab.mapped_device(1, &[SERVER]);
+    lab.neighbour("192.168.4.1", 1, common::Failed);
+    lab.neighbour_on(1, "192.168.5.1", common::mac_of(1), common::Reachable);
+    lab.advance(MINUTE);
+    let refused = lab.operate(Operation::Approve { server: SERVER.into() }).unwrap();
+    assert!(refused.is_err(), "{refused:?}");
+    lab.options.management.allow = vec!["*".into()];
+    lab.restart();
+    lab.advance(MINUTE);
+    assert!(lab.calls.is_empty(), "on its LAN nothing is looked for");
+    lab.neighbour("192.168.4.1", 1, common::Reachable);
+    lab.advance(SECOND);
+    assert_eq!(lab.called_servers(), [SERVER]);
 }
 
 #[test]

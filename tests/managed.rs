@@ -64,6 +64,7 @@ fn an_account_is_applied_its_server_manages_and_all_of_it_survives_kill_9() {
     assert!(lines.iter().all(|line| line["schema"] == 1), "{lines:?}");
     assert_eq!(lines.last().unwrap()["event"], "session-ended");
 
+    bench.settle();
     bench.kill();
     bench.run();
     assert_eq!(bench.state(SERVER), "active");
@@ -210,6 +211,7 @@ fn factory_files_and_the_card_are_read_at_the_start() {
     });
     assert!(bench.log().contains("00-bad.xml"), "{}", bench.log());
     // The same again changes nothing; a card without the application takes its account away.
+    bench.settle();
     let sessions = one.conversation().len();
     bench.kill();
     fs::remove_dir_all(bench.path("card")).unwrap();
@@ -224,8 +226,8 @@ fn factory_files_and_the_card_are_read_at_the_start() {
     bench.kill();
     fs::create_dir(bench.path("card")).unwrap();
     bench.run();
-    thread::sleep(Duration::from_millis(300));
-    assert_eq!(bench.state("com.example.card"), "unknown", "an empty card takes its account away");
+    // An empty card takes its account away.
+    bench.until("it is gone", |bench| bench.state("com.example.card") == "unknown");
 }
 
 // --- HTTPS ----------------------------------------------------------------------------------------
@@ -425,6 +427,20 @@ verify = "none"
         command.env("DM_GATEWAY_LOG", "debug").stderr(log);
         self.daemon = Some(command.spawn().unwrap());
         self.until("it is up", |bench| bench.ask(&["status"]).status.code() != Some(3));
+    }
+
+    /// Waits until what the end of a session left to be written is on flash: nobody waits for that.
+    fn settle(&self) {
+        let flushes = || {
+            let status = self.ask(&["status", "--json"]).stdout;
+            let status: Value = serde_json::from_slice(&status).unwrap();
+            status["io"]["store_flushes"].as_u64().unwrap()
+        };
+        let mut before = None;
+        while before != Some(flushes()) {
+            before = Some(flushes());
+            thread::sleep(Duration::from_millis(400));
+        }
     }
 
     /// Ends it as `kill -9` does.

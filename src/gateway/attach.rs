@@ -376,8 +376,6 @@ impl Gateway {
         });
         self.alert_servers(key, true, now);
         self.provision_new(key, now);
-        // After a start its list is known before it is there.
-        self.look_for_wanted_soon(now);
     }
 
     /// The device is on another LAN than before.
@@ -394,6 +392,8 @@ impl Gateway {
             }
         }
         self.recall(key, now);
+        // Its list may count here.
+        self.look_for_wanted_soon(now);
     }
 
     /// A device lost an address: it is detached if that was its last live one, and what was
