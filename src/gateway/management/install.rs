@@ -83,7 +83,7 @@ impl Gateway {
                 gone_nodes.push(format!("t{DM_ACC}/{node}"));
                 let removed =
                     self.management.tree.remove(&format!("{DM_ACC}/{node}"), &mut transaction);
-                failed = failed.or(removed.err().map(|code| (server.clone(), code)));
+                failed = failed.or_else(|| removed.err().map(|code| (server.clone(), code)));
                 self.management.tree.forget_server(server, unix, &mut transaction);
                 installation.lines.push(format!("{server}: account removed"));
             }
@@ -92,7 +92,7 @@ impl Gateway {
             let server = &account.server_id;
             let is_known = self.management.has_account(server);
             let written = write(&mut self.management.tree, account, unix, &mut transaction);
-            failed = failed.or(written.err().map(|code| (server.clone(), code)));
+            failed = failed.or_else(|| written.err().map(|code| (server.clone(), code)));
             let done = if is_known { "changed" } else { "made" };
             let url = account.url().unwrap_or_default();
             installation.lines.push(format!("{server}: account {done}, {url}"));
