@@ -4,16 +4,18 @@
 //! control socket, like `monitor`. End devices come and go by a DHCP lease file. Everything
 //! crosses real UDP and TCP sockets on 127.0.x.x, TLS included.
 
+mod configuration;
 mod management;
 mod stage;
 mod tellings;
 
 use crate::cli::narrate::between;
 use crate::simulate::{DmServer, DmServerOptions, EndDevice, EndDeviceOptions, Quirk, Server};
+use configuration::{DM_PORT, GATEWAY, PUSH_PORT};
 use lexopt::{Arg, Parser};
 use management::Managers;
 use smol::{LocalExecutor, future};
-use stage::{PUSH_PORT, Stage};
+use stage::Stage;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -221,8 +223,8 @@ fn device<'a>(
     let mut options = EndDeviceOptions {
         id: id.to_owned(),
         listen: SocketAddr::from((ip, PUSH_PORT)),
-        gateway_id: Some(stage::GATEWAY.to_owned()),
-        gateway_url: format!("http://{a}.{b}.{c}.1:{}/dm", stage::DM_PORT),
+        gateway_id: Some(GATEWAY.to_owned()),
+        gateway_url: format!("http://{a}.{b}.{c}.1:{}/dm", DM_PORT),
         servers,
         encoding: crate::proto::syncml::Encoding::Xml,
         profile: crate::simulate::Profile::default(),

@@ -1,6 +1,7 @@
 //! The part of the story in which the gateway is the client: it finds an account, and is managed.
 
-use super::stage::{BOOTSTRAP_ADDRESS, PUSH_PORT, Stage};
+use super::configuration::{BOOTSTRAP_ADDRESS, PUSH_PORT};
+use super::stage::Stage;
 use super::{AMBULANCE, BOOTSTRAP, FIRE, GUEST, SENSOR, device, pushed};
 use crate::io::tls_server::TlsServer;
 use crate::proto::auth::{Scheme, Secret};
