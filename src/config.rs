@@ -30,6 +30,8 @@
 //! | | `trusted-link`: whether nobody else is on it, so that secrets may be pushed | false |
 //! | | `provision`: whether devices without an account are given one | false |
 //! | | `bootstrap-profile` of its devices: `"dm"` or `"cp"` | `"dm"` |
+//! | | `bootstrap-listen`: addresses with ports where they fetch it over HTTPS otherwise | none |
+//! | | `bootstrap-certificate`, `bootstrap-key`: PEM files for that | none |
 //! | | `request-rate`: requests per second of one address, 0 = off | 20 |
 //! | | `request-burst`: requests at once of one address | 100 |
 //! | `[[device]]` | `id`: `mac:…`, `IMEI:…`, a URN | required |
@@ -76,6 +78,7 @@ use self::section::{Form, Section, Source, Value, shown};
 use crate::gateway::alert::WireProfile;
 use crate::gateway::policy::Policy;
 use crate::gateway::{LanOptions, Options};
+use crate::io::tls_server::TlsServer;
 use crate::limits;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -131,6 +134,9 @@ const LAN: Form = Form {
         "trusted-link",
         "provision",
         "bootstrap-profile",
+        "bootstrap-listen",
+        "bootstrap-certificate",
+        "bootstrap-key",
     ],
 };
 const DEVICE: Form = Form {
@@ -196,12 +202,14 @@ pub struct Config {
 }
 
 /// What the shell does for one `[[lan]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LanConfig {
     /// `listen`; at least one.
     pub listen: Vec<SocketAddr>,
     /// `lease-file`; there if `detect` has `"leases"`.
     pub lease_file: Option<PathBuf>,
+    /// Of `bootstrap-certificate` and `bootstrap-key`; there if `bootstrap-listen` is.
+    pub bootstrap_tls: Option<TlsServer>,
 }
 
 impl Config {

@@ -308,6 +308,17 @@ pub const PUSH_ANSWER: Duration = Duration::from_secs(5);
 /// twice over for peers that hang up. Further ones are answered at once.
 pub const PUSH_ANSWERS: usize = 2 * PUSH_CONNECTIONS;
 
+/// How long a device may fetch its account over HTTPS after an operator said so: enough to walk to
+/// it and press its button.
+pub const FETCH_WINDOW: Duration = Duration::from_secs(600);
+
+/// Most times that a device which does not use its account is offered it without an operator's
+/// word: something else may be behind that address.
+pub const OFFERS: u8 = 5;
+
+/// Wait between the first two of these offers; doubled each time.
+pub const OFFER_AGAIN: Duration = Duration::from_secs(60);
+
 /// Largest file of certificates or a key, in octets: the bundle of a browser has 250 KiB.
 pub const PUSH_PEM: usize = 1024 * 1024;
 

@@ -136,6 +136,8 @@ fn the_example_shows_the_defaults() {
     for (fixture, name) in [
         ("push.pem", "gateway.pem"),
         ("push.key", "gateway.key"),
+        ("push.pem", "bootstrap.pem"),
+        ("push.key", "bootstrap.key"),
         ("push-clients.pem", "dm-servers-ca.pem"),
         ("push-token", "push.token"),
         ("push-clients.pem", "dms-ca.pem"),
@@ -176,6 +178,8 @@ fn the_example_shows_the_defaults() {
     // These stand there as they are without the section.
     assert_eq!(management.parameters, asis.options.management.parameters);
     assert_eq!(client.directories, asis.client.directories);
+    assert!(all.lans[0].bootstrap_tls.take().is_some());
+    assert_eq!(std::mem::take(&mut all.options.lans[0].bootstrap_listen).len(), 2);
     assert_eq!(format!("{all:?}"), format!("{asis:?}"));
 }
 
@@ -389,6 +393,12 @@ fn wrong_values_of_a_lan_are_refused() {
         ("policy = \"Transparent\"", "one of \"ignore\", \"bootstrap\", \"transparent\""),
         ("detect = [\"neighbors\"]", "one of \"neighbours\", \"leases\", \"static\""),
         ("detect = [\"leases\"]", "there is no `lease-file`; try: `lease-file = "),
+        ("trusted-link = 1", "is an integer; try: true or false"),
+        ("provision = true", "has no way to get secrets to a device; try: `trusted-link = true`"),
+        ("bootstrap-profile = \"oma\"", "one of \"dm\", \"cp\""),
+        ("bootstrap-listen = \"192.168.1.1:8443\"", "has no certificate to show; try: `boot"),
+        ("bootstrap-certificate = \"a.pem\"", "has no `bootstrap-key` beside it"),
+        ("bootstrap-key = \"a.pem\"", "has no `bootstrap-certificate` beside it"),
         ("verify = \"no\"", "one of \"neighbour\", \"none\""),
         ("device-auth = \"sha\"", "one of \"none\", \"basic\", \"md5\""),
         ("request-rate = -2", "out of range"),

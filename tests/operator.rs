@@ -565,6 +565,7 @@ fn options() -> Options {
         trusted_link: false,
         provision: false,
         bootstrap_profile: Profile::Dm,
+        bootstrap_listen: Vec::new(),
     };
     Options {
         id: "com.example.gateway".into(),

@@ -13,7 +13,8 @@ pub const USAGE: &str = usage!(
     "\
 Lists the end devices: where each is, since when, and the DM servers that it named.
 
-  provision ID   sends a device its account for the gateway, as a bootstrap push"
+  provision ID   gives a device an account for the gateway: pushes it where the LAN is a
+                 trusted-link, else says where the device may fetch it"
 );
 
 const NONE: &str = "no end devices yet: none was seen on any LAN since the store was made

@@ -3,6 +3,7 @@
 mod arguments;
 mod managing;
 
+use crate::proto::auth::Secret;
 use crate::simulate::managing::Options as Management;
 use crate::simulate::{
     DmServer, DmServerOptions, EndDevice, EndDeviceOptions, Farm, FarmOptions, Report, Sink, gate,
@@ -28,6 +29,8 @@ dm-gateway simulate device --id ID --listen ADDR:PORT --gateway URL [options]
   --auth none|basic|md5 --user U --secret-file FILE --server-secret-file FILE
   --quirk NAME              a real client's behaviour; may be repeated, `list` prints all
   --open-session            opens a session without waiting for a push
+  --factory-fresh           has no account, so no --gateway: a bootstrap push gives it one
+  --pin-file FILE           the pin that must prove that bootstrap
 dm-gateway simulate server --id ID --listen ADDR:PORT [options]
   --push-to ADDR:PORT [--device ID]   pushes there, X-Oma-GwMO naming the device; without
                             one the gateway itself is asked into a session
@@ -109,7 +112,7 @@ enum Task {
     Print(String),
     Device {
         options: EndDeviceOptions,
-        open: bool,
+        start: Start,
         until: Until,
     },
     Server {
@@ -123,6 +126,17 @@ enum Task {
         leases: Option<String>,
         until: Until,
     },
+}
+
+/// How an end device begins.
+#[derive(Debug)]
+enum Start {
+    /// It waits for a push.
+    Wait,
+    /// It opens a session.
+    Session,
+    /// It waits for a bootstrap, proven by a pin if there is one.
+    FactoryFresh(Option<Secret>),
 }
 
 /// When to end.
@@ -153,10 +167,16 @@ impl Task {
                 written.map_err(|error| Failure::Io("cannot write".into(), error))?;
                 Ok(true)
             }
-            Self::Device { options, open, until } => {
+            Self::Device { options, start, until } => {
                 let what = format!("end device at {}", options.listen);
                 let (sink, reports) = reporter();
-                let device = EndDevice::new(options, gate(64), sink);
+                let open = matches!(start, Start::Session);
+                let device = match start {
+                    Start::FactoryFresh(pin) => {
+                        EndDevice::factory_fresh(options, pin, gate(64), sink)
+                    }
+                    Start::Wait | Start::Session => EndDevice::new(options, gate(64), sink),
+                };
                 let own = Rc::clone(&device);
                 let task = async {
                     let opens = async {

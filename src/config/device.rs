@@ -40,7 +40,7 @@ pub(super) fn devices(
     }
     for (index, lan) in lans.iter().enumerate() {
         let known = || accounts.iter().any(|account| account.lan == Some(LanId(index)));
-        if lan.device_auth != DeviceAuth::None && !known() {
+        if lan.device_auth != DeviceAuth::None && !known() && !gives_accounts(lan) {
             let name = &lan.name;
             warnings.push(format!("LAN {name} asks for credentials, and no [[device]] has any"));
         }
@@ -99,9 +99,14 @@ fn device(
     Ok((account, LanId(lan)))
 }
 
+/// Whether devices of a LAN may get their secrets from us.
+fn gives_accounts(lan: &LanOptions) -> bool {
+    lan.trusted_link || !lan.bootstrap_listen.is_empty()
+}
+
 fn warn_of_device(account: &Account, lan: &LanOptions, warnings: &mut Vec<String>) {
     let (id, name) = (&account.id, &lan.name);
-    if lan.device_auth != DeviceAuth::None && account.secret.is_none() {
+    if lan.device_auth != DeviceAuth::None && account.secret.is_none() && !gives_accounts(lan) {
         warnings.push(format!(
             "device {id} has no secret-file: it cannot prove itself on LAN {name}, which asks \
              for credentials"

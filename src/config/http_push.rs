@@ -27,7 +27,9 @@ pub(super) fn http_push<'a>(
 ) -> Result<(HttpPush, Option<Secret>), ConfigError> {
     let section = source.sections(tables, &HTTP_PUSH)?.first().copied();
     let (tls, token) = match section {
-        Some(section) => (tls(source, &section, warnings)?, token(source, &section, warnings)?),
+        Some(section) => {
+            (tls(source, &section, NAMES, warnings)?, token(source, &section, warnings)?)
+        }
         None => (None, None),
     };
     let listen_key = get(wan, "http-push-listen");
@@ -52,6 +54,8 @@ pub(super) fn http_push<'a>(
     Ok((HttpPush { listen, tls }, token))
 }
 
+const NAMES: (&str, &str, Option<&str>) = ("certificate", "key", Some("client-ca"));
+
 fn listen(value: &Value<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
     let mut seen = HashSet::new();
     let mut listen = Vec::new();
@@ -65,24 +69,32 @@ fn listen(value: &Value<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
     Ok(listen)
 }
 
-fn tls(
+/// Reads what a listener shows, by the names of its keys: its certificate, the private key, and who
+/// vouches for clients.
+pub(super) fn tls(
     source: Source<'_>,
     section: &Section<'_>,
+    names: (&'static str, &'static str, Option<&'static str>),
     warnings: &mut Vec<String>,
 ) -> Result<Option<TlsServer>, ConfigError> {
-    let (certificate, key, client_ca) =
-        (section.get("certificate"), section.get("key"), section.get("client-ca"));
-    let (certificate, key) = match (certificate, key) {
+    let (certificate_name, key_name, ca_name) = names;
+    let client_ca = ca_name.and_then(|name| section.get(name));
+    let missing = |name: &str| (format!("has no `{name}` beside it"), format!("`{name}` too"));
+    let (certificate, key) = match (section.get(certificate_name), section.get(key_name)) {
         (Some(certificate), Some(key)) => (certificate, key),
-        (Some(lonely), None) => return Err(lonely.error("has no `key` beside it", "`key` too")),
+        (Some(lonely), None) => {
+            let (problem, advice) = missing(key_name);
+            return Err(lonely.error(problem, &advice));
+        }
         (None, Some(lonely)) => {
-            return Err(lonely.error("has no `certificate` beside it", "`certificate` too"));
+            let (problem, advice) = missing(certificate_name);
+            return Err(lonely.error(problem, &advice));
         }
         (None, None) => {
             return match client_ca {
                 Some(lonely) => {
                     let advice = "`certificate` and `key` too: clients show theirs in TLS only";
-                    Err(lonely.error("has no `certificate` beside it", advice))
+                    Err(lonely.error(missing(certificate_name).0, advice))
                 }
                 None => Ok(None),
             };

@@ -9,6 +9,7 @@
 //!
 //! `run` and `demo` both come here.
 
+mod bootstraps;
 mod calls;
 mod http_pushes;
 mod operators;
@@ -28,6 +29,7 @@ use crate::io::push::PushReceiver;
 use crate::io::sled_store::{Committer, SledStore};
 use crate::io::systemd;
 use crate::limits;
+use bootstraps::BootstrapPort;
 use calls::Caller;
 use http_pushes::HttpPort;
 use shell::{Shell, Stoppers};
@@ -48,6 +50,7 @@ pub struct Daemon {
     control: ControlSocket,
     push_ports: Vec<PushPort>,
     http_ports: Vec<HttpPort>,
+    bootstrap_ports: Vec<BootstrapPort>,
     listeners: Vec<Listener>,
     leases: Vec<(LanId, LeaseWatch)>,
 }
@@ -85,6 +88,7 @@ impl Daemon {
             push_ports.push(PushPort { address, receiver });
         }
         let http_ports = http_pushes::bind(config)?;
+        let bootstrap_ports = bootstraps::bind(config)?;
         let (mut listeners, mut leases) = (Vec::new(), Vec::new());
         for (index, lan) in config.lans.iter().enumerate() {
             let options = &config.options.lans[index];
@@ -115,7 +119,7 @@ impl Daemon {
         );
         shell.bootstrap_files();
         let shell = Rc::new(shell);
-        Ok(Self { shell, control, push_ports, http_ports, listeners, leases })
+        Ok(Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases })
     }
 
     /// How long ago the clock began by which the daemon's events tell their uptime.
@@ -130,7 +134,8 @@ impl Daemon {
     }
 
     async fn run_on(self, executor: &LocalExecutor<'_>, stop: impl Future<Output = ()>) {
-        let Self { shell, control, push_ports, http_ports, listeners, leases } = self;
+        let Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases } =
+            self;
         let mut tasks = Vec::new();
         let mut serving = Vec::new();
         let commits = executor.spawn(Rc::clone(&shell).commits());
@@ -148,6 +153,10 @@ impl Daemon {
         let stoppers = Stoppers::default();
         for port in http_ports {
             let task = Rc::clone(&shell).http_pushes(port, Rc::clone(&stoppers));
+            serving.push(executor.spawn(task));
+        }
+        for port in bootstrap_ports {
+            let task = Rc::clone(&shell).bootstraps(port, Rc::clone(&stoppers));
             serving.push(executor.spawn(task));
         }
         for listener in listeners {

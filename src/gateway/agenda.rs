@@ -44,6 +44,8 @@ pub(super) enum Timer {
     Unconfirmed(DeviceKey),
     /// A push over HTTP may have waited too long for its answer.
     Answers,
+    /// A device may be due for an account.
+    Provision(DeviceKey),
     /// Sessions may be out of date.
     Sessions,
     /// A lease file is still to be looked at.

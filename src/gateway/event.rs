@@ -195,11 +195,15 @@ pub enum Reason {
     BootstrapTries,
     /// A pushed bootstrap is proven and cannot be used.
     BootstrapMalformed,
+    /// The request is not one for a bootstrap.
+    BootstrapRequest,
+    /// The device asks for a bootstrap, and none waits for it.
+    BootstrapClosed,
 }
 
 impl Reason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::UntrustedSource,
         Self::FromLan,
         Self::TlsHandshake,
@@ -231,6 +235,8 @@ impl Reason {
         Self::BootstrapUnproven,
         Self::BootstrapTries,
         Self::BootstrapMalformed,
+        Self::BootstrapRequest,
+        Self::BootstrapClosed,
     ];
 
     /// The name in JSON and in `status`.
@@ -267,6 +273,8 @@ impl Reason {
             Self::BootstrapUnproven => "bootstrap-unproven",
             Self::BootstrapTries => "bootstrap-tries",
             Self::BootstrapMalformed => "bootstrap-malformed",
+            Self::BootstrapRequest => "bootstrap-request",
+            Self::BootstrapClosed => "bootstrap-closed",
         }
     }
 
@@ -308,6 +316,8 @@ impl Reason {
             Self::BootstrapUnproven => "the pushed bootstrap is not proven by a shared secret",
             Self::BootstrapTries => "too many pushed bootstraps were not proven",
             Self::BootstrapMalformed => "the pushed bootstrap holds no account that can be used",
+            Self::BootstrapRequest => "it is not a GET of /bootstrap",
+            Self::BootstrapClosed => "no account waits to be fetched by this device",
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Metrics {
     /// Everything but refusals.
     pub counters: Counters,
-    refused: [u64; Reason::ALL.len()],
+    refused: Refused,
 }
 
 /// What happened how often, as `status` shows it.
@@ -49,11 +49,21 @@ pub struct Counters {
 impl Metrics {
     /// Counts one refusal.
     pub fn refuse(&mut self, reason: Reason) {
-        self.refused[reason as usize] += 1;
+        self.refused.0[reason as usize] += 1;
     }
 
     /// Refusals by reason, those that happened.
     pub fn refused(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
-        Reason::ALL.into_iter().zip(self.refused).filter(|(_, count)| *count > 0)
+        Reason::ALL.into_iter().zip(self.refused.0).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// Counts by reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refused([u64; Reason::ALL.len()]);
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self([0; Reason::ALL.len()])
     }
 }

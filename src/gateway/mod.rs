@@ -117,6 +117,9 @@ pub struct LanOptions {
     pub provision: bool,
     /// `bootstrap-profile` of the devices.
     pub bootstrap_profile: Profile,
+    /// `bootstrap-listen`: where devices fetch their account over HTTPS, if the link is not
+    /// trusted.
+    pub bootstrap_listen: Vec<SocketAddr>,
 }
 
 /// `detect`: what makes a device known.
@@ -281,6 +284,12 @@ impl Gateway {
                 self.push_request(connection, from, request, now);
             }
             Input::NoPushRequest { from, fault } => self.no_push_request(from, fault, now),
+            Input::BootstrapRequest { connection, lan, from, request } => {
+                self.bootstrap_request(connection, lan, from.ip(), request, now);
+            }
+            Input::NoBootstrapRequest { lan, from, handshake } => {
+                self.no_bootstrap_request(lan, from.ip(), handshake);
+            }
             Input::Neighbour(event) => self.neighbour_event(event, now),
             Input::Link(event) => self.link_event(event, now),
             Input::Leases { lan, leases } => self.leases(lan, leases, now),
@@ -330,6 +339,7 @@ impl Gateway {
                 Timer::Answers => self.answers_due(now),
                 Timer::Sessions => self.sessions_due(now),
                 Timer::Leases(lan) => self.leases_due(lan, now),
+                Timer::Provision(key) => self.provision_due(key, now),
                 Timer::Manage => self.manage(now),
             }
         }

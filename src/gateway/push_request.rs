@@ -176,7 +176,7 @@ fn status_of(reason: Reason) -> u16 {
 }
 
 /// An answer that says in a line why it is what it is.
-fn told(status: u16, why: &str) -> Response {
+pub(super) fn told(status: u16, why: &str) -> Response {
     let body = format!("{why}\n").into_bytes();
     Response { status, content_type: Some("text/plain"), retry_after: None, body }
 }

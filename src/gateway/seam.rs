@@ -151,6 +151,26 @@ pub enum Input<'a> {
         /// What was wrong.
         fault: PushFault,
     },
+    /// Somebody on a LAN asks for a bootstrap over HTTPS.
+    BootstrapRequest {
+        /// Names the answer.
+        connection: ConnectionId,
+        /// The LAN whose listener took the connection.
+        lan: LanId,
+        /// The peer's address and port.
+        from: SocketAddr,
+        /// The request.
+        request: BootstrapRequest<'a>,
+    },
+    /// Somebody on a LAN came for a bootstrap, and it came to no request.
+    NoBootstrapRequest {
+        /// The LAN whose listener took the connection.
+        lan: LanId,
+        /// The peer's address and port.
+        from: SocketAddr,
+        /// Whether TLS failed; else what came is not HTTP, or beyond the bounds.
+        handshake: bool,
+    },
     /// The kernel's neighbour table changed.
     Neighbour(NeighbourEvent),
     /// A network interface appeared, changed or went.
@@ -218,6 +238,17 @@ pub struct PushRequest<'a> {
     pub fields: &'a [(&'a str, &'a [u8])],
     /// The body, at most [`PUSH_BODY`](crate::limits::PUSH_BODY) octets.
     pub body: &'a [u8],
+}
+
+/// An HTTPS request for a bootstrap.
+#[derive(Clone, Copy, Debug)]
+pub struct BootstrapRequest<'a> {
+    /// `GET` …
+    pub method: &'a str,
+    /// Path without query.
+    pub path: &'a str,
+    /// What stands behind `?`.
+    pub query: Option<&'a str>,
 }
 
 /// Why a connection to the WAN's HTTP listener ended without a request.

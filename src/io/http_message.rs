@@ -47,6 +47,7 @@ pub(super) async fn take(
         local,
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
+        query: head.uri.query().map(str::to_owned),
         content_type: head
             .headers
             .get(header::CONTENT_TYPE)

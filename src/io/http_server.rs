@@ -91,6 +91,8 @@ pub struct LanRequest {
     pub method: String,
     /// Path without query.
     pub path: String,
+    /// What stands behind `?`.
+    pub query: Option<String>,
     /// `Content-Type`, if given and text.
     pub content_type: Option<String>,
     /// Every header field.
@@ -135,7 +137,7 @@ impl LanListener {
         Self { server: Rc::new(Server::new(bounds, tls)), ..self }
     }
 
-    /// With other bounds, and TLS if there is something to show by it. To be called before
+    /// With the bounds for pushes, and TLS if there is something to show by it. To be called before
     /// [`Self::stopper`].
     pub fn for_pushes(self, tls: Option<&TlsServer>) -> Self {
         let tls = tls.map(TlsServer::acceptor);

@@ -43,6 +43,15 @@ pub enum SimEvent {
         #[serde(serialize_with = "hex")]
         package0: Vec<u8>,
     },
+    /// An end device without an account installed the one in a bootstrap.
+    Bootstrapped {
+        /// The datagram's source.
+        from: SocketAddr,
+        /// The DM server that the account is for.
+        server: String,
+        /// Where that is.
+        url: String,
+    },
     /// An end device received a datagram that it does nothing about.
     PushRefused {
         /// The datagram's source.
@@ -187,6 +196,7 @@ impl SimEvent {
         match self {
             Self::Listening { .. } => "listening",
             Self::PushReceived { .. } => "push-received",
+            Self::Bootstrapped { .. } => "bootstrapped",
             Self::PushRefused { .. } => "push-refused",
             Self::PushSent { .. } => "push-sent",
             Self::SessionOpened { .. } => "session-opened",
@@ -205,9 +215,10 @@ impl SimEvent {
     }
 
     /// All names, for the help text of `--wait`.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         "listening",
         "push-received",
+        "bootstrapped",
         "push-refused",
         "push-sent",
         "session-opened",
@@ -246,6 +257,9 @@ impl fmt::Display for SimEvent {
                     f,
                     "<- {from}: Package #0 of {server}, session {session:X}, {octets} octets, digest {digest}"
                 )
+            }
+            Self::Bootstrapped { from, server, url } => {
+                write!(f, "<- {from}: a bootstrap: it has an account with {server} at {url}")
             }
             Self::PushRefused { from, reason, .. } => {
                 write!(f, "<- {from}: a push that is not obeyed: {reason}")

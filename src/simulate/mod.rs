@@ -23,6 +23,7 @@ mod command;
 mod dm_server;
 mod end_device;
 mod event;
+mod factory_fresh;
 mod farm;
 pub mod managing;
 mod payload;

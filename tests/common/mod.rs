@@ -407,6 +407,7 @@ pub fn options(policies: &[Policy]) -> Options {
         trusted_link: false,
         provision: false,
         bootstrap_profile: Profile::Dm,
+        bootstrap_listen: Vec::new(),
     });
     Options {
         id: GATEWAY.to_owned(),

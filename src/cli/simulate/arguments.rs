@@ -1,6 +1,6 @@
 //! Reads the arguments of `simulate`.
 
-use super::{Failure, Pushes, Task, USAGE, Until, managing};
+use super::{Failure, Pushes, Start, Task, USAGE, Until, managing};
 use crate::proto::auth::{Scheme, Secret};
 use crate::proto::syncml::Encoding;
 use crate::simulate::managing::Misbehaviour;
@@ -34,6 +34,8 @@ pub(super) fn read(mut arguments: Parser) -> Result<Task, Failure> {
             "push-secret-file",
             "quirk",
             "open-session",
+            "factory-fresh",
+            "pin-file",
         ],
         "server" => &[
             "id",
@@ -111,6 +113,8 @@ struct Given {
     push_secret: Option<Secret>,
     quirks: Vec<Quirk>,
     open_session: bool,
+    factory_fresh: bool,
+    pin: Option<Secret>,
     push_to: Option<SocketAddr>,
     device: Option<String>,
     session: Option<u16>,
@@ -141,6 +145,7 @@ impl Given {
         match name {
             "quirk" => return Ok(()),
             "open-session" => self.open_session = true,
+            "factory-fresh" => self.factory_fresh = true,
             "repeat" => self.repeat = true,
             "push-on-association" => self.push_on_association = true,
             name if self.managing.switch(name)? => {}
@@ -175,6 +180,7 @@ impl Given {
             "secret-file" => self.secret = Some(secret(&value.string()?)?),
             "push-secret-file" => self.push_secret = Some(secret(&value.string()?)?),
             "server-secret-file" => self.server_secret = Some(secret(&value.string()?)?),
+            "pin-file" => self.pin = Some(secret(&value.string()?)?),
             "push-to" => self.push_to = Some(value.parse()?),
             "device" => self.device = Some(value.string()?),
             "session" => self.session = Some(value.parse()?),
@@ -204,18 +210,28 @@ impl Given {
         for server in &mut self.servers {
             server.secret.clone_from(&self.push_secret);
         }
+        if self.factory_fresh && (account.is_some() || self.gateway.is_some()) {
+            let why = "a factory-fresh device knows no --gateway and has no secrets";
+            return Err(Failure::Usage(why.into()));
+        }
+        let gateway = if self.factory_fresh { Some(String::new()) } else { self.gateway };
         let options = EndDeviceOptions {
             id: needed("id", self.id)?,
             listen: needed("listen", self.listen)?,
             gateway_id: self.gateway_id,
-            gateway_url: needed("gateway", self.gateway)?,
+            gateway_url: needed("gateway", gateway)?,
             servers: self.servers,
             encoding: if self.wbxml { Encoding::Wbxml } else { Encoding::Xml },
             profile: if self.draft { Profile::Draft } else { Profile::Registered },
             account,
             quirks: self.quirks,
         };
-        Ok(Task::Device { options, open: self.open_session, until: self.until })
+        let start = match (self.factory_fresh, self.open_session) {
+            (true, _) => Start::FactoryFresh(self.pin),
+            (false, true) => Start::Session,
+            (false, false) => Start::Wait,
+        };
+        Ok(Task::Device { options, start, until: self.until })
     }
 
     fn account(&self) -> Option<Account> {

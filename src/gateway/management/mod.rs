@@ -13,6 +13,7 @@
 mod accounts;
 mod alerts;
 mod bootstrap;
+mod handover;
 mod install;
 mod live;
 mod obey;
@@ -30,6 +31,7 @@ pub use view::NodeView;
 use crate::gateway::Gateway;
 use crate::gateway::agenda::{Queued, Timer};
 use crate::gateway::alert::ServerId;
+use crate::gateway::device::DeviceKey;
 use crate::gateway::event::{Event, EventKind};
 use crate::gateway::policy::Policy;
 use crate::gateway::seam::{CallId, CallResult, Change, CommitId, LanId, Now};
@@ -44,7 +46,7 @@ use alerts::AttachAlerts;
 use bootstrap::{Search, Tries};
 use install::Installation;
 use provision::Provisioning;
-use records::{ServerRecord, Settings};
+use records::{Provisioned, ServerRecord, Settings};
 use sessions::{Cause, Running, Saved, Wish};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -127,6 +129,8 @@ pub(super) struct Management {
     tries: Tries,
     /// Digests of the documents that were applied, by the way they came, the newest last.
     applied: HashMap<String, Vec<u8>>,
+    /// Accounts that end devices were given, by the normal form of the id in them.
+    given: HashMap<String, Provisioned>,
 }
 
 /// What Gw Config may change, as the configuration has it.
@@ -175,6 +179,7 @@ enum Then {
 enum Deferred {
     Called(CallId, CallResult),
     Install(Installation),
+    Provision(DeviceKey, Option<OperationId>),
 }
 
 /// What a call is for.
@@ -218,6 +223,7 @@ impl Management {
             alerts: AttachAlerts::default(),
             tries: Tries::default(),
             applied: HashMap::new(),
+            given: HashMap::new(),
         }
     }
 
@@ -387,6 +393,7 @@ impl Gateway {
             match deferred {
                 Deferred::Called(call, result) => self.called(call, result, now),
                 Deferred::Install(installation) => self.install(installation, now),
+                Deferred::Provision(key, operation) => self.offer(key, operation),
             }
         }
         self.manage(now);

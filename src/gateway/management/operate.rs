@@ -45,7 +45,7 @@ impl Gateway {
             Operation::Session { server } => self.session_now(id, &server, now),
             Operation::Apply { document } => self.apply(id, &document, now),
             Operation::Approve { server } => self.approve(id, &server, now),
-            Operation::Provision { device } => self.provision(id, &device, now),
+            Operation::Provision { device } => self.provision(id, &device),
         }
     }
 

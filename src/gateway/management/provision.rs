@@ -1,180 +1,205 @@
 //! The gateway bootstraps its end devices: an account for the gateway, with secrets of its own.
 //!
-//! The secrets go out in clear, and a MAC hides nothing; so this is for LANs of which the operator
-//! says that nobody listens (`trusted-link`).
+//! ```text
+//!   operator, or a new device ──► offer ──► Output::Commit ──► handed over (`handover`)
+//! ```
+//!
+//! The secrets are on flash before they leave the gateway. Without an operator's word a device is
+//! offered its account until it opens a session with it, at most [`limits::OFFERS`] times; one
+//! whose secret the configuration has got it from its installer.
 
 use super::records::{Provisioned, change, read};
-use super::{OperationId, Then};
+use super::{Deferred, OperationId, Then};
 use crate::gateway::device::{DeviceId, DeviceKey};
-use crate::gateway::event::EventKind;
+use crate::gateway::forward::Away;
 use crate::gateway::policy::DeviceAuth;
 use crate::gateway::seam::{LanId, Now};
-use crate::gateway::{Account as DeviceAccount, Gateway};
+use crate::gateway::{Account, Gateway, Timer};
+use crate::limits;
 use crate::proto::auth::Secret;
-use crate::proto::bootstrap::security::{Keys, Method, Security, sign};
-use crate::proto::bootstrap::{
-    Account, Address, AuthenticationKind, Credential, Level, Profile, Source, cp, dm, push,
-};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A device that is to have its account.
 pub(super) struct Provisioning {
     key: DeviceKey,
+    /// The id in the account, and its secrets if they are new.
+    account: DeviceId,
     provisioned: Option<Provisioned>,
     operation: Option<OperationId>,
 }
 
 impl Gateway {
     /// `devices provision`: gives a device an account for the gateway.
-    pub(super) fn provision(&mut self, id: OperationId, device: &str, now: Now) {
-        let key = self.find_by_header(device, &mut String::new());
-        let result = match key {
-            Some(key) => self.provision_device(key, Some(id), now),
-            None => Err(format!("no device {device} is known; `dm-gateway devices` lists them")),
-        };
-        if let Err(why) = result {
-            self.operated(id, Err(why));
+    pub(super) fn provision(&mut self, id: OperationId, device: &str) {
+        match self.find_by_header(device, &mut String::new()) {
+            Some(key) => self.offer(key, Some(id)),
+            None => {
+                let why = format!("no device {device} is known; `dm-gateway devices` lists them");
+                self.operated(id, Err(why));
+            }
         }
     }
 
     /// A device came to a LAN whose devices are provisioned by themselves.
     pub(in crate::gateway) fn provision_new(&mut self, key: DeviceKey, now: Now) {
-        let Some(device) = self.inventory.device(key) else { return };
-        let Some(lan) = device.lan else { return };
-        let has =
-            self.options.account(device.record.id.normal()).is_some_and(|it| it.secret.is_some());
-        if !self.options.lans[lan.0].provision || has {
-            return;
-        }
-        if let Err(why) = self.provision_device(key, None, now) {
-            log::warn!("a new device is not provisioned: {why}");
+        if self.awaits_account(key) {
+            let offer = self.inventory.device(key).and_then(|device| device.offer.as_ref());
+            let again = offer.map_or(Duration::ZERO, |offer| offer.again);
+            let due = again.max(now.uptime + limits::SETTLE);
+            self.timers.set_no_later(Timer::Provision(key), due);
         }
     }
 
-    fn provision_device(
+    /// A device may be due for an account that nobody asked for.
+    pub(in crate::gateway) fn provision_due(&mut self, key: DeviceKey, now: Now) {
+        if !self.awaits_account(key) {
+            return;
+        }
+        let Some(device) = self.inventory.device_mut(key) else { return };
+        let Some(lan) = device.lan else { return };
+        let offer = device.offer.get_or_insert_default();
+        let is_open = offer.open_until.is_some_and(|until| until > now.uptime);
+        if is_open || offer.again > now.uptime {
+            return;
+        }
+        let again = now.uptime + limits::OFFER_AGAIN * 2u32.pow(offer.tries.into());
+        (offer.tries, offer.again) = (offer.tries + 1, again);
+        // Where devices fetch their account, they choose the time.
+        if self.options.lans[lan.0].trusted_link || self.target(key).is_err() {
+            self.timers.set(Timer::Provision(key), again);
+        }
+        self.offer(key, None);
+    }
+
+    /// Whether a device is to be offered an account without an operator's word.
+    fn awaits_account(&self, key: DeviceKey) -> bool {
+        let Some(device) = self.inventory.device(key) else { return false };
+        let (Some(lan), Some(attachment)) = (device.lan, device.attachment) else { return false };
+        let lan = &self.options.lans[lan.0];
+        let tries = device.offer.as_ref().map_or(0, |offer| offer.tries);
+        if !lan.provision || attachment.session || tries >= limits::OFFERS {
+            return false;
+        }
+        match self.account_of(device).filter(|account| account.secret.is_some()) {
+            Some(account) => {
+                self.management.given.get(account.id.normal()).is_some_and(|given| !given.used)
+            }
+            // Where nobody has to prove himself, who told his servers once found us already.
+            None => lan.device_auth != DeviceAuth::None || device.record.list.is_none(),
+        }
+    }
+
+    /// Offers a device its account, as soon as no other change waits for the store.
+    pub(super) fn offer(&mut self, key: DeviceKey, operation: Option<OperationId>) {
+        if self.management.open.is_some() {
+            return self.management.deferred.push_back(Deferred::Provision(key, operation));
+        }
+        if let Err(why) = self.begin_offer(key, operation) {
+            self.not_offered(operation, why);
+        }
+    }
+
+    fn begin_offer(
         &mut self,
         key: DeviceKey,
         operation: Option<OperationId>,
-        now: Now,
     ) -> Result<(), String> {
+        let (lan, to) = self.reachable(key)?;
         let device = self.inventory.device(key).ok_or("the device is gone")?;
-        let id = device.record.id.clone();
-        let (lan, to) = self.target(key).map_err(|away| format!("{id}: {}", away.sentence()))?;
-        let options = &self.options.lans[lan.0];
-        if !options.trusted_link {
-            return Err(format!(
-                "LAN {} is no trusted link, and a bootstrap carries secrets in clear; set `trusted-link = true` if nobody else is on it",
-                options.name
-            ));
+        let device_id = &device.newest().id;
+        let known = self.account_of(device);
+        let account = known.map_or(device_id, |account| &account.id).clone();
+        let has_secret = known.is_some_and(|account| account.secret.is_some());
+        if known.is_none() && self.options.accounts.len() >= limits::DEVICES {
+            return Err(format!("{} accounts of devices are all there may be", limits::DEVICES));
         }
+        self.way(lan, to.ip())?;
         self.dm_url(lan, to.ip())?;
-        let known = self.options.account(id.normal()).is_some_and(|it| it.secret.is_some());
-        let provisioned = (!known).then(|| Provisioned {
+        let provisioned = (!has_secret).then(|| Provisioned {
             secret: hex(&self.entropy.nonce()),
             server_secret: hex(&self.entropy.nonce()),
+            used: false,
         });
-        let provisioning = Provisioning { key, provisioned, operation };
-        match &provisioning.provisioned {
-            None => self.provisioned(provisioning, true, now),
-            Some(_) if self.management.open.is_some() => {
-                return Err("another change is being kept just now; try again".to_owned());
-            }
-            Some(provisioned) => {
-                let changes = vec![change(format!("p{}", id.normal()), provisioned)];
-                let transaction = self.management.tree.begin();
-                self.commit_open(changes, transaction, None, Then::Provision(provisioning));
-            }
-        }
+        // What both sides are to prove themselves by first; before the account, so on flash then.
+        let Some(mut record) = self.inventory.device(key).map(|device| device.newest().clone())
+        else {
+            return Ok(());
+        };
+        record.client_nonce = self.entropy.nonce().to_vec();
+        record.server_nonce = self.entropy.nonce().to_vec();
+        self.keep(key, record);
+        let changes = provisioned.iter().map(|it| change(format!("p{}", account.normal()), it));
+        let (changes, transaction) = (changes.collect(), self.management.tree.begin());
+        let provisioning = Provisioning { key, account, provisioned, operation };
+        self.commit_open(changes, transaction, None, Then::Provision(provisioning));
         Ok(())
     }
 
-    /// The secrets are on flash: the device gets them.
+    /// The account is on flash: the device gets it.
     pub(super) fn provisioned(&mut self, provisioning: Provisioning, ok: bool, now: Now) {
-        let Provisioning { key, provisioned, operation } = provisioning;
+        let Provisioning { key, account, provisioned, operation } = provisioning;
         let result = if ok {
-            self.send_account(key, provisioned, now)
+            if let Some(provisioned) = provisioned {
+                self.take_provisioned(account, provisioned);
+            }
+            self.hand_over(key, now)
         } else {
             Err("the store could not keep it".to_owned())
         };
         match (operation, result) {
-            (Some(operation), result) => self.operated(operation, result.map(|line| vec![line])),
-            (None, Ok(_)) => {}
-            (None, Err(why)) => log::warn!("a new device is not provisioned: {why}"),
+            (Some(operation), Ok(line)) => self.operated(operation, Ok(vec![line])),
+            (None, Ok(line)) => log::info!("{line}"),
+            (operation, Err(why)) => self.not_offered(operation, why),
         }
     }
 
-    fn send_account(
-        &mut self,
-        key: DeviceKey,
-        provisioned: Option<Provisioned>,
-        _: Now,
-    ) -> Result<String, String> {
-        let device = self.inventory.device(key).ok_or("the device is gone")?;
-        let id = device.record.id.clone();
-        if let Some(provisioned) = &provisioned {
-            self.take_provisioned(id.normal(), provisioned);
+    fn not_offered(&mut self, operation: Option<OperationId>, why: String) {
+        match operation {
+            Some(operation) => self.operated(operation, Err(why)),
+            None => log::warn!("a device is not offered its account: {why}"),
         }
-        let (lan, to) = self.target(key).map_err(|away| format!("{id}: {}", away.sentence()))?;
-        let url = self.dm_url(lan, to.ip())?;
-        let known = self.options.account(id.normal()).ok_or("the device has no account")?;
-        let kind = match self.options.lans[lan.0].device_auth {
-            DeviceAuth::Basic => AuthenticationKind::Basic,
-            DeviceAuth::Md5 | DeviceAuth::None => AuthenticationKind::Digest,
-        };
-        let credential = |level, name: &str, secret: &Option<Secret>, nonce: [u8; 16]| Credential {
-            level,
-            kind: if level == Level::Server { AuthenticationKind::Digest } else { kind.clone() },
-            name: Some(name.to_owned()),
-            secret: secret.clone(),
-            nonce: Some(nonce.to_vec()),
-        };
-        let mut account = Account::new(&self.options.id, Source::Push);
-        account.name = Some("DM gateway".to_owned());
-        account.addresses = vec![Address::uri(url)];
-        account.preferred_authentication = Some(kind.clone());
-        let nonces = (self.entropy.nonce(), self.entropy.nonce());
-        account.credentials = vec![
-            credential(Level::Client, &known.user, &known.secret, nonces.0),
-            credential(Level::Server, &self.options.id, &known.server_secret, nonces.1),
-        ];
-        let profile = self.options.lans[lan.0].bootstrap_profile;
-        let document = match profile {
-            Profile::Cp => cp::write(&account),
-            Profile::Dm => dm::write(&account, id.as_str(), dm::TreeForm::default()),
-        };
-        let keys = Keys { network: None, user: known.pin.clone() };
-        let security: Option<Security> = keys
-            .user
-            .is_some()
-            .then(|| sign(profile, Method::UserPin, &keys, &document))
-            .transpose()
-            .map_err(|_| "the pin of the device cannot be used".to_owned())?;
-        let start = self.datagrams.len();
-        let transaction_id = self.entropy.u64() as u8;
-        push::encode(&mut self.datagrams, transaction_id, profile, security.as_ref(), &document);
-        let range = start..self.datagrams.len();
-        self.outputs.push_datagram(lan, to, range);
-        // What the device is to prove itself by next.
-        if let Some(mut record) = self.inventory.device(key).map(|device| device.newest().clone()) {
-            record.client_nonce = nonces.0.to_vec();
-            record.server_nonce = nonces.1.to_vec();
-            self.keep(key, record);
-        }
-        self.tell_of(EventKind::Provisioned, key, None, Some(to), || {
-            "its account for the gateway went out as a bootstrap push".to_owned()
-        });
-        Ok(format!("{id}: its account for the gateway went to {to}"))
     }
 
-    /// Takes secrets that a device was given.
-    pub(super) fn take_provisioned(&mut self, device: &str, provisioned: &Provisioned) {
-        let Some(id) = DeviceId::parse(device) else { return };
+    /// Where a device is, or a sentence that says why nobody knows.
+    pub(super) fn reachable(&mut self, key: DeviceKey) -> Result<(LanId, SocketAddr), String> {
+        self.target(key).map_err(|away| {
+            let device = self.inventory.device(key);
+            if let (Away::Unconfirmed(ip), Some(lan)) = (away, device.and_then(|it| it.lan)) {
+                self.probe(lan, ip);
+            }
+            let id = self.inventory.device(key).map(|it| it.record.id.to_string());
+            format!("{}: {}", id.unwrap_or_default(), away.sentence())
+        })
+    }
+
+    /// A device opened a session: if it has its account from us, that is done.
+    pub(in crate::gateway) fn account_used(&mut self, key: DeviceKey) {
+        if self.management.given.is_empty() {
+            return;
+        }
+        let account = self.inventory.device(key).and_then(|device| self.account_of(device));
+        let Some(id) = account.map(|account| account.id.clone()) else { return };
+        let given = self.management.given.get_mut(id.normal()).filter(|given| !given.used);
+        if let Some(given) = given {
+            given.used = true;
+            let change = change(format!("p{}", id.normal()), given);
+            self.commit_alone(vec![change]);
+        }
+    }
+
+    /// Takes the secrets that a device was given, unless it is configured with others.
+    fn take_provisioned(&mut self, id: DeviceId, provisioned: Provisioned) {
         let secret = Some(Secret::new(provisioned.secret.clone()));
         let server_secret = Some(Secret::new(provisioned.server_secret.clone()));
+        let normal = id.normal().to_owned();
         match self.options.accounts.iter_mut().find(|account| account.id == id) {
-            Some(account) if account.secret.is_some() => {}
-            Some(account) => (account.secret, account.server_secret) = (secret, server_secret),
-            None => self.options.accounts.push(DeviceAccount {
+            Some(account) if account.secret.is_some() => return,
+            Some(account) => {
+                account.secret = secret;
+                account.server_secret = account.server_secret.take().or(server_secret);
+            }
+            None => self.options.accounts.push(Account {
                 user: id.as_str().to_owned(),
                 id,
                 lan: None,
@@ -184,32 +209,15 @@ impl Gateway {
                 pin: None,
             }),
         }
+        self.management.given.insert(normal, provisioned);
     }
 
     /// The same, from the store.
     pub(super) fn restore_provisioned(&mut self, key: &str, device: &str, value: &[u8]) {
-        if let Some(provisioned) = read::<Provisioned>(key, value) {
-            self.take_provisioned(device, &provisioned);
+        let id = DeviceId::parse(device);
+        if let (Some(id), Some(provisioned)) = (id, read::<Provisioned>(key, value)) {
+            self.take_provisioned(id, provisioned);
         }
-    }
-
-    /// Where devices of a LAN find our DM server.
-    fn dm_url(&self, lan: LanId, device: IpAddr) -> Result<String, String> {
-        let options = &self.options.lans[lan.0];
-        let fits = |listen: &&SocketAddr| {
-            listen.is_ipv4() == device.is_ipv4() && !listen.ip().is_unspecified()
-        };
-        let listen = options.listen.iter().find(fits).ok_or_else(|| {
-            format!(
-                "LAN {} listens on no address of its own that {device} could be told",
-                options.name
-            )
-        })?;
-        let ip: String = match listen.ip() {
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("[{ip}]"),
-        };
-        Ok(format!("http://{ip}:{}/dm", listen.port()))
     }
 }
 

@@ -67,6 +67,9 @@ pub(super) struct Provisioned {
     pub(super) secret: String,
     /// What the gateway proves itself to the device by.
     pub(super) server_secret: String,
+    /// Whether the device opened a session with it.
+    #[serde(default)]
+    pub(super) used: bool,
 }
 
 /// The key of the settings.

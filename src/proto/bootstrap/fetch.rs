@@ -86,6 +86,24 @@ pub fn url_of_service(target: &str, port: u16, path: &str) -> Option<String> {
     Some(format!("https://{host}:{port}/{}", path.trim_start_matches('/')))
 }
 
+/// The parameter `name` in the query of a request, percent-decoded. `None` if it is missing, empty
+/// or no text.
+pub fn parameter(query: &str, name: &str) -> Option<String> {
+    let parts = query.split('&').filter_map(|part| part.split_once('='));
+    let (_, value) = parts.into_iter().find(|(known, _)| *known == name)?;
+    let mut octets = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(octet) = rest.next() {
+        octets.push(if octet == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            (digit()? * 16 + digit()?) as u8
+        } else {
+            octet
+        });
+    }
+    String::from_utf8(octets).ok().filter(|text| !text.is_empty())
+}
+
 /// What an answer means. That it came over TLS from the server configured is proof enough of its
 /// sender; one that is signed as well is for the caller to judge.
 ///
@@ -149,6 +167,16 @@ mod tests {
             "https:///x",
         ] {
             assert_eq!(url(bad, &id), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_a_request_asks_is_read_from_its_query() {
+        let url = url("https://a/b", &[("mac", "x"), ("device", "urn:imei:35&x=1 %")]).unwrap();
+        let query = url.split_once('?').unwrap().1;
+        assert_eq!(parameter(query, "device").as_deref(), Some("urn:imei:35&x=1 %"));
+        for bad in ["", "device", "device=", "device=%", "device=%4", "device=%zz", "device=%ff"] {
+            assert_eq!(parameter(bad, "device"), None, "{bad}");
         }
     }
 

@@ -96,9 +96,14 @@ pub fn encode(
 
 /// The textual content type of a WBXML document, SEC and MAC behind it.
 pub fn content_type(profile: Profile, security: Option<&Security>) -> String {
-    let media = TYPES.iter().find(|row| row.2 == profile).map_or("", |row| row.1);
+    let media = media_type(profile);
     let parameters = security.map(|security| security.parameters(profile)).unwrap_or_default();
     format!("{media}{parameters}")
+}
+
+/// The content type of a WBXML document that is not signed.
+pub fn media_type(profile: Profile) -> &'static str {
+    TYPES.iter().find(|row| row.2 == profile).map_or("", |row| row.1)
 }
 
 fn profile_of(content_type: &str) -> Option<Profile> {
