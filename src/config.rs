@@ -60,7 +60,8 @@
 //! token; where both are given, both are asked for. A list of one may be written without
 //! brackets. Relative paths start at the directory of the file. Sharing the address takes two
 //! deliberate keys, `public-address` and a `transparent` LAN; `share-address = false` forbids it
-//! for all LANs.
+//! for all LANs. A `…-file` of a secret is a path, or `credential:NAME` for a credential that
+//! systemd hands the service.
 
 mod device;
 mod http_push;
@@ -429,6 +430,24 @@ fn path(source: Source<'_>, value: &Value<'_>) -> Result<PathBuf, ConfigError> {
         return Err(value.error("holds control characters", "a path"));
     }
     Ok(source.origin.parent().unwrap_or_else(|| Path::new("")).join(text))
+}
+
+/// The file of a secret: a path, or `credential:NAME` for what systemd hands the service
+/// (`LoadCredential=`).
+fn secret_path(source: Source<'_>, value: &Value<'_>) -> Result<PathBuf, ConfigError> {
+    let Some(name) = value.text()?.strip_prefix("credential:") else {
+        return path(source, value);
+    };
+    if name.is_empty() || name.contains(['/', '\0']) || name == ".." {
+        return Err(value.error("names no credential", "`credential:NAME`"));
+    }
+    match std::env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(directory) => Ok(Path::new(&directory).join(name)),
+        None => {
+            let advice = format!("`LoadCredential={name}:/…` in the unit, or a path");
+            Err(value.error("names a credential, and systemd handed over none", &advice))
+        }
+    }
 }
 
 fn interface(value: &Value<'_>) -> Result<String, ConfigError> {

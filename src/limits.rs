@@ -515,6 +515,9 @@ pub const LONGEST_INTERVAL: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Longest time for one call to a DM server, in all: a satellite link answers in seconds.
 pub const CALL_TIME: Duration = Duration::from_secs(60);
 
+/// Wait before the servers of new lists are looked for: all devices are gone through for it.
+pub const WANTED_DELAY: Duration = Duration::from_millis(200);
+
 /// Most DM servers that are kept: those with accounts, and those that devices want.
 pub const MANAGED_SERVERS: usize = 256;
 
@@ -559,6 +562,10 @@ pub const PIN_TRIES: usize = 5;
 
 /// See [`PIN_TRIES`].
 pub const PIN_WINDOW: Duration = Duration::from_secs(3600);
+
+/// Pushed bootstraps that are remembered so that a replay of one brings no old account back: 32
+/// octets each, and a gateway sees a few in its life.
+pub const PUSHES_REMEMBERED: usize = 64;
 
 /// Wait before the sources are asked again for a server that none of them knew.
 pub const SEARCH_RETRY: Duration = Duration::from_secs(300);

@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail on what it did not expect")]
 
-use dm_gateway::config::{Config, control_socket};
+use dm_gateway::config::{CardConfig, Config, control_socket};
 use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::LanId;
 use dm_gateway::gateway::{Detect, Prefix};
+use dm_gateway::io::dm_client::Roots;
+use dm_gateway::proto::bootstrap::{self, Level, Source};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 const MINIMAL: &str = include_str!("fixtures/config/valid/minimal.toml");
 const EXAMPLE: &str = include_str!("../systemd/dm-gateway.toml.example");
+const FACTORY: &[u8] = include_bytes!("../systemd/bootstrap.xml.example");
 const README: &str = include_str!("../README.md");
 
 fn fixtures(folder: &str) -> PathBuf {
@@ -122,7 +125,9 @@ fn every_key_counts() {
 fn the_example_shows_the_defaults() {
     let directory = tempfile::tempdir().unwrap();
     let origin = directory.path().join("dm-gateway.toml");
-    for secret in ["radio-50.secret", "radio-50.server-secret", "radio-50.pin"] {
+    for secret in
+        ["radio-50.secret", "radio-50.server-secret", "radio-50.pin", "network.pin", "user.pin"]
+    {
         let path = directory.path().join(secret);
         fs::write(&path, "s3cret\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -135,6 +140,10 @@ fn the_example_shows_the_defaults() {
         ("push.key", "bootstrap.key"),
         ("push-clients.pem", "dm-servers-ca.pem"),
         ("push-token", "push.token"),
+        ("push-clients.pem", "dms-ca.pem"),
+        ("push-clients.pem", "bootstrap-ca.pem"),
+        ("push.pem", "gateway-client.pem"),
+        ("push.key", "gateway-client.key"),
     ] {
         let path = directory.path().join(name);
         fs::copy(fixtures.join(fixture), &path).unwrap();
@@ -156,7 +165,32 @@ fn the_example_shows_the_defaults() {
     assert!(all.options.push_token.take().is_some());
     assert!(all.lans[0].bootstrap_tls.take().is_some());
     assert_eq!(std::mem::take(&mut all.options.lans[0].bootstrap_listen).len(), 2);
+    let management =
+        std::mem::replace(&mut all.options.management, asis.options.management.clone());
+    let client = std::mem::replace(&mut all.client, asis.client.clone());
+    let [server] = &management.servers[..] else { panic!("{:?}", management.servers) };
+    assert_eq!((&*server.id, server.allow_http), ("com.example.dms", false));
+    assert_eq!(server.interval, Some(Duration::from_secs(24 * 3600)));
+    let trust = &client.trust["com.example.dms"];
+    assert_eq!(trust.roots, Roots::File(directory.path().join("dms-ca.pem")));
+    assert!(trust.identity.is_some() && client.bootstrap_trust.identity.is_some());
+    assert!(management.keys.network.is_some() && management.keys.user.is_some());
+    assert_eq!((management.allow.len(), management.sources.len()), (1, 3));
+    assert_eq!(client.card, Some(CardConfig::Directory(directory.path().join("card"))));
+    // These stand there as they are without the section.
+    assert_eq!(management.parameters, asis.options.management.parameters);
+    assert_eq!(client.directories, asis.client.directories);
     assert_eq!(format!("{all:?}"), format!("{asis:?}"));
+}
+
+#[test]
+fn the_factory_file_that_is_shipped_makes_one_account_that_proves_both_sides() {
+    let [account] = &bootstrap::read(FACTORY, Source::Factory).unwrap()[..] else { panic!() };
+    assert_eq!(account.server_id, "dms.fleet.example");
+    assert_eq!(account.url().as_deref(), Some("https://dms.fleet.example:8443/dm"));
+    for level in [Level::Client, Level::Server] {
+        assert!(account.credential(level).unwrap().secret.is_some());
+    }
 }
 
 #[test]

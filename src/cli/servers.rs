@@ -58,7 +58,7 @@ fn table(servers: &[ServerView]) -> String {
             &server.state,
             &number(server.mapped),
             &number(server.wanted),
-            &format!("{} ago", age(server.age)),
+            &server.age.map(|seconds| format!("{} ago", age(seconds))).unwrap_or_default(),
             server.why.as_deref().unwrap_or_default(),
         ]);
     }
@@ -82,7 +82,7 @@ mod tests {
             why: None,
             mapped,
             wanted,
-            age: 7200,
+            age: Some(7200),
         };
         assert_eq!(
             table(&[server("com.example.a", "mapped", 12, 0), server("b", "wanted", 0, 1)]),

@@ -32,7 +32,8 @@ dm-gateway simulate device --id ID --listen ADDR:PORT --gateway URL [options]
   --factory-fresh           has no account, so no --gateway: a bootstrap push gives it one
   --pin-file FILE           the pin that must prove that bootstrap
 dm-gateway simulate server --id ID --listen ADDR:PORT [options]
-  --push-to ADDR:PORT --device ID   pushes there, X-Oma-GwMO naming the device
+  --push-to ADDR:PORT [--device ID]   pushes there, X-Oma-GwMO naming the device; without
+                            one the gateway itself is asked into a session
   --session N               first session id (default 1)
   --count N --interval S    how many pushes (default 1), how far apart (default 1)
   --repeat                  sends the same octets each time instead of counting up
@@ -47,6 +48,7 @@ dm-gateway simulate server --id ID --listen ADDR:PORT [options]
   --client-user U --client-secret-file FILE --client-nonce TEXT   that of its clients
   --url URL                 where clients are told to send answers
   --max-message-size N      octets that it takes in one message
+  --certificate FILE --key FILE   PEM: serves over HTTPS instead of HTTP
   and may misbehave in one way:
   --wrong-credentials       proves itself with another secret
   --no-credentials          does not prove itself
@@ -148,7 +150,7 @@ struct Until {
 #[derive(Debug)]
 struct Pushes {
     to: SocketAddr,
-    device: String,
+    device: Option<String>,
     first: u16,
     count: u16,
     interval: Duration,
@@ -256,7 +258,7 @@ impl Pushes {
                 None if self.repeat && number > 0 => server.push_again().await?,
                 None => {
                     let session = self.first.wrapping_add(number).max(1);
-                    server.push_session(self.to, &self.device, session).await?;
+                    server.push_package0(self.to, self.device.as_deref(), session).await?;
                 }
             }
         }

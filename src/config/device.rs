@@ -1,7 +1,7 @@
 //! `[[device]]`.
 
 use super::section::{ConfigError, Section, Source, shown};
-use super::{DEVICE, path, value};
+use super::{DEVICE, secret_path, value};
 use crate::gateway::device::DeviceId;
 use crate::gateway::policy::DeviceAuth;
 use crate::gateway::seam::LanId;
@@ -76,7 +76,7 @@ fn device(
     };
     let mut secret = |key| {
         let Some(value) = section.get(key) else { return Ok(None) };
-        let path = path(source, &value)?;
+        let path = secret_path(source, &value)?;
         let (secret, is_public) = value::secret(&value, &path)?;
         if is_public {
             let path = path.display();

@@ -1,7 +1,7 @@
 //! `[wan] http-push-listen` and `[wan.http-push]`.
 
 use super::section::{ConfigError, Section, Source, Value};
-use super::{HTTP_PUSH, get, path, twice, value};
+use super::{HTTP_PUSH, get, path, secret_path, twice, value};
 use crate::io::tls_server::{TlsFault, TlsServer};
 use crate::limits;
 use crate::proto::auth::Secret;
@@ -140,7 +140,7 @@ fn token(
     warnings: &mut Vec<String>,
 ) -> Result<Option<Secret>, ConfigError> {
     let Some(value) = section.get("token-file") else { return Ok(None) };
-    let path = path(source, &value)?;
+    let path = secret_path(source, &value)?;
     let (token, is_public) = value::secret(&value, &path)?;
     let path = path.display();
     if is_public {

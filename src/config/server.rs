@@ -1,7 +1,7 @@
 //! `[[server]]` and `[bootstrap]`: the gateway as a DM client.
 
 use super::section::{ConfigError, Section, Source, Value};
-use super::{BOOTSTRAP, SERVER, path, some, value};
+use super::{BOOTSTRAP, SERVER, path, secret_path, some, value};
 use crate::gateway::management::{self, ServerOptions};
 use crate::io::dm_client::{Roots, Trust};
 use crate::limits;
@@ -172,7 +172,7 @@ fn secret(
     warnings: &mut Vec<String>,
 ) -> Result<Option<Secret>, ConfigError> {
     let Some(value) = section.get(key) else { return Ok(None) };
-    let path = path(source, &value)?;
+    let path = secret_path(source, &value)?;
     let (secret, is_public) = value::secret(&value, &path)?;
     if is_public {
         let path = path.display();

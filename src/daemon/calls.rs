@@ -163,7 +163,14 @@ impl Shell {
     /// Hands the files of the bootstrap directories to the gateway, by name.
     pub(super) fn bootstrap_files(&self) {
         for directory in &self.caller.config.directories {
-            let Ok(entries) = std::fs::read_dir(directory) else { continue };
+            let entries = match std::fs::read_dir(directory) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    log::error!("{}: {error}", directory.display());
+                    continue;
+                }
+            };
             let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
             paths.sort();
             for path in paths.iter().filter(|path| path.is_file()) {

@@ -376,6 +376,8 @@ impl Gateway {
         });
         self.alert_servers(key, true, now);
         self.provision_new(key, now);
+        // After a start its list is known before it is there.
+        self.look_for_wanted_soon(now);
     }
 
     /// The device is on another LAN than before.

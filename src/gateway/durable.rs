@@ -178,7 +178,7 @@ impl Gateway {
                 self.settled(key, now);
                 self.tell_changes(key, &before);
                 if is_new_list {
-                    self.timers.set_no_later(Timer::Manage, now.uptime);
+                    self.look_for_wanted_soon(now);
                 }
                 self.release(key, now);
             }
@@ -283,7 +283,10 @@ impl Gateway {
                 events.push(event(EventKind::Unmapped, Some(server), why));
             }
             let old = named(before, Policy::Bootstrap);
-            for server in named(record, Policy::Bootstrap).iter().filter(|s| !old.contains(s)) {
+            let is_new = |server: &&ServerId| {
+                !old.contains(server) && !self.management.has_account(server.as_str())
+            };
+            for server in named(record, Policy::Bootstrap).iter().filter(is_new) {
                 let why = "the policy is bootstrap and the gateway does not know this server";
                 events.push(event(EventKind::Wanted, Some(server), why.to_owned()));
             }

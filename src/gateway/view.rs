@@ -34,10 +34,13 @@ pub struct Status {
     pub devices: DeviceCounts,
     /// Mappings in force.
     pub mappings: usize,
-    /// Servers that bootstrap LANs want.
+    /// Servers that bootstrap LANs want and the gateway has no account with.
     pub wanted: usize,
     /// Triggers that wait for their device.
     pub waiting: usize,
+    /// DM servers that the gateway has an account with.
+    #[serde(default)]
+    pub accounts: usize,
     /// Counters since the start.
     pub counters: Counters,
     /// Refusals since the start, by reason.
@@ -164,14 +167,14 @@ pub struct ServerView {
     /// gateway; `noted`: only devices of `ignore` LANs name it.
     pub state: String,
     /// Why it is in that state, where there is more to say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub why: Option<String>,
     /// Devices for which it has a mapping in force.
     pub mapped: usize,
     /// Devices of `bootstrap` LANs that want it.
     pub wanted: usize,
-    /// Age of the oldest list that names it, by the wall clock.
-    pub age: u64,
+    /// Age of the oldest list that names it, by the wall clock; absent if none does.
+    pub age: Option<u64>,
 }
 
 /// Whether a push would pass, and why.
@@ -227,8 +230,12 @@ impl Gateway {
             lans,
             devices,
             mappings: servers.iter().map(|server| server.mapped).sum(),
-            wanted: servers.iter().filter(|server| server.wanted > 0).count(),
+            wanted: servers
+                .iter()
+                .filter(|server| server.wanted > 0 && !self.management.has_account(&server.id))
+                .count(),
             waiting,
+            accounts: self.management.accounts().count(),
             counters: metrics.counters,
             refused: metrics.refused().map(|(reason, count)| refusals(reason, count)).collect(),
         }
@@ -256,6 +263,14 @@ impl Gateway {
                  {interface}",
                 name = lan.name,
                 interface = lan.interface
+            ));
+        }
+        // Pushes are still forwarded; but nobody reaches the gateway itself to change anything.
+        // Servers without an account are not told here: any device could name some.
+        for (server, why) in self.management.failed_servers() {
+            problems.push(format!(
+                "DM server {server}: the last session failed: {why}; it is tried again; try: \
+                 dm-gateway session {server} --wait"
             ));
         }
         let health = if problems.is_empty() {
@@ -341,21 +356,22 @@ impl Gateway {
 
     /// Every server that a device names, by id.
     pub fn servers(&self, now: Now) -> Vec<ServerView> {
-        let mut servers = BTreeMap::<&str, (usize, usize, u64)>::new();
+        let mut servers = BTreeMap::<&str, (usize, usize, Option<u64>)>::new();
         for (key, device) in self.inventory.iter() {
             let Some(list) = &device.record.list else { continue };
             let age = now.unix.saturating_sub(list.received);
             for server in &list.servers {
                 let (mapped, wanted, oldest) = servers.entry(server.as_str()).or_default();
                 *mapped += usize::from(self.judge(server.as_str(), Some(key)) == Ok(Rule::Mapped));
-                *wanted += usize::from(self.wants(device, &device.record));
-                *oldest = (*oldest).max(age);
+                let is_known = self.management.has_account(server.as_str());
+                *wanted += usize::from(!is_known && self.wants(device, &device.record));
+                *oldest = (*oldest).max(Some(age));
             }
         }
         for server in self.management.accounts() {
             servers.entry(server).or_default();
         }
-        let view = |(id, (mapped, wanted, age)): (&str, (usize, usize, u64))| {
+        let view = |(id, (mapped, wanted, age)): (&str, (usize, usize, Option<u64>))| {
             let (state, why) = match self.server_state(id, wanted > 0) {
                 Some(state) => state,
                 None if mapped > 0 => ("mapped", None),

@@ -88,6 +88,12 @@ impl TlsServer {
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.0))
     }
+
+    /// Makes a connection a TLS one. `None` if the peer cannot or may not.
+    #[cfg(feature = "simulate")]
+    pub(crate) async fn accept(&self, tcp: Async<TcpStream>) -> Option<Stream> {
+        handshake(&self.acceptor(), tcp).await
+    }
 }
 
 impl fmt::Debug for TlsServer {
@@ -106,7 +112,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// The octets of a connection, ciphered or not.
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Plain(Async<TcpStream>),
     Tls(Box<TlsStream<Async<TcpStream>>>),
 }

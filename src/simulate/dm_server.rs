@@ -120,9 +120,13 @@ impl DmServer {
         Ok(())
     }
 
-    /// Waits until the server listens, and tells where: `http://…/dm`.
+    /// Waits until the server listens, and tells where: `http://…/dm`, or `https` for one that
+    /// manages with a certificate.
     pub async fn url(&self) -> String {
-        format!("http://{}/dm", self.address.wait().await)
+        let manager = self.manager.as_ref().map(managing::lock);
+        let secure = manager.is_some_and(|manager| manager.tls().is_some());
+        let scheme = if secure { "https" } else { "http" };
+        format!("{scheme}://{}/dm", self.address.wait().await)
     }
 
     /// The gateway of `device`, if the device told it.
@@ -154,10 +158,15 @@ impl DmServer {
     /// # Errors
     /// What the socket says.
     pub async fn push(&self, to: SocketAddr, device: &str) -> io::Result<u16> {
-        let session = self.next_session.get();
-        self.next_session.set(session.checked_add(1).unwrap_or(1));
+        let session = self.next_session();
         self.push_session(to, device, session).await?;
         Ok(session)
+    }
+
+    fn next_session(&self) -> u16 {
+        let session = self.next_session.get();
+        self.next_session.set(session.checked_add(1).unwrap_or(1));
+        session
     }
 
     /// Pushes a Package #0 for `device` that asks for `session`.
@@ -165,15 +174,40 @@ impl DmServer {
     /// # Errors
     /// What the socket says.
     pub async fn push_session(&self, to: SocketAddr, device: &str, session: u16) -> io::Result<()> {
+        self.push_package0(to, Some(device), session).await
+    }
+
+    /// Pushes a Package #0 that asks for `session`: of `device`, or without one of the gateway.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn push_package0(
+        &self,
+        to: SocketAddr,
+        device: Option<&str>,
+        session: u16,
+    ) -> io::Result<()> {
         let package0 = self.package0(session);
         let mut datagram = Vec::new();
         let transaction = session.to_be_bytes()[1];
-        wsp::encode_notification(&mut datagram, transaction, Some(device), &package0);
+        wsp::encode_notification(&mut datagram, transaction, device, &package0);
         // Told before what follows from it.
-        self.tell(SimEvent::PushSent { device: device.to_owned(), to, session, package0 });
+        let device = device.unwrap_or_default().to_owned();
+        self.tell(SimEvent::PushSent { device, to, session, package0 });
         self.push_raw(to, &datagram).await?;
         self.last.replace(Some((to, datagram)));
         Ok(())
+    }
+
+    /// Pushes a Package #0 for the gateway itself to `to`, with the next session id, which is
+    /// returned.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn push_to_gateway(&self, to: SocketAddr) -> io::Result<u16> {
+        let session = self.next_session();
+        self.push_package0(to, None, session).await?;
+        Ok(session)
     }
 
     /// Sends the last push once more, octet by octet, as a server does that saw no session.
@@ -184,6 +218,13 @@ impl DmServer {
         let last = self.last.borrow().clone();
         let (to, datagram) = last.ok_or(io::ErrorKind::NotFound)?;
         self.push_raw(to, &datagram).await
+    }
+
+    /// What one that manages does from the next session on.
+    pub fn set_script(&self, script: managing::Script) {
+        if let Some(manager) = &self.manager {
+            managing::lock(manager).set_script(script);
+        }
     }
 
     /// Sends any octets.

@@ -64,7 +64,7 @@ pub enum SimEvent {
     },
     /// A DM server sends a push.
     PushSent {
-        /// The end device named in X-Oma-GwMO.
+        /// The end device named in X-Oma-GwMO; empty if the gateway itself is meant.
         device: String,
         /// Where to.
         to: SocketAddr,
@@ -156,6 +156,15 @@ pub enum SimEvent {
         /// Its value; octets in hexadecimal.
         value: String,
     },
+    /// A bootstrap server was asked for an account.
+    BootstrapAsked {
+        /// Who asked, `device` of the request.
+        device: String,
+        /// The DM server of the account, `server` of the request.
+        server: String,
+        /// HTTP status of the answer.
+        status: u16,
+    },
     /// A DM session ended.
     SessionEnded {
         /// The other side's id.
@@ -200,12 +209,13 @@ impl SimEvent {
             Self::AssociatedGatewayReceived { .. } => "associated-gateway-received",
             Self::CommandAnswered { .. } => "command-answered",
             Self::ResultReceived { .. } => "result-received",
+            Self::BootstrapAsked { .. } => "bootstrap-asked",
             Self::SessionEnded { .. } => "session-ended",
         }
     }
 
     /// All names, for the help text of `--wait`.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         "listening",
         "push-received",
         "bootstrapped",
@@ -221,6 +231,7 @@ impl SimEvent {
         "associated-gateway-received",
         "command-answered",
         "result-received",
+        "bootstrap-asked",
         "session-ended",
     ];
 }
@@ -255,6 +266,7 @@ impl fmt::Display for SimEvent {
             }
             Self::PushSent { device, to, session, package0 } => {
                 let octets = package0.len();
+                let device = if device.is_empty() { "the gateway itself" } else { device };
                 write!(f, "-> {to}: Package #0 for {device}, session {session:X}, {octets} octets")
             }
             Self::SessionOpened { with, session, woken } => {
@@ -294,6 +306,9 @@ impl fmt::Display for SimEvent {
             }
             Self::ResultReceived { device, uri, value } => {
                 write!(f, "is told by {device}: {uri} is {value:?}")
+            }
+            Self::BootstrapAsked { device, server, status } => {
+                write!(f, "<- GET for {device}: an account with {server}: HTTP status {status}")
             }
             Self::SessionEnded { with, session, ok, why } => {
                 let how = if *ok { "completed" } else { "failed" };

@@ -3,7 +3,7 @@
 //!
 //! Written by the documents a second time, not with the session of the gateway, so that a
 //! misreading on either side shows. A [`Manager`] takes messages in and gives them out as octets;
-//! a [`Server`] carries them over plain HTTP, on a thread of its own.
+//! a [`Server`] carries them over HTTP or HTTPS, on a thread of its own.
 
 pub(super) mod http;
 mod manager;
@@ -16,6 +16,7 @@ pub use script::Script;
 pub(super) use server::lock;
 pub use server::{Handle, Server};
 
+use crate::io::tls_server::TlsServer;
 use crate::proto::auth::{Scheme, Secret};
 
 /// How a simulated DM server manages.
@@ -35,6 +36,8 @@ pub struct Options {
     pub max_message_size: Option<u64>,
     /// The MaxObjSize to announce, in octets.
     pub max_object_size: Option<u64>,
+    /// Serves over TLS with this certificate; else over plain HTTP.
+    pub tls: Option<TlsServer>,
     /// What to do wrong.
     pub misbehaviour: Option<Misbehaviour>,
 }

@@ -252,10 +252,7 @@ impl Given {
             None => None,
             Some(to) => Some(Pushes {
                 to,
-                device: match (&self.raw, self.device) {
-                    (Some(_), device) => device.unwrap_or_default(),
-                    (None, device) => needed("device", device)?,
-                },
+                device: self.device,
                 first: self.session.unwrap_or(1),
                 count,
                 interval,

@@ -2,11 +2,12 @@
 
 use super::Failure;
 use super::arguments::{needed, secret};
+use crate::io::tls_server::{TlsFault, TlsServer};
 use crate::proto::auth::{Scheme, Secret};
 use crate::simulate::managing::{Account, Misbehaviour, Options, Script};
 
 /// The options' names, besides those of the misbehaviours.
-pub(super) const NAMES: [&str; 9] = [
+pub(super) const NAMES: [&str; 11] = [
     "script",
     "auth",
     "user",
@@ -16,6 +17,8 @@ pub(super) const NAMES: [&str; 9] = [
     "client-nonce",
     "url",
     "max-message-size",
+    "certificate",
+    "key",
 ];
 
 /// They, as they were given.
@@ -30,6 +33,8 @@ pub(super) struct Given {
     client_nonce: Vec<u8>,
     url: Option<String>,
     max_message_size: Option<u64>,
+    certificate: Option<Vec<u8>>,
+    key: Option<Vec<u8>>,
     misbehaviour: Option<Misbehaviour>,
 }
 
@@ -64,6 +69,8 @@ impl Given {
                 self.max_message_size =
                     Some(size.map_err(|_| Failure::Usage(format!("--{name} cannot be {value}")))?);
             }
+            "certificate" => self.certificate = Some(octets(value)?),
+            "key" => self.key = Some(octets(value)?),
             _ => return Ok(false),
         }
         self.manages = true;
@@ -102,6 +109,14 @@ impl Given {
                 nonce: self.nonce,
             });
         }
+        let tls = match (self.certificate, self.key) {
+            (None, None) => None,
+            (certificate, key) => {
+                let certificate = needed("certificate", certificate)?;
+                let tls = TlsServer::new(&certificate, &needed("key", key)?, None);
+                Some(tls.map_err(|fault| Failure::Usage(unusable(fault)))?)
+            }
+        };
         Ok(Some(Options {
             id: id.to_owned(),
             url: self.url,
@@ -110,7 +125,19 @@ impl Given {
             script: self.script,
             max_message_size: self.max_message_size,
             max_object_size: None,
+            tls,
             misbehaviour: self.misbehaviour,
         }))
+    }
+}
+
+fn octets(path: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::Io(path.to_owned(), error))
+}
+
+fn unusable(fault: TlsFault) -> String {
+    match fault {
+        TlsFault::Certificate(why) | TlsFault::ClientCa(why) => format!("--certificate {why}"),
+        TlsFault::Key(why) => format!("--key {why}"),
     }
 }

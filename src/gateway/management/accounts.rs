@@ -3,7 +3,7 @@
 use crate::gateway::Gateway;
 use crate::proto::bootstrap::{Account, Leaf, Source, Value};
 use crate::proto::tree::{Format, Tree};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The accounts that can be used, by server id.
 #[derive(Debug, Default)]
@@ -13,6 +13,15 @@ pub(super) struct Accounts(BTreeMap<String, Held>);
 struct Held {
     node: String,
     account: Account,
+}
+
+/// Servers whose accounts a session changes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changed {
+    /// New, or with other credentials.
+    pub(super) made: Vec<String>,
+    /// There no more.
+    pub(super) gone: Vec<String>,
 }
 
 /// Where accounts are.
@@ -30,6 +39,19 @@ impl Accounts {
             }
         }
         Self(accounts)
+    }
+
+    /// What is other than in these, but for the account of `server` itself: its session goes on by
+    /// what it began with.
+    pub(super) fn changed_since(&self, before: &Self, server: &str) -> Changed {
+        let is_other = |id: &&String| **id != server;
+        let made = self.0.iter().filter(|(id, held)| {
+            let old = before.get(id);
+            old.is_none_or(|old| old.credentials != held.account.credentials)
+        });
+        let made = made.map(|(id, _)| id).filter(is_other).cloned().collect();
+        let gone = before.0.keys().filter(|id| self.get(id).is_none()).filter(is_other);
+        Changed { made, gone: gone.cloned().collect() }
     }
 
     pub(super) fn get(&self, server: &str) -> Option<&Account> {
@@ -50,6 +72,15 @@ impl Accounts {
 /// Whether there is an account that can be used.
 pub(super) fn any_usable(tree: &Tree) -> bool {
     tree.children(DM_ACC).any(|node| account_at(tree, node).is_some())
+}
+
+/// Whether two accounts are with the same server: which of them counts would be chance.
+pub(super) fn has_twins(tree: &Tree) -> bool {
+    let mut seen = BTreeSet::new();
+    let ids = tree.children(DM_ACC).filter_map(|node| {
+        tree.text(&format!("{DM_ACC}/{node}/ServerID")).filter(|id| !id.is_empty())
+    });
+    ids.into_iter().any(|id| !seen.insert(id))
 }
 
 fn account_at(tree: &Tree, node: &str) -> Option<Account> {

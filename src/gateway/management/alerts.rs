@@ -54,11 +54,13 @@ impl Gateway {
         server: &str,
         told: &[Told],
         statuses: &[Option<StatusCode>],
+        ok: bool,
     ) {
         let Some(waiting) = self.management.alerts.0.get_mut(server) else { return };
         for ((key, attached), status) in told.iter().zip(statuses) {
-            // Whatever it answers, it has heard it; a newer state is still to be told.
-            if status.is_some() && waiting.get(key) == Some(attached) {
+            // Whatever it answers, it has heard it, and in a session that ended well without an
+            // answer too; a newer state is still to be told.
+            if (ok || status.is_some()) && waiting.get(key) == Some(attached) {
                 waiting.remove(key);
             }
         }

@@ -4,17 +4,17 @@
 //! A server's id is a name. It is looked for where the configuration says, and never fetched as
 //! an address, whatever it looks like: end devices name it. (GwMO change request, 8.6.1.2.)
 
-use super::install::Installation;
+use super::install::{Document, Installation};
 use super::{OperationId, Purpose, Source};
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::arrival::Outcome;
 use crate::gateway::event::{EventKind, Reason};
-use crate::gateway::seam::{Call, CallKind, CallResult, Change, Now, Reply};
+use crate::gateway::policy::Policy;
+use crate::gateway::seam::{Call, CallKind, CallResult, Now, Reply};
 use crate::limits;
 use crate::proto::bootstrap::security::Refusal;
 use crate::proto::bootstrap::{self, fetch, push::Received};
-use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -79,13 +79,13 @@ impl Gateway {
         }
         match bootstrap::read(received.document, bootstrap::Source::Push) {
             Ok(accounts) => {
-                let mut installation = Installation::of(accounts);
-                let digest: [u8; 32] = Sha256::digest(received.document).into();
-                // The same document again, as networks repeat pushes, changes nothing.
-                if !self.applied("push", digest, &mut installation.changes) {
+                let document = Document::new("push", received.document, limits::PUSHES_REMEMBERED);
+                // Networks repeat pushes; whoever replays one must not bring an old account back.
+                if self.is_applied(&document) {
                     return self.refuse_push(Reason::Repeat, from);
                 }
-                self.install(installation, now);
+                let document = Some(document);
+                self.install(Installation { document, ..Installation::of(accounts) }, now);
                 Outcome::Sent
             }
             Err(fault) => {
@@ -101,23 +101,11 @@ impl Gateway {
     pub(in crate::gateway) fn bootstrap_file(&mut self, name: &str, document: &[u8], now: Now) {
         match bootstrap::read(document, bootstrap::Source::Factory) {
             Ok(accounts) => {
-                let mut installation = Installation::of(accounts);
-                let digest: [u8; 32] = Sha256::digest(document).into();
-                if self.applied(name, digest, &mut installation.changes) {
-                    self.install(installation, now);
-                }
+                let document = Some(Document::new(name, document, 1));
+                self.install(Installation { document, ..Installation::of(accounts) }, now);
             }
             Err(fault) => log::error!("{name}: {fault}"),
         }
-    }
-
-    /// Notes that a document is applied. False if it was before.
-    fn applied(&mut self, name: &str, digest: [u8; 32], changes: &mut Vec<Change>) -> bool {
-        if self.management.applied.insert(name.to_owned(), digest) == Some(digest) {
-            return false;
-        }
-        changes.push(Change { key: format!("f{name}").into_bytes(), value: Some(digest.to_vec()) });
-        true
     }
 
     /// `bootstrap apply`.
@@ -136,30 +124,67 @@ impl Gateway {
 
     /// Takes what is on the smartcard: what it brought before and has no more goes.
     pub(in crate::gateway) fn card(&mut self, document: Option<&[u8]>, now: Now) {
+        if let Err(why) = self.card_read(document, None, now) {
+            log::error!("{why}");
+        }
+    }
+
+    /// Takes what is on the smartcard, perhaps in search of a server.
+    ///
+    /// # Errors
+    /// Why nothing came of it; a search goes on elsewhere then.
+    fn card_read(
+        &mut self,
+        document: Option<&[u8]>,
+        search: Option<&str>,
+        now: Now,
+    ) -> Result<(), String> {
         let accounts = match document.map(|it| bootstrap::read(it, bootstrap::Source::Card)) {
             None => Vec::new(),
             Some(Ok(accounts)) => accounts,
             // A card that cannot be read says nothing of what it has.
-            Some(Err(fault)) => return log::error!("the smartcard's bootstrap: {fault}"),
+            Some(Err(fault)) => return Err(format!("the smartcard's bootstrap: {fault}")),
         };
+        let octets = document.unwrap_or_default();
         let has = |server: &str| accounts.iter().any(|account| account.server_id == server);
         let gone = self.management.servers.iter();
         let gone =
             gone.filter(|(id, server)| server.record.source.as_deref() == Some("card") && !has(id));
         let gone: Vec<_> = gone.map(|(id, _)| id.clone()).collect();
-        let mut installation = Installation::of(accounts);
-        installation.gone = gone;
-        let digest: [u8; 32] = Sha256::digest(document.unwrap_or_default()).into();
-        let is_new = self.applied("card", digest, &mut installation.changes);
-        if is_new && !(installation.accounts.is_empty() && installation.gone.is_empty()) {
-            self.install(installation, now);
+        let document = Document::new("card", octets, 1);
+        let mut installation = Installation { gone, ..Installation::of(accounts) };
+        if self.is_applied(&document) {
+            // What was taken from it is not brought back, unless a device wants it.
+            installation.gone.clear();
+            installation.accounts.retain(|account| Some(&*account.server_id) == search);
+        } else {
+            installation.document = Some(document);
         }
+        if installation.accounts.is_empty() && installation.gone.is_empty() {
+            return match search {
+                Some(_) => Err("the smartcard has no account with it".to_owned()),
+                None => Ok(()),
+            };
+        }
+        installation.search = search.map(str::to_owned);
+        self.install(installation, now);
+        Ok(())
     }
 
     // --- Wanted servers ----------------------------------------------------------------------
 
+    /// A device brought a new list: looks after it when the others of a storm are there too.
+    pub(in crate::gateway) fn look_for_wanted_soon(&mut self, now: Now) {
+        if self.options.lans.iter().any(|lan| lan.policy == Policy::Bootstrap) {
+            self.timers.set_no_later(Timer::Manage, now.uptime + limits::WANTED_DELAY);
+        }
+    }
+
     /// Looks after servers that devices want: whoever may be bootstrapped is looked for.
     pub(super) fn look_for_wanted(&mut self, now: Now) {
+        if self.options.lans.iter().all(|lan| lan.policy != Policy::Bootstrap) {
+            return;
+        }
         for server in self.wanted_servers() {
             if self.management.has_account(&server)
                 || self.management.servers.len() >= limits::MANAGED_SERVERS
@@ -167,14 +192,13 @@ impl Gateway {
             {
                 continue;
             }
-            let allowed = self.may_bootstrap(&server);
-            let entry = self.server_entry(&server);
-            let due = match &entry.search {
-                Search::Idle => true,
-                Search::Running { .. } => false,
-                Search::Failed { again } => *again <= now.uptime,
+            let entry = self.management.servers.get(&server);
+            let due = match entry.map(|entry| &entry.search) {
+                None | Some(Search::Idle) => true,
+                Some(Search::Running { .. }) => false,
+                Some(Search::Failed { again }) => *again <= now.uptime,
             };
-            if allowed && due {
+            if due && self.may_bootstrap(&server) {
                 self.search(&server, now);
             }
         }
@@ -190,7 +214,11 @@ impl Gateway {
         let why = "no source of bootstraps is configured (`[bootstrap] sources`)".to_owned();
         self.server_entry(server).search =
             Search::Running { source: 0, services: VecDeque::new(), why };
-        self.tell_of_server(EventKind::Bootstrapping, server, "a device wants it, and it may be");
+        self.tell_of_server(
+            EventKind::Bootstrapping,
+            server,
+            "a device wants it, and it may be had: its account is looked for",
+        );
         self.ask_next_source(server, now);
     }
 
@@ -239,14 +267,8 @@ impl Gateway {
             Err(why) => self.source_failed(server, why, now),
             Ok(Reply::Services(found)) => self.services_found(server, &found, now),
             Ok(Reply::Card(document)) => {
-                self.card(document.as_deref(), now);
-                let has = self.management.open.is_some() || self.management.has_account(server);
-                if !has {
-                    self.source_failed(
-                        server,
-                        "the smartcard has no account with it".to_owned(),
-                        now,
-                    );
+                if let Err(why) = self.card_read(document.as_deref(), Some(server), now) {
+                    self.source_failed(server, why, now);
                 }
             }
             Ok(Reply::Http(reply)) => {
@@ -257,7 +279,10 @@ impl Gateway {
                     Err(failure) => Err(format!("the bootstrap server gave none: {failure}")),
                 };
                 match accounts {
-                    Ok(accounts) => self.install(Installation::of(accounts), now),
+                    Ok(accounts) => {
+                        let search = Some(server.to_owned());
+                        self.install(Installation { search, ..Installation::of(accounts) }, now);
+                    }
                     Err(why) => self.source_failed(server, why, now),
                 }
             }
@@ -297,7 +322,7 @@ impl Gateway {
         self.ask_next_source(server, now);
     }
 
-    fn source_failed(&mut self, server: &str, reason: String, now: Now) {
+    pub(super) fn source_failed(&mut self, server: &str, reason: String, now: Now) {
         log::debug!("bootstrap of {server}: {reason}");
         if let Search::Running { why, .. } = &mut self.server_entry(server).search {
             *why = reason;

@@ -3,6 +3,7 @@
 use super::accounts::DM_ACC;
 use super::records::{change, removal};
 use super::sessions::Cause;
+use super::trial::Trial;
 use super::{Deferred, OperationId, Server, Then};
 use crate::gateway::Gateway;
 use crate::gateway::event::EventKind;
@@ -11,6 +12,7 @@ use crate::limits;
 use crate::proto::bootstrap::{Account, Source, Value};
 use crate::proto::syncml::StatusCode;
 use crate::proto::tree::{Format, Transaction, Tree, uri};
+use sha2::{Digest, Sha256};
 
 /// Accounts to be installed or taken away.
 #[derive(Debug)]
@@ -19,18 +21,47 @@ pub(super) struct Installation {
     pub(super) accounts: Vec<Account>,
     /// Servers whose accounts go.
     pub(super) gone: Vec<String>,
-    /// What else is to be durable then.
-    pub(super) changes: Vec<Change>,
+    /// The document that all of it is from.
+    pub(super) document: Option<Document>,
+    /// The wanted server for whose sake it is done.
+    pub(super) search: Option<String>,
+    /// The trial that is under way, without what is overwritten now.
+    pub(super) trial: Option<Option<Trial>>,
     /// The operator who waits for it.
     pub(super) operation: Option<OperationId>,
     /// What was done, for people.
     pub(super) lines: Vec<String>,
 }
 
+/// A document that is applied once only.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// Which way it came: a file's name, `card`, `push`.
+    pub(super) way: String,
+    /// Its SHA-256.
+    digest: [u8; 32],
+    /// How many that came this way are remembered.
+    remembered: usize,
+}
+
+impl Document {
+    pub(super) fn new(way: &str, document: &[u8], remembered: usize) -> Self {
+        Self { way: way.to_owned(), digest: Sha256::digest(document).into(), remembered }
+    }
+}
+
 impl Installation {
     /// To install these accounts.
     pub(super) fn of(accounts: Vec<Account>) -> Self {
-        Self { accounts, gone: Vec::new(), changes: Vec::new(), operation: None, lines: Vec::new() }
+        Self {
+            accounts,
+            gone: Vec::new(),
+            document: None,
+            search: None,
+            trial: None,
+            operation: None,
+            lines: Vec::new(),
+        }
     }
 }
 
@@ -40,11 +71,16 @@ impl Gateway {
         if self.management.open.is_some() {
             return self.management.deferred.push_back(Deferred::Install(installation));
         }
+        if installation.document.as_ref().is_some_and(|document| self.is_applied(document)) {
+            // It came again while the store was busy.
+            return;
+        }
         let unix = if now.unix >= limits::CLOCK_SET { now.unix } else { 0 };
         let mut transaction = self.management.tree.begin();
-        let mut failed = None;
+        let (mut failed, mut gone_nodes) = (None, Vec::new());
         for server in &installation.gone {
             if let Some(node) = self.management.accounts.node(server) {
+                gone_nodes.push(format!("t{DM_ACC}/{node}"));
                 let removed =
                     self.management.tree.remove(&format!("{DM_ACC}/{node}"), &mut transaction);
                 failed = failed.or(removed.err().map(|code| (server.clone(), code)));
@@ -65,7 +101,7 @@ impl Gateway {
             self.undo(transaction, now);
             let why = format!("the account of {server} cannot be written: Status {}", code.0);
             log::error!("{why}");
-            return self.install_failed(&installation, why);
+            return self.install_failed(installation, why, now);
         }
         let mut changes = self.changes(&transaction);
         for account in &installation.accounts {
@@ -82,15 +118,26 @@ impl Gateway {
             changes.push(change(format!("s{}", account.server_id), &record));
         }
         changes.extend(installation.gone.iter().map(|server| removal(format!("s{server}"))));
-        changes.append(&mut installation.changes);
+        installation.trial = self.trial_beside(&installation.accounts, gone_nodes, &mut changes);
+        if let Some(document) = &installation.document {
+            let key = format!("f{}", document.way).into_bytes();
+            changes.push(Change { key, value: Some(self.applied_with(document)) });
+        }
         self.commit_open(changes, transaction, None, Then::Install(installation));
     }
 
     /// Accounts are on flash, or are not there.
-    pub(super) fn installed(&mut self, installation: Installation, ok: bool, now: Now) {
+    pub(super) fn installed(&mut self, mut installation: Installation, ok: bool, now: Now) {
         if !ok {
             let why = "the store could not keep it".to_owned();
-            return self.install_failed(&installation, why);
+            return self.install_failed(installation, why, now);
+        }
+        if let Some(document) = &installation.document {
+            let applied = self.applied_with(document);
+            self.management.applied.insert(document.way.clone(), applied);
+        }
+        if let (Some(trial), true) = (installation.trial.take(), self.management.trial.is_some()) {
+            self.management.trial = trial;
         }
         for server in &installation.gone {
             self.management.servers.remove(server);
@@ -98,35 +145,86 @@ impl Gateway {
         }
         for account in &installation.accounts {
             let entry = self.server_entry(&account.server_id);
+            // What a session by the old account would still learn is not the new one's.
+            let was_running = entry.running.take().is_some();
             *entry = Server {
                 record: super::records::ServerRecord {
                     approved: entry.record.approved,
                     source: Some(name_of(account.source).to_owned()),
                     ..Default::default()
                 },
-                running: entry.running.take(),
+                heard: std::mem::take(&mut entry.heard),
                 ..Server::default()
             };
-            let why =
-                format!("the gateway has an account with it, from: {}", name_of(account.source));
+            if was_running {
+                let why = "its account is another one now; a new session follows";
+                self.tell_of_server(EventKind::SessionFailed, &account.server_id, why);
+            }
+            let origin = origin(account.source);
+            let why = format!("the gateway has an account with it now, out of {origin}");
             self.tell_of_server(EventKind::Bootstrapped, &account.server_id, &why);
             self.wish(&account.server_id, Cause::Bootstrap, now.uptime);
         }
         if let Some(operation) = installation.operation {
             self.operated(operation, Ok(installation.lines));
         }
+        if let Some(server) = installation.search
+            && !self.management.has_account(&server)
+        {
+            self.source_failed(&server, "the source has no account with it".to_owned(), now);
+        }
     }
 
-    fn install_failed(&mut self, installation: &Installation, why: String) {
+    fn install_failed(&mut self, installation: Installation, why: String, now: Now) {
         for account in &installation.accounts {
             self.tell_of_server(EventKind::BootstrapFailed, &account.server_id, &why);
-            if let Some(entry) = self.management.servers.get_mut(&account.server_id) {
-                entry.why = Some(why.clone());
-            }
         }
         if let Some(operation) = installation.operation {
-            self.operated(operation, Err(why));
+            self.operated(operation, Err(why.clone()));
         }
+        if let Some(server) = installation.search {
+            self.source_failed(&server, why, now);
+        }
+    }
+
+    /// Whether a document was applied before.
+    pub(super) fn is_applied(&self, document: &Document) -> bool {
+        let applied = self.management.applied.get(&document.way);
+        applied.is_some_and(|digests| digests.chunks(32).any(|digest| digest == document.digest))
+    }
+
+    /// The digests of what came a way, with that of `document`.
+    fn applied_with(&self, document: &Document) -> Vec<u8> {
+        let before = self.management.applied.get(&document.way);
+        let mut digests = before.cloned().unwrap_or_default();
+        digests.extend(document.digest);
+        let over = digests.len().saturating_sub(32 * document.remembered);
+        digests.split_off(over)
+    }
+
+    /// A trial goes on beside new accounts, and does not undo them: what is left of it then, also
+    /// for the store. `None` if it stays as it is.
+    fn trial_beside(
+        &self,
+        accounts: &[Account],
+        mut nodes: Vec<String>,
+        changes: &mut Vec<Change>,
+    ) -> Option<Option<Trial>> {
+        let trial = self.management.trial.as_ref()?;
+        let node = |account: &Account| {
+            format!("t{DM_ACC}/{}", node_of(&self.management.tree, &account.server_id))
+        };
+        nodes.extend(accounts.iter().map(node));
+        let is_new = |key: &str| {
+            let below = |node: &String| {
+                key.strip_prefix(&**node)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            nodes.iter().any(below) || changes.iter().any(|change| change.key == key.as_bytes())
+        };
+        let (rest, record) = trial.without(is_new)?;
+        changes.push(record);
+        Some(rest)
     }
 
     /// What is known of a server, from now on something.
@@ -169,9 +267,8 @@ pub(super) fn write(
 /// The node of a server's account: the one it has, else a new name.
 fn node_of(tree: &Tree, server: &str) -> String {
     let names: Vec<_> = tree.children(DM_ACC).map(str::to_owned).collect();
-    let has_id = |name: &&String| tree.text(&format!("{DM_ACC}/{name}/ServerID")) == Some(server);
-    if let Some(name) = names.iter().find(has_id) {
-        return name.clone();
+    if let Some(name) = node_of_server(tree, server) {
+        return name;
     }
     if uri::check_name(server).is_ok()
         && !server.contains(['/', '?', '%'])
@@ -182,7 +279,24 @@ fn node_of(tree: &Tree, server: &str) -> String {
     (1..).map(|number| number.to_string()).find(|name| !names.contains(name)).unwrap_or_default()
 }
 
-/// The name of a source in the store and for people.
+/// The name of the node whose account is with a server.
+pub(super) fn node_of_server(tree: &Tree, server: &str) -> Option<String> {
+    let has_id = |name: &&str| tree.text(&format!("{DM_ACC}/{name}/ServerID")) == Some(server);
+    tree.children(DM_ACC).find(has_id).map(str::to_owned)
+}
+
+/// Where an account comes from, for people.
+fn origin(source: Source) -> &'static str {
+    match source {
+        Source::Factory => "a file",
+        Source::Card => "the smartcard",
+        Source::Push => "a bootstrap that was pushed and proven",
+        Source::Fetch => "what a bootstrap server answered over HTTPS",
+        Source::Session => "a session with a DM server",
+    }
+}
+
+/// The name of a source in the store.
 fn name_of(source: Source) -> &'static str {
     match source {
         Source::Factory => "factory",

@@ -38,6 +38,7 @@ use crate::gateway::seam::{CallId, CallResult, Change, CommitId, LanId, Now};
 use crate::limits;
 use crate::proto::bootstrap::Account;
 use crate::proto::bootstrap::security::Keys;
+use crate::proto::gwmo;
 use crate::proto::syncml::Encoding;
 use crate::proto::tree::{self, Format, Transaction, Tree};
 use accounts::Accounts;
@@ -46,7 +47,7 @@ use bootstrap::{Search, Tries};
 use install::Installation;
 use provision::Provisioning;
 use records::{Provisioned, ServerRecord, Settings};
-use sessions::{Cause, Running, Wish};
+use sessions::{Cause, Running, Saved, Wish};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -126,8 +127,8 @@ pub(super) struct Management {
     alerts: AttachAlerts,
     /// Wrong proofs on pushed bootstraps.
     tries: Tries,
-    /// Digests of the documents that were applied, by where they came from.
-    applied: HashMap<String, [u8; 32]>,
+    /// Digests of the documents that were applied, by the way they came, the newest last.
+    applied: HashMap<String, Vec<u8>>,
     /// Accounts that end devices were given, by the normal form of the id in them.
     given: HashMap<String, Provisioned>,
 }
@@ -165,13 +166,13 @@ struct Open {
 /// What goes on when a change is on flash, or is not.
 enum Then {
     /// A session's reply.
-    Session(String),
+    Session(Saved),
     /// Accounts are there, or gone.
     Install(Installation),
     /// An end device gets its account.
     Provision(Provisioning),
     /// What was tried is as it was before.
-    RolledBack(String),
+    RolledBack(Trial),
 }
 
 /// What waits until the tree is free.
@@ -179,7 +180,6 @@ enum Deferred {
     Called(CallId, CallResult),
     Install(Installation),
     Provision(DeviceKey, Option<OperationId>),
-    RollBack,
 }
 
 /// What a call is for.
@@ -263,6 +263,20 @@ fn describe(tree: &mut Tree, options: &super::Options) {
         tree.write(uri, Format::Chr, text.as_bytes(), 0, &mut transaction)
             .expect("DevInfo and DevDetail have these leaves");
     }
+    tree.write("./DevDetail/LrgObj", Format::Bool, b"true", 0, &mut transaction)
+        .expect("DevDetail has this leaf");
+    for (name, most) in [
+        ("MaxDepth", limits::TREE_DEPTH),
+        ("MaxTotLen", limits::TREE_URI),
+        ("MaxSegLen", limits::TREE_SEGMENT),
+    ] {
+        let (uri, most) = (format!("./DevDetail/URI/{name}"), most.to_string());
+        tree.write(&uri, Format::Chr, most.as_bytes(), 0, &mut transaction)
+            .expect("DevDetail has these leaves");
+    }
+    // Whoever has an account may set what may be set: accounts come by proof or approval only.
+    tree.write_acl(gwmo::CONFIG, "Get=*&Replace=*", 0, &mut transaction)
+        .expect("the description has this node");
     tree.keep(transaction);
 }
 
@@ -293,8 +307,7 @@ impl Gateway {
                 self.server_entry(server).record = record;
             }
             Some(("f", name)) => {
-                let digest = value.try_into().unwrap_or_default();
-                management.applied.insert(name.to_owned(), digest);
+                management.applied.insert(name.to_owned(), value.to_vec());
             }
             Some(("p", device)) => self.restore_provisioned(text, device, value),
             _ => return false,
@@ -330,7 +343,8 @@ impl Gateway {
         let servers = self.management.servers.values();
         let wishes = servers.filter(|server| server.running.is_none()).filter_map(|server| {
             let search = match server.search {
-                Search::Failed { again } => Some(again),
+                // Later it begins when a device wants the server again.
+                Search::Failed { again } if again > now.uptime => Some(again),
                 _ => None,
             };
             server.wish.map(|wish| wish.at).into_iter().chain(search).min()
@@ -368,10 +382,10 @@ impl Gateway {
             self.undo(transaction, now);
         }
         match then {
-            Then::Session(server) => self.session_committed(&server, ok, now),
+            Then::Session(saved) => self.session_committed(saved, ok, now),
             Then::Install(installation) => self.installed(installation, ok, now),
             Then::Provision(provisioning) => self.provisioned(provisioning, ok, now),
-            Then::RolledBack(server) => self.rolled_back(&server, now),
+            Then::RolledBack(trial) => self.rolled_back(trial, ok, now),
         }
         while self.management.open.is_none()
             && let Some(deferred) = self.management.deferred.pop_front()
@@ -380,7 +394,6 @@ impl Gateway {
                 Deferred::Called(call, result) => self.called(call, result, now),
                 Deferred::Install(installation) => self.install(installation, now),
                 Deferred::Provision(key, operation) => self.offer(key, operation),
-                Deferred::RollBack => self.roll_back(now),
             }
         }
         self.manage(now);

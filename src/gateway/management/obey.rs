@@ -1,6 +1,6 @@
 //! What a DM server commands is done to the tree.
 
-use super::accounts::{DM_ACC, any_usable};
+use super::accounts::{DM_ACC, any_usable, has_twins};
 use super::live::Live;
 use super::records::Settings;
 use crate::gateway::Gateway;
@@ -22,7 +22,8 @@ pub(super) struct Obeys<'a> {
     unix: u64,
     /// Whether another server's change is on trial.
     is_occupied: bool,
-    atomic: Option<Mark>,
+    /// Where the Atomic under way began, and whether what was before it could cut the gateway off.
+    atomic: Option<(Mark, bool)>,
     done: Done,
 }
 
@@ -69,7 +70,10 @@ impl Obeys<'_> {
         if code.is_success() && outcome.delivery.is_some() {
             code = self.deliver(request);
         }
-        if code.is_success() && was_usable && !any_usable(self.tree) {
+        if code.is_success()
+            && critical
+            && (was_usable && !any_usable(self.tree) || has_twins(self.tree))
+        {
             code = StatusCode::NOT_ALLOWED;
         }
         if !code.is_success() {
@@ -103,6 +107,14 @@ impl Obeys<'_> {
         };
         let unix = self.unix;
         for account in &accounts {
+            // Whoever may add accounts may not therefore change those of others.
+            let held = super::install::node_of_server(self.tree, &account.server_id);
+            let may = |node: &String| {
+                self.tree.allows(&format!("{DM_ACC}/{node}"), self.server, Rights::REPLACE)
+            };
+            if held.as_ref().is_some_and(|node| !may(node)) {
+                return StatusCode::PERMISSION_DENIED;
+            }
             let written =
                 super::install::write(self.tree, account, unix, &mut self.done.transaction);
             if let Err(code) = written {
@@ -119,7 +131,7 @@ impl Target for Obeys<'_> {
     }
 
     fn begin(&mut self) {
-        self.atomic = Some(self.done.transaction.mark());
+        self.atomic = Some((self.done.transaction.mark(), self.done.is_critical));
     }
 
     fn commit(&mut self) {
@@ -127,7 +139,8 @@ impl Target for Obeys<'_> {
     }
 
     fn rollback(&mut self) -> bool {
-        if let Some(mark) = self.atomic.take() {
+        if let Some((mark, is_critical)) = self.atomic.take() {
+            self.done.is_critical = is_critical;
             self.tree.undo_to(&mut self.done.transaction, mark, &mut self.live);
         }
         true
@@ -136,15 +149,12 @@ impl Target for Obeys<'_> {
 
 /// Whether a change there could keep servers from reaching the gateway.
 fn is_critical(uri: &str) -> bool {
-    let path = uri.strip_prefix("./").unwrap_or(uri);
-    let below = |root: &str| {
-        let root = root.strip_prefix("./").unwrap_or(root);
-        path == "."
-            || path.strip_prefix(root).is_some_and(|rest| {
-                rest.is_empty() || rest.starts_with('/') || rest.starts_with('?')
-            })
-    };
-    below(DM_ACC) || below(gwmo::CONFIG)
+    let path = uri.split('?').next().unwrap_or_default();
+    let mut segments = path.split('/').filter(|segment| !matches!(*segment, "" | "."));
+    // At the root everything is below.
+    segments.next().is_none_or(|first| {
+        [DM_ACC, gwmo::CONFIG].iter().any(|root| root.strip_prefix("./") == Some(first))
+    })
 }
 
 impl Gateway {

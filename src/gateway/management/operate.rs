@@ -70,7 +70,7 @@ impl Gateway {
             "a session with it begins"
         };
         // The operator's wish comes before whatever else waits its time.
-        entry.wish = None;
+        entry.wish.take_if(|wish| !matches!(wish.cause, Cause::Package0(_)));
         self.wish(server, Cause::Operator, now.uptime);
         self.operated(id, Ok(vec![format!("{server}: {line}")]));
         self.manage(now);

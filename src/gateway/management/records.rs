@@ -6,7 +6,7 @@
 //! | `s` and a server's id | [`ServerRecord`] |
 //! | `g` | [`Settings`] |
 //! | `u` | [`TrialRecord`] |
-//! | `f` and a file's name | SHA-256 of a bootstrap file that was applied |
+//! | `f` and a file's name, `card` or `push` | SHA-256 of what was applied; of pushes, several |
 //! | `p` and a device's id | [`Provisioned`] |
 
 use crate::gateway::seam::Change;

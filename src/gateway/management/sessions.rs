@@ -1,8 +1,10 @@
 //! Sessions with DM servers: when they begin, how they go on, what their end leads to.
 
+use super::accounts::{Accounts, Changed};
 use super::obey::Done;
-use super::records::change;
-use super::{Purpose, Then};
+use super::records::{ServerRecord, change, removal};
+use super::trial::Trial;
+use super::{Purpose, Server, Then};
 use crate::gateway::Gateway;
 use crate::gateway::agenda::{Queued, Timer};
 use crate::gateway::event::EventKind;
@@ -71,13 +73,35 @@ pub(super) struct Running {
     alerts: Vec<super::alerts::Told>,
 }
 
+/// What a session had changed when it had to wait for the store.
+#[derive(Debug)]
+pub(super) struct Saved {
+    server: String,
+    /// The trial before.
+    trial: Option<Trial>,
+    /// The nonces before.
+    nonces: Nonces,
+    accounts: Changed,
+}
+
 impl Gateway {
     /// Wishes a session with a server, at that time or when an earlier wish has it.
     pub(super) fn wish(&mut self, server: &str, cause: Cause, at: Duration) {
         let Some(entry) = self.management.servers.get_mut(server) else { return };
+        if cause == Cause::Alert && entry.failures > 0 && entry.wish.is_some() {
+            // Devices that come and go do not make a server that is away be called more often.
+            return;
+        }
         let sooner = entry.wish.is_none_or(|wish| at < wish.at);
         if sooner || matches!(cause, Cause::Package0(_)) {
             let at = entry.wish.map_or(at, |wish| at.min(wish.at));
+            // The session id that the server expects stays, whoever else wants a session.
+            let asked = entry.wish.map(|wish| wish.cause);
+            let asked = asked.filter(|it| matches!(it, Cause::Package0(_)));
+            let cause = match cause {
+                Cause::Package0(_) => cause,
+                _ => asked.unwrap_or(cause),
+            };
             entry.wish = Some(Wish { at, cause });
         }
         self.timers.set_no_later(Timer::Manage, at);
@@ -161,7 +185,8 @@ impl Gateway {
                     alerts: alerts.into_iter().map(|(told, _)| told).collect(),
                 });
                 self.metrics.counters.managed_sessions += 1;
-                self.tell_of_server(EventKind::SessionStarted, server, cause.sentence());
+                let why = format!("{}: message 1 goes to {}", cause.sentence(), outgoing.uri);
+                self.tell_of_server(EventKind::SessionStarted, server, &why);
                 self.post(server, &mut running, outgoing);
                 self.put_back(server, running);
             }
@@ -217,13 +242,46 @@ impl Gateway {
     }
 
     /// Goes on after a commit.
-    pub(super) fn session_committed(&mut self, server: &str, ok: bool, now: Now) {
+    pub(super) fn session_committed(&mut self, saved: Saved, ok: bool, now: Now) {
+        let Saved { server, trial, nonces, accounts } = saved;
+        let server = &*server;
+        if ok {
+            self.accounts_changed(&accounts, now);
+        } else {
+            self.management.trial = trial;
+        }
         let entry = self.management.servers.get_mut(server);
         let Some(mut running) = entry.and_then(|it| it.running.take()) else { return };
+        if !ok {
+            running.nonces = nonces;
+        }
         let step = running.session.committed(ok);
         let done =
             Done { transaction: self.management.tree.begin(), settings: None, is_critical: false };
         self.step(server, running, step, done, now);
+    }
+
+    /// What is kept of a server whose account a session made.
+    fn record_of_made(&self, server: &str) -> ServerRecord {
+        let approved = self.management.servers.get(server).is_some_and(|it| it.record.approved);
+        ServerRecord { approved, source: Some("session".to_owned()), ..ServerRecord::default() }
+    }
+
+    /// A session made accounts, or deleted them, and that is on flash.
+    fn accounts_changed(&mut self, accounts: &Changed, now: Now) {
+        for server in &accounts.gone {
+            self.management.servers.remove(server);
+            self.tell_of_server(EventKind::AccountGone, server, "a DM server deleted it");
+        }
+        for server in &accounts.made {
+            let record = self.record_of_made(server);
+            let entry = self.server_entry(server);
+            let heard = std::mem::take(&mut entry.heard);
+            *entry = Server { record, heard, ..Server::default() };
+            let why = "the gateway has an account with it, from: session";
+            self.tell_of_server(EventKind::Bootstrapped, server, why);
+            self.wish(server, Cause::Bootstrap, now.uptime);
+        }
     }
 
     fn step(&mut self, server: &str, mut running: Box<Running>, step: Step, done: Done, now: Now) {
@@ -239,16 +297,24 @@ impl Gateway {
                         (nonces.client.clone(), nonces.server.clone());
                     changes.push(change(format!("s{server}"), &record));
                 }
+                let trial = self.management.trial.clone();
+                let mut accounts = Changed::default();
                 if done.is_critical {
-                    self.begin_trial(server, running.number, &done, &mut changes, now);
+                    accounts = Accounts::read(&self.management.tree)
+                        .changed_since(&self.management.accounts, server);
+                    changes.extend(accounts.gone.iter().map(|gone| removal(format!("s{gone}"))));
+                    for made in &accounts.made {
+                        changes.push(change(format!("s{made}"), &self.record_of_made(made)));
+                    }
+                    self.begin_trial(server, running.number, &done, &accounts, &mut changes, now);
                 }
-                running.nonces = nonces;
+                let nonces = std::mem::replace(&mut running.nonces, nonces);
                 self.put_back(server, running);
                 self.commit_open(
                     changes,
                     done.transaction,
                     done.settings,
-                    Then::Session(server.to_owned()),
+                    Then::Session(Saved { server: server.to_owned(), trial, nonces, accounts }),
                 );
             }
             Step::Send(outgoing) => {
@@ -337,8 +403,8 @@ impl Gateway {
         retry_after: Option<Duration>,
         now: Now,
     ) {
-        self.alerts_told(server, &running.alerts, &ending.alerts);
         let (ok, mut changed) = (ending.ok(), false);
+        self.alerts_told(server, &running.alerts, &ending.alerts, ok);
         if let Some(entry) = self.management.servers.get_mut(server) {
             let record = &mut entry.record;
             changed = ok && !record.proven
@@ -390,15 +456,26 @@ impl Gateway {
         let Some(entry) = self.management.servers.get_mut(server) else { return };
         entry.failures = entry.failures.saturating_add(1);
         entry.why = Some(why.to_owned());
-        let failures = entry.failures;
-        if cause == Cause::Operator || !self.management.has_account(server) {
-            // Whoever asked sees it fail; what else is to be done has its own wish.
+        let (failures, proven) = (entry.failures, entry.record.proven);
+        if !self.management.has_account(server) {
             return;
         }
+        let on_trial = self.management.trial.as_ref().is_some_and(|trial| trial.is_of(server));
+        let cause = match cause {
+            Cause::Package0(_) => cause,
+            _ if on_trial => Cause::Trial,
+            // Whoever asked sees it fail; what else is to be done goes on.
+            Cause::Operator if !proven => Cause::Bootstrap,
+            Cause::Operator if self.has_alerts(server) => Cause::Alert,
+            Cause::Operator => return self.wish_next(server, now),
+            _ => cause,
+        };
         let most = limits::SESSION_RETRY
             .saturating_mul(1 << failures.saturating_sub(1).min(16))
             .min(limits::SESSION_RETRY_MOST);
-        let most = if cause == Cause::Trial { limits::SESSION_RETRY } else { most };
+        // A trial has its time; and before the clock is set, no certificate is valid.
+        let is_hasty = on_trial || now.unix < limits::CLOCK_SET;
+        let most = if is_hasty { limits::SESSION_RETRY } else { most };
         let wait = self.random(most).max(limits::SESSION_RETRY_LEAST);
         let wait = wait.max(retry_after.unwrap_or_default().min(limits::RETRY_AFTER));
         self.wish(server, cause, now.uptime + wait);
@@ -429,8 +506,10 @@ impl Gateway {
     fn tell_executed(&mut self, server: &str, outgoing: &Outgoing) {
         for executed in &outgoing.executed {
             let blank = if executed.uri.is_empty() { "" } else { " " };
-            let why = format!("{}{blank}{}: {}", executed.command, executed.uri, executed.code.0);
-            self.tell_of_server(EventKind::Command, server, &why);
+            let (code, meaning) = (executed.code.0, executed.code.meaning());
+            let why = format!("{}{blank}{}: {code} {meaning}", executed.command, executed.uri);
+            let why = why.trim_end();
+            self.tell_of_server(EventKind::Command, server, why);
         }
     }
 

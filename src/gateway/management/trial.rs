@@ -6,20 +6,21 @@
 //!                                       └── ten minutes pass: all is as it was before
 //! ```
 
+use super::Then;
+use super::accounts::Changed;
 use super::obey::Done;
 use super::records::{self, SETTINGS, TRIAL, TrialRecord, change, removal};
 use super::sessions::Cause;
-use super::{Deferred, Then};
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::event::EventKind;
 use crate::gateway::seam::{Change, Now};
 use crate::limits;
-use crate::proto::tree::{Facts, Tree};
+use crate::proto::tree::{self, Facts, Tree};
 use std::time::Duration;
 
 /// A change on trial.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Trial {
     record: TrialRecord,
     /// The number of the session that made it; 0 if that was before the start.
@@ -35,6 +36,24 @@ impl Trial {
         Some(Self { record, made_in: 0, until: Duration::ZERO })
     }
 
+    /// What is left of it without the keys that are `overwritten`, `None` for nothing, and what
+    /// the store is told. `None` if it has none of them.
+    pub(super) fn without(
+        &self,
+        overwritten: impl Fn(&str) -> bool,
+    ) -> Option<(Option<Self>, Change)> {
+        let mut rest = self.clone();
+        rest.record.before.retain(|key, _| !overwritten(key));
+        if rest.record.before.len() == self.record.before.len() {
+            return None;
+        }
+        if rest.record.before.is_empty() {
+            return Some((None, removal(TRIAL)));
+        }
+        let record = change(TRIAL, &rest.record);
+        Some((Some(rest), record))
+    }
+
     /// Whether that server made it.
     pub(super) fn is_of(&self, server: &str) -> bool {
         self.record.server == server
@@ -48,13 +67,19 @@ impl Gateway {
         server: &str,
         number: u64,
         done: &Done,
+        accounts: &Changed,
         changes: &mut Vec<Change>,
         now: Now,
     ) {
         let management = &mut self.management;
+        let nodes = done.transaction.changes(&management.tree);
+        // A server that says in each session what is so anyway is not on trial for ever.
+        if done.settings.is_none() && !nodes.iter().any(matters) {
+            return;
+        }
         let mut record = management.trial.take().map(|trial| trial.record).unwrap_or_default();
         record.server = server.to_owned();
-        for node in done.transaction.changes(&management.tree) {
+        for node in nodes {
             // What was before the first of several changes is what it goes back to.
             record.before.entry(format!("t{}", node.uri)).or_insert(node.before);
         }
@@ -62,8 +87,10 @@ impl Gateway {
             let before = serde_json::to_vec(&management.settings).ok();
             record.before.entry(SETTINGS.to_owned()).or_insert(before);
         }
-        if record.before.is_empty() {
-            return;
+        for server in [&accounts.made, &accounts.gone].into_iter().flatten() {
+            let before = management.servers.get(server).map(|it| &it.record);
+            let before = before.and_then(|record| serde_json::to_vec(record).ok());
+            record.before.entry(format!("s{server}")).or_insert(before);
         }
         changes.push(change(TRIAL, &record));
         let until = now.uptime + limits::TRIAL;
@@ -87,6 +114,10 @@ impl Gateway {
         if !trial.is_of(server) {
             return;
         }
+        if trial.made_in == u64::MAX {
+            // It is over, and the store does not take it.
+            return;
+        }
         if trial.made_in >= number {
             return self.wish(server, Cause::Trial, now.uptime + limits::TRIAL_DELAY);
         }
@@ -105,9 +136,8 @@ impl Gateway {
         if now.uptime < trial.until {
             return self.timers.set_no_later(Timer::Manage, trial.until);
         }
-        if self.management.open.is_some() {
-            self.management.deferred.push_back(Deferred::RollBack);
-        } else {
+        // While another change waits for the store this is asked again when that is over.
+        if self.management.open.is_none() {
             self.roll_back(now);
         }
     }
@@ -115,7 +145,7 @@ impl Gateway {
     /// Makes everything as it was before the trial.
     pub(super) fn roll_back(&mut self, now: Now) {
         let Some(trial) = self.management.trial.take() else { return };
-        let TrialRecord { server, before } = trial.record;
+        let before = trial.record.before.clone();
         let mut changes = vec![removal(TRIAL)];
         let mut settings = None;
         let tree = &mut self.management.tree;
@@ -131,26 +161,53 @@ impl Gateway {
             changes.push(Change { key: key.clone().into_bytes(), value: value.clone() });
             match (key.strip_prefix('t'), value) {
                 (Some(uri), Some(value)) => restore(tree, uri, value),
-                (None, Some(value)) => settings = records::read(key, value),
+                (None, Some(value)) if key == SETTINGS => settings = records::read(key, value),
                 _ => {}
             }
         }
         if let Some(settings) = settings {
             self.apply_settings(settings, now);
         }
+        for (key, value) in &before {
+            let Some(server) = key.strip_prefix('s') else { continue };
+            let record = value.as_ref().and_then(|value| records::read(key, value));
+            match record {
+                Some(record) => self.server_entry(server).record = record,
+                None => drop(self.management.servers.remove(server)),
+            }
+        }
         self.read_accounts();
         let transaction = self.management.tree.begin();
-        self.commit_open(changes, transaction, None, Then::RolledBack(server));
+        self.commit_open(changes, transaction, None, Then::RolledBack(trial));
     }
 
-    /// A roll-back is on flash, or will be tried again at the next start.
-    pub(super) fn rolled_back(&mut self, server: &str, now: Now) {
+    /// A roll-back is on flash; if it is not, it is done once more.
+    pub(super) fn rolled_back(&mut self, trial: Trial, ok: bool, now: Now) {
+        if !ok {
+            let until = now.uptime + limits::SESSION_RETRY;
+            self.timers.set_no_later(Timer::Manage, until);
+            self.management.trial = Some(Trial { made_in: u64::MAX, until, ..trial });
+            return;
+        }
+        let server = &*trial.record.server;
         self.tell_of_server(
             EventKind::RolledBack,
             server,
             "no session with the server came about: all is as it was before its change",
         );
         self.wish(server, Cause::Bootstrap, now.uptime + limits::TRIAL_DELAY);
+    }
+}
+
+/// Whether a node is there or not as it was not before, or has another value or other rights: not
+/// if it was only written again.
+fn matters(change: &tree::Change) -> bool {
+    let facts = |record: &Option<Vec<u8>>| record.as_ref().and_then(|it| Facts::decode(it).ok());
+    match (facts(&change.before), facts(&change.after)) {
+        (Some(before), Some(after)) => {
+            (before.format, before.value, before.acl) != (after.format, after.value, after.acl)
+        }
+        (before, after) => before.is_some() || after.is_some(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What people and programs are shown of the management.
 
+use super::Management;
 use super::bootstrap::Search;
 use super::live::Live;
 use crate::gateway::Gateway;
@@ -26,6 +27,14 @@ pub struct NodeView {
 
 /// What stands for a value that nobody may read.
 const SECRET: &str = "(secret)";
+
+impl Management {
+    /// Servers with an account whose last session failed, and why it did.
+    pub(in crate::gateway) fn failed_servers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let servers = self.servers.iter().filter(|(id, _)| self.has_account(id));
+        servers.filter_map(|(id, server)| Some((id.as_str(), server.why.as_deref()?)))
+    }
+}
 
 impl Gateway {
     /// The node at a URI and all below it.

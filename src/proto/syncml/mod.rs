@@ -9,6 +9,7 @@
 pub(in crate::proto) mod description;
 mod grammar;
 mod lexer;
+mod meaning;
 mod tokens;
 pub mod wbxml;
 mod writer;

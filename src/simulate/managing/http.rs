@@ -1,7 +1,8 @@
-//! Carries the messages of a managing server over HTTP, and misbehaves there.
+//! Carries the messages of a managing server over HTTP or HTTPS, and misbehaves there.
 
 use super::server::lock;
 use super::{Answer, Manager, Misbehaviour};
+use crate::io::tls_server::{Stream, TlsServer};
 use crate::limits::CLIENT_BODY;
 use crate::proto::auth::MAC_HEADER;
 use crate::proto::syncml::Encoding;
@@ -15,28 +16,42 @@ use hyper::{Request, Response, StatusCode, header};
 use smol::LocalExecutor;
 use smol_hyper::rt::FuturesIo;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::time::Duration;
 
 /// How long a slow server takes for an answer.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// Serves for ever.
+/// Manages whoever comes, for ever.
 pub(in crate::simulate) async fn serve(
     listener: &Async<TcpListener>,
     manager: &Mutex<Manager>,
     tell: &dyn Fn(SimEvent),
 ) -> io::Result<()> {
+    let tls = lock(manager).tls().cloned();
+    accept(listener, tls.as_ref(), |request| respond(request, manager, tell)).await
+}
+
+/// Answers every request that comes, for ever, over TLS if there is one.
+pub(in crate::simulate) async fn accept<A>(
+    listener: &Async<TcpListener>,
+    tls: Option<&TlsServer>,
+    answer: impl Fn(Request<Incoming>) -> A,
+) -> io::Result<()>
+where
+    A: Future<Output = io::Result<Response<Full<Bytes>>>>,
+{
     let connections = LocalExecutor::new();
+    let answer = &answer;
     let accept = async {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.get_ref().set_nodelay(true)?;
             connections
                 .spawn(async move {
-                    let service =
-                        hyper::service::service_fn(|request| respond(request, manager, tell));
+                    let Some(stream) = secured(stream, tls).await else { return };
+                    let service = hyper::service::service_fn(answer);
                     let stream = FuturesIo::new(stream);
                     // A client that goes away is its own affair.
                     let _ = http1::Builder::new().serve_connection(stream, service).await;
@@ -47,6 +62,13 @@ pub(in crate::simulate) async fn serve(
     connections.run(accept).await
 }
 
+async fn secured(stream: Async<TcpStream>, tls: Option<&TlsServer>) -> Option<Stream> {
+    match tls {
+        Some(tls) => tls.accept(stream).await,
+        None => Some(Stream::Plain(stream)),
+    }
+}
+
 async fn respond(
     request: Request<Incoming>,
     manager: &Mutex<Manager>,
@@ -54,7 +76,8 @@ async fn respond(
 ) -> io::Result<Response<Full<Bytes>>> {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let host = text("host").unwrap_or("localhost");
-    let uri = format!("http://{host}{}", request.uri());
+    let scheme = if lock(manager).tls().is_some() { "https" } else { "http" };
+    let uri = format!("{scheme}://{host}{}", request.uri());
     let encoding = text("content-type").and_then(Encoding::of_content_type);
     let mac = text(MAC_HEADER).map(str::to_owned);
     let Some(encoding) = encoding else { return bare(415) };
@@ -90,7 +113,8 @@ async fn respond(
     Ok(response)
 }
 
-fn bare(status: u16) -> io::Result<Response<Full<Bytes>>> {
+/// An answer without a body.
+pub(in crate::simulate) fn bare(status: u16) -> io::Result<Response<Full<Bytes>>> {
     let mut response = Response::new(Full::new(Bytes::new()));
     *response.status_mut() = StatusCode::from_u16(status).map_err(io::Error::other)?;
     Ok(response)

@@ -2,6 +2,7 @@
 
 use super::parts::{code_of, has_alert, number, status, uri_of};
 use super::{Account, Misbehaviour, Options, Script};
+use crate::io::tls_server::TlsServer;
 use crate::proto::auth::{self, Scheme, Secret, Verdict};
 use crate::proto::notification::{Notification, UiMode};
 use crate::proto::syncml::{
@@ -88,6 +89,11 @@ impl Manager {
     /// What it does wrong now.
     pub fn misbehaviour(&self) -> Option<Misbehaviour> {
         self.options.misbehaviour
+    }
+
+    /// What it shows of itself where it is called over TLS.
+    pub fn tls(&self) -> Option<&TlsServer> {
+        self.options.tls.as_ref()
     }
 
     /// Whether it has an account to prove itself by.

@@ -1,4 +1,4 @@
-//! A managing server over plain HTTP, on a thread of its own: for programs that have no executor,
+//! A managing server over HTTP or HTTPS, on a thread of its own: for programs that have no executor,
 //! as tests and the demo.
 
 use super::{Manager, Misbehaviour, Options, Script, http};
@@ -76,9 +76,10 @@ impl Handle {
         self.address
     }
 
-    /// Where clients find it: `http://…/dm`.
+    /// Where clients find it: `http://…/dm`, or `https` with a certificate.
     pub fn url(&self) -> String {
-        format!("http://{}/dm", self.address)
+        let scheme = if lock(&self.shared.manager).tls().is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/dm", self.address)
     }
 
     /// All that happened so far.
