@@ -212,6 +212,35 @@ fn the_configuration_of_the_readme_is_one() {
 }
 
 #[test]
+fn the_sections_shown_in_the_readme_fit_into_a_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let secrets = fixtures("valid/secrets");
+    for (from, to) in [
+        ("push.pem", "gateway.pem"),
+        ("push.key", "gateway.key"),
+        ("push-clients.pem", "dm-servers-ca.pem"),
+        ("push-clients.pem", "fleet-ca.pem"),
+        ("push-token", "push.token"),
+        ("push-token", "user-pin"),
+        ("push-token", "network-pin"),
+    ] {
+        let path = directory.path().join(to);
+        fs::copy(secrets.join(from), &path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let blocks = README.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks: Vec<_> = blocks.filter(|block| block.starts_with('[')).collect();
+    assert_eq!(blocks.len(), 5);
+    for block in blocks {
+        let block = block.replace("/run/credentials/dm-gateway.service/", "");
+        let text = format!("{MINIMAL}\n{block}");
+        let config = Config::parse(&text, &directory.path().join("dm-gateway.toml"));
+        let config = config.map_err(|error| format!("{error}\n{block}")).unwrap();
+        assert_eq!(config.warnings, Vec::<String>::new(), "{block}");
+    }
+}
+
+#[test]
 fn a_list_of_one_needs_no_brackets() {
     let text = extended("", "detect = \"static\"", "[wan]\npush-listen = \"192.0.2.1:2948\"");
     let config = parse(&text).unwrap();

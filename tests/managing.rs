@@ -9,6 +9,7 @@ mod post;
 #[path = "common/tree.rs"]
 mod tree;
 
+use dm_gateway::io::dm_client::{CallRequest, Clients, Method, Roots, Trust};
 use dm_gateway::proto::auth::{Scheme, Secret};
 use dm_gateway::proto::notification::Notification;
 use dm_gateway::proto::session::client::{Account, ClientSession, Ending, Nonces, Options, Why};
@@ -17,6 +18,7 @@ use dm_gateway::simulate::SimEvent;
 use dm_gateway::simulate::managing::{self, Misbehaviour, Script, Server};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tree::Tree;
 
@@ -225,6 +227,34 @@ fn the_program_manages_by_a_script_and_tells_what_came_of_it() {
 }
 
 #[test]
+fn the_program_serves_over_tls_with_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki =
+        |name: &str| format!("{}/src/cli/demo/demo-only-{name}.pem", env!("CARGO_MANIFEST_DIR"));
+    let (certificate, key) = (pki("certificate"), pki("key"));
+    let arguments = ["--certificate", &*certificate, "--key", &*key];
+    let (_program, url) = Program::start(folder.path(), "", &arguments);
+    let call = |url: String, trust: Trust| {
+        let request = CallRequest {
+            method: Method::Post,
+            url,
+            allow_http: false,
+            trust: Arc::new(trust),
+            headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+            body: Vec::new(),
+            max_body: 100,
+            timeout: SOON,
+            now: std::time::UNIX_EPOCH.elapsed().unwrap().as_secs(),
+        };
+        smol::block_on(Clients::new().call(request))
+    };
+    let secure = url.replace("http:", "https:");
+    let trust = Trust { roots: Roots::File(certificate.clone().into()), ..Trust::default() };
+    assert_eq!(call(secure.clone(), trust).unwrap().status, 415);
+    assert!(call(secure, Trust::default()).is_err(), "nobody trusts it unless told to");
+}
+
+#[test]
 fn the_program_misbehaves_by_a_switch_of_each_name() {
     let help = Command::new(env!("CARGO_BIN_EXE_dm-gateway")).args(["simulate", "--help"]).output();
     let help = String::from_utf8(help.unwrap().stdout).unwrap();
@@ -248,6 +278,7 @@ fn the_program_refuses_what_it_cannot_be() {
         (vec!["--slow"], "--client-user is missing"),
         (vec!["--auth", "sha"], "--auth is one of none, basic, md5, mac"),
         (vec!["--max-message-size", "x"], "--max-message-size cannot be x"),
+        (vec!["--auth", "none", "--key", script.to_str().unwrap()], "--certificate is missing"),
         (vec!["--script", script.to_str().unwrap()], "line 2: fly ./a"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_dm-gateway"))

@@ -2,8 +2,9 @@
 
 use crate::cli::client::{Call, Stop, broken, finish, refused, understand, usage, write};
 use crate::cli::narrate;
-use crate::control::{Done, EventLine, Request};
+use crate::control::{Done, EventLine, LOST, Request};
 use crate::gateway::event::EventKind;
+use crate::gateway::management::ANOTHER_FOLLOWS;
 use lexopt::Parser;
 use std::io;
 use std::process::ExitCode;
@@ -36,18 +37,24 @@ fn session(arguments: Parser) -> Result<u8, Stop> {
     if !wait {
         return Ok(0);
     }
+    let mut before = first.body.done.iter().any(|line| line.ends_with(ANOTHER_FOLLOWS));
     for line in lines {
         let event = understand::<EventLine>(line.map_err(broken)?)?;
-        if event.body.server.as_deref() != Some(&server) {
+        let lost = event.body.event == LOST;
+        // Whom devices name is another matter.
+        let concerns = event.body.server.as_deref() == Some(&server) && event.body.device.is_none();
+        if !concerns && !lost {
             continue;
         }
         let text = if call.json { event.line } else { narrate::line(&event.body) };
         write(&format!("{text}\n"))?;
-        if event.body.event == EventKind::SessionEnded.name() {
-            return Ok(0);
+        let ended = event.body.event == EventKind::SessionEnded.name();
+        let failed = event.body.event == EventKind::SessionFailed.name();
+        if (ended || failed) && std::mem::take(&mut before) {
+            continue;
         }
-        if event.body.event == EventKind::SessionFailed.name() {
-            return Ok(1);
+        if ended || failed {
+            return Ok(u8::from(failed));
         }
     }
     Err(broken(ended()))

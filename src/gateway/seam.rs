@@ -100,7 +100,8 @@ pub struct HttpReply {
     pub mac: Option<String>,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// The body, at most [`SERVER_BODY`](crate::limits::SERVER_BODY) octets.
+    /// The body, at most [`CLIENT_MESSAGE`](crate::limits::CLIENT_MESSAGE) octets in a
+    /// session, [`BOOTSTRAP`](crate::limits::BOOTSTRAP) of a bootstrap server.
     pub body: Vec<u8>,
 }
 

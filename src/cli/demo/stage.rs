@@ -459,7 +459,7 @@ impl Stage {
             ("lists", format!("{lists} taken")),
             ("mappings", format!("{mappings} in force, {} wanted", count(wanted as u64, "server"))),
             ("pushes", format!("{forwarded} forwarded, {held} held, {refused} refused")),
-            ("accounts", format!("{accounts} of the gateway's own")),
+            ("accounts", format!("{accounts} with a DM server")),
             ("sessions", format!("{sessions} with DM servers that manage it, {failed} failed")),
             ("time", format!("{seconds:.1} s")),
         ] {

@@ -35,7 +35,7 @@ impl Accounts {
             if let Some(account) = account_at(tree, node) {
                 accounts
                     .entry(account.server_id.clone())
-                    .or_insert(Held { node: node.to_owned(), account });
+                    .or_insert_with(|| Held { node: node.to_owned(), account });
             }
         }
         Self(accounts)

@@ -1,7 +1,7 @@
 //! What servers are told of devices that come and go: generic alerts of the gateway.
 //!
 //! (OMNA: `urn:oma:at:oma-gwmo:deviceattached:1.1`, `devicedetached:1.0`. Their payloads are not
-//! public; what stands in [`payload`] is this product's own.)
+//! public; what stands in `payload` is this product's own.)
 
 use super::sessions::Cause;
 use crate::gateway::Gateway;

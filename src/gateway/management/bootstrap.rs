@@ -5,7 +5,8 @@
 //! an address, whatever it looks like: end devices name it. (GwMO change request, 8.6.1.2.)
 
 use super::install::{Document, Installation};
-use super::{OperationId, Purpose, Source};
+use super::records::ServerRecord;
+use super::{Management, OperationId, Purpose, Source};
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::arrival::Outcome;
@@ -185,7 +186,11 @@ impl Gateway {
         if self.options.lans.iter().all(|lan| lan.policy != Policy::Bootstrap) {
             return;
         }
-        for server in self.wanted_servers() {
+        let wanted = self.wanted_servers();
+        if self.management.servers.len() >= limits::MANAGED_SERVERS {
+            self.forget_unwanted(&wanted);
+        }
+        for server in wanted {
             if self.management.has_account(&server)
                 || self.management.servers.len() >= limits::MANAGED_SERVERS
                     && !self.management.servers.contains_key(&server)
@@ -202,6 +207,19 @@ impl Gateway {
                 self.search(&server, now);
             }
         }
+    }
+
+    /// Makes room: of a server that nobody wants, and that there was no account with and nobody's
+    /// approval for, nothing needs to be known. `wanted` is in order.
+    fn forget_unwanted(&mut self, wanted: &[String]) {
+        let Management { servers, accounts, .. } = &mut self.management;
+        servers.retain(|id, server| {
+            server.record != ServerRecord::default()
+                || server.running.is_some()
+                || matches!(server.search, Search::Running { .. })
+                || accounts.get(id).is_some()
+                || wanted.binary_search(id).is_ok()
+        });
     }
 
     /// Whether the allow-list or an operator lets a server be bootstrapped.

@@ -83,7 +83,7 @@ impl Gateway {
                 gone_nodes.push(format!("t{DM_ACC}/{node}"));
                 let removed =
                     self.management.tree.remove(&format!("{DM_ACC}/{node}"), &mut transaction);
-                failed = failed.or(removed.err().map(|code| (server.clone(), code)));
+                failed = failed.or_else(|| removed.err().map(|code| (server.clone(), code)));
                 self.management.tree.forget_server(server, unix, &mut transaction);
                 installation.lines.push(format!("{server}: account removed"));
             }
@@ -92,7 +92,7 @@ impl Gateway {
             let server = &account.server_id;
             let is_known = self.management.has_account(server);
             let written = write(&mut self.management.tree, account, unix, &mut transaction);
-            failed = failed.or(written.err().map(|code| (server.clone(), code)));
+            failed = failed.or_else(|| written.err().map(|code| (server.clone(), code)));
             let done = if is_known { "changed" } else { "made" };
             let url = account.url().unwrap_or_default();
             installation.lines.push(format!("{server}: account {done}, {url}"));
@@ -161,7 +161,7 @@ impl Gateway {
                 self.tell_of_server(EventKind::SessionFailed, &account.server_id, why);
             }
             let origin = origin(account.source);
-            let why = format!("the gateway has an account with it now, out of {origin}");
+            let why = format!("the gateway has an account with it now; it came from {origin}");
             self.tell_of_server(EventKind::Bootstrapped, &account.server_id, &why);
             self.wish(&account.server_id, Cause::Bootstrap, now.uptime);
         }
@@ -290,8 +290,8 @@ fn origin(source: Source) -> &'static str {
     match source {
         Source::Factory => "a file",
         Source::Card => "the smartcard",
-        Source::Push => "a bootstrap that was pushed and proven",
-        Source::Fetch => "what a bootstrap server answered over HTTPS",
+        Source::Push => "a push that was proven",
+        Source::Fetch => "a bootstrap server, by HTTPS",
         Source::Session => "a session with a DM server",
     }
 }

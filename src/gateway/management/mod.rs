@@ -8,7 +8,7 @@
 //!
 //! One session runs with each server at a time, and one change of the tree at a time waits for the
 //! store; what would touch the tree meanwhile waits for it. A change that could cut the gateway off
-//! is a [`trial`]: it stays only if the server that made it finds us once more.
+//! is a `trial`: it stays only if the server that made it finds us once more.
 
 mod accounts;
 mod alerts;
@@ -25,7 +25,7 @@ mod sessions;
 mod trial;
 mod view;
 
-pub use operate::{Operation, OperationId};
+pub use operate::{ANOTHER_FOLLOWS, Operation, OperationId};
 pub use view::NodeView;
 
 use crate::gateway::Gateway;

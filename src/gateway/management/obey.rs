@@ -148,7 +148,7 @@ impl Target for Obeys<'_> {
 }
 
 /// Whether a change there could keep servers from reaching the gateway.
-fn is_critical(uri: &str) -> bool {
+pub(super) fn is_critical(uri: &str) -> bool {
     let path = uri.split('?').next().unwrap_or_default();
     let mut segments = path.split('/').filter(|segment| !matches!(*segment, "" | "."));
     // At the root everything is below.

@@ -10,6 +10,9 @@ use crate::gateway::seam::Now;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OperationId(pub u64);
 
+/// How [`Operation::Session`] is answered if the session has to wait for one under way.
+pub const ANOTHER_FOLLOWS: &str = "a session with it is under way; another follows";
+
 /// What an operator wants done.
 #[derive(Clone, Debug)]
 pub enum Operation {
@@ -60,15 +63,15 @@ impl Gateway {
             };
             return self.operated(
                 id,
-                Err(format!("the gateway has no account with {server}; it has {known}")),
+                Err(format!(
+                    "the gateway has no account with {server}, it has {known}; try: dm-gateway \
+                     servers"
+                )),
             );
         }
         let entry = self.server_entry(server);
-        let line = if entry.running.is_some() {
-            "a session with it is under way; another follows"
-        } else {
-            "a session with it begins"
-        };
+        let line =
+            if entry.running.is_some() { ANOTHER_FOLLOWS } else { "a session with it begins" };
         // The operator's wish comes before whatever else waits its time.
         entry.wish.take_if(|wish| !matches!(wish.cause, Cause::Package0(_)));
         self.wish(server, Cause::Operator, now.uptime);

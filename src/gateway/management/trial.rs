@@ -8,8 +8,8 @@
 
 use super::Then;
 use super::accounts::Changed;
-use super::obey::Done;
-use super::records::{self, SETTINGS, TRIAL, TrialRecord, change, removal};
+use super::obey::{Done, is_critical};
+use super::records::{self, SETTINGS, Settings, TRIAL, TrialRecord, change, removal};
 use super::sessions::Cause;
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
@@ -20,20 +20,22 @@ use crate::proto::tree::{self, Facts, Tree};
 use std::time::Duration;
 
 /// A change on trial.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Trial {
     record: TrialRecord,
     /// The number of the session that made it; 0 if that was before the start.
     made_in: u64,
     /// When it ends.
     until: Duration,
+    /// Sessions that changed something more.
+    rounds: u32,
 }
 
 impl Trial {
     /// From the store.
     pub(super) fn restored(value: &[u8]) -> Option<Self> {
         let record = records::read::<TrialRecord>(TRIAL, value)?;
-        Some(Self { record, made_in: 0, until: Duration::ZERO })
+        Some(Self { record, ..Self::default() })
     }
 
     /// What is left of it without the keys that are `overwritten`, `None` for nothing, and what
@@ -72,19 +74,32 @@ impl Gateway {
         now: Now,
     ) {
         let management = &mut self.management;
-        let nodes = done.transaction.changes(&management.tree);
-        // A server that says in each session what is so anyway is not on trial for ever.
-        if done.settings.is_none() && !nodes.iter().any(matters) {
+        // The rest is not taken back: others may build on it meanwhile.
+        let nodes = done.transaction.changes(&management.tree).into_iter();
+        let nodes: Vec<_> = nodes.filter(|node| is_critical(&node.uri)).collect();
+        if nodes.is_empty() && done.settings.is_none() {
             return;
         }
-        let mut record = management.trial.take().map(|trial| trial.record).unwrap_or_default();
+        let before = management.trial.take();
+        // What is only written again, as by a script of every night, cuts nobody off.
+        let is_new = done.settings.is_some() || nodes.iter().any(differs);
+        if before.is_none() && !is_new {
+            return;
+        }
+        let mut trial = before.unwrap_or_default();
+        if is_new {
+            trial.rounds += u32::from(trial.made_in < number);
+            (trial.made_in, trial.until) = (number, now.uptime + limits::TRIAL);
+        }
+        let (record, until) = (&mut trial.record, trial.until);
         record.server = server.to_owned();
         for node in nodes {
             // What was before the first of several changes is what it goes back to.
             record.before.entry(format!("t{}", node.uri)).or_insert(node.before);
         }
         if done.settings.is_some() {
-            let before = serde_json::to_vec(&management.settings).ok();
+            let is_set = management.settings != Settings::default();
+            let before = is_set.then(|| serde_json::to_vec(&management.settings).ok()).flatten();
             record.before.entry(SETTINGS.to_owned()).or_insert(before);
         }
         for server in [&accounts.made, &accounts.gone].into_iter().flatten() {
@@ -92,9 +107,8 @@ impl Gateway {
             let before = before.and_then(|record| serde_json::to_vec(record).ok());
             record.before.entry(format!("s{server}")).or_insert(before);
         }
-        changes.push(change(TRIAL, &record));
-        let until = now.uptime + limits::TRIAL;
-        management.trial = Some(Trial { record, made_in: number, until });
+        changes.push(change(TRIAL, record));
+        management.trial = Some(trial);
         self.timers.set_no_later(Timer::Manage, until);
     }
 
@@ -119,7 +133,10 @@ impl Gateway {
             return;
         }
         if trial.made_in >= number {
-            return self.wish(server, Cause::Trial, now.uptime + limits::TRIAL_DELAY);
+            // A server that changes something in every session is not called ever so often for it.
+            let rounds = trial.rounds.saturating_sub(1).min(16);
+            let wait = limits::TRIAL_DELAY.saturating_mul(1 << rounds).min(limits::TRIAL / 2);
+            return self.wish(server, Cause::Trial, now.uptime + wait);
         }
         self.management.trial = None;
         self.commit_alone(vec![removal(TRIAL)]);
@@ -161,7 +178,10 @@ impl Gateway {
             changes.push(Change { key: key.clone().into_bytes(), value: value.clone() });
             match (key.strip_prefix('t'), value) {
                 (Some(uri), Some(value)) => restore(tree, uri, value),
-                (None, Some(value)) if key == SETTINGS => settings = records::read(key, value),
+                (None, value) if key == SETTINGS => {
+                    let read = |value: &Vec<u8>| records::read(key, value);
+                    settings = Some(value.as_ref().and_then(read).unwrap_or_default());
+                }
                 _ => {}
             }
         }
@@ -199,16 +219,13 @@ impl Gateway {
     }
 }
 
-/// Whether a node is there or not as it was not before, or has another value or other rights: not
-/// if it was only written again.
-fn matters(change: &tree::Change) -> bool {
-    let facts = |record: &Option<Vec<u8>>| record.as_ref().and_then(|it| Facts::decode(it).ok());
-    match (facts(&change.before), facts(&change.after)) {
-        (Some(before), Some(after)) => {
-            (before.format, before.value, before.acl) != (after.format, after.value, after.acl)
-        }
-        (before, after) => before.is_some() || after.is_some(),
-    }
+/// Whether a node is other than before in more than its VerNo and TStamp.
+fn differs(node: &tree::Change) -> bool {
+    let facts = |record: &Option<Vec<u8>>| {
+        let facts = record.as_ref().and_then(|record| Facts::decode(record).ok());
+        facts.map(|facts| Facts { changed: 0, version: 0, ..facts })
+    };
+    facts(&node.before) != facts(&node.after)
 }
 
 fn restore(tree: &mut Tree, uri: &str, record: &[u8]) {
