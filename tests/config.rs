@@ -163,6 +163,8 @@ fn the_example_shows_the_defaults() {
     let http_push = std::mem::take(&mut all.http_push);
     assert!(http_push.listen.len() == 2 && http_push.tls.is_some());
     assert!(all.options.push_token.take().is_some());
+    assert!(all.lans[0].bootstrap_tls.take().is_some());
+    assert_eq!(std::mem::take(&mut all.options.lans[0].bootstrap_listen).len(), 2);
     let management =
         std::mem::replace(&mut all.options.management, asis.options.management.clone());
     let client = std::mem::replace(&mut all.client, asis.client.clone());
@@ -178,8 +180,6 @@ fn the_example_shows_the_defaults() {
     // These stand there as they are without the section.
     assert_eq!(management.parameters, asis.options.management.parameters);
     assert_eq!(client.directories, asis.client.directories);
-    assert!(all.lans[0].bootstrap_tls.take().is_some());
-    assert_eq!(std::mem::take(&mut all.options.lans[0].bootstrap_listen).len(), 2);
     assert_eq!(format!("{all:?}"), format!("{asis:?}"));
 }
 
