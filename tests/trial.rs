@@ -454,7 +454,7 @@ fn tree_of(managed: &mut Managed) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_a_server_does_a_trial_that_fails_restores_store_and_tree(
