@@ -68,6 +68,12 @@ impl Gateway {
                 "its account goes over plain HTTP, which `[[server]] allow-http` does not allow";
             return self.session_failed(server, cause, why, None, now);
         }
+        if lacks_proof(&account, secure) {
+            let why = "its account wants the server to prove itself (SRVCRED), and that could not \
+                       be checked: there is no AAuthSecret, or the AAuthType is none of BASIC, \
+                       DIGEST and HMAC";
+            return self.session_failed(server, cause, why, None, now);
+        }
         let session_id = match cause {
             Cause::Package0(id) => id,
             _ => self.entropy.session_id(),
@@ -421,6 +427,14 @@ fn prover(account: &Account, level: Level) -> Option<client::Account> {
     });
     let secret = credential.secret.clone()?;
     Some(client::Account { scheme, name, secret })
+}
+
+/// Whether the account wants a proof of the server that nothing here could check: whoever answers
+/// would be obeyed. `TRANSPORT` is what TLS does anyway.
+fn lacks_proof(account: &Account, secure: bool) -> bool {
+    let is_done = |it: &Credential| secure && it.kind == AuthenticationKind::Transport;
+    account.credential(Level::Server).is_some_and(|it| !is_done(it))
+        && prover(account, Level::Server).is_none()
 }
 
 /// The nonce in use: the newest, else the account's own.
