@@ -102,6 +102,9 @@ pub enum Source {
         name: String,
         /// `/bootstrap` …
         path: String,
+        /// Whether hosts outside of the domain in `name` are asked too: only where a `trust` of
+        /// the operator's own says who they are, for DNS proves nothing.
+        any_host: bool,
     },
 }
 
