@@ -53,7 +53,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 use trial::Trial;
-use wishes::{Cause, Wish};
+use wishes::Wish;
 
 /// What the configuration says of the gateway as a DM client.
 #[derive(Clone, Debug, Default)]
@@ -327,15 +327,7 @@ impl Gateway {
         self.apply_settings(settings, now);
         let servers: Vec<_> = self.management.accounts.servers().map(str::to_owned).collect();
         for server in servers {
-            let proven = self.server_entry(&server).record.proven;
-            // All gateways of a depot start at once when its power returns.
-            let at = now.uptime + self.random(limits::START_SPREAD);
-            if !proven {
-                self.wish(&server, Cause::Bootstrap, at);
-            } else if let Some(interval) = self.management_interval(&server) {
-                let at = now.uptime + self.random(interval);
-                self.wish(&server, Cause::Schedule, at);
-            }
+            self.wish_first(&server, now);
         }
         self.resume_trial(now);
     }
@@ -423,10 +415,6 @@ impl Gateway {
         self.next_commit += 1;
         self.outputs.0.push_back(Queued::Commit { commit, changes });
         commit
-    }
-
-    fn management_interval(&self, server: &str) -> Option<Duration> {
-        self.options.management.server(server)?.interval
     }
 
     /// Tells of something that concerns a server.

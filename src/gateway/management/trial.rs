@@ -209,6 +209,11 @@ impl Gateway {
             self.management.trial = Some(Trial { made_in: u64::MAX, until, ..trial });
             return;
         }
+        let before = trial.record.before.iter().filter(|(_, value)| value.is_some());
+        for server in before.filter_map(|(key, _)| key.strip_prefix('s')) {
+            // What was planned with it went with its account.
+            self.wish_first(server, now);
+        }
         let server = &*trial.record.server;
         self.tell_of_server(
             EventKind::RolledBack,
