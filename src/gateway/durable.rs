@@ -98,6 +98,7 @@ impl Gateway {
 
     /// Removes a device, from the store as well.
     pub(super) fn forget(&mut self, key: DeviceKey) {
+        self.forget_given(key);
         if self.remove(key) {
             self.commit(vec![(key, None)], None);
         }
