@@ -555,6 +555,10 @@ pub const TRIAL_DELAY: Duration = Duration::from_secs(2);
 /// Wait before a server is told of devices: those of one vehicle come together.
 pub const ALERT_DELAY: Duration = Duration::from_secs(5);
 
+/// Least time between two sessions that tell a server of devices: one that comes and goes all the
+/// time is not to use a metered link up.
+pub const ALERT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Most devices that one server is still to be told of.
 pub const ALERTS: usize = 64;
 

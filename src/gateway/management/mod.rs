@@ -158,6 +158,8 @@ pub(super) struct Server {
     /// Session ids of Package #0, newest last, with when they came.
     heard: VecDeque<(u16, Duration)>,
     search: Search,
+    /// When it was last called to be told of devices.
+    told: Option<Duration>,
 }
 
 /// A change that waits for the store.

@@ -85,6 +85,9 @@ impl Gateway {
             server: nonce(&record.server_nonce, account.credential(Level::Server)),
         };
         let alerts = self.alerts_for(server);
+        if !alerts.is_empty() {
+            self.server_entry(server).told = Some(now.uptime);
+        }
         let options = client::Options {
             device_id: self.management.tree.text("./DevInfo/DevId").unwrap_or_default().to_owned(),
             server_id: server.to_owned(),
@@ -359,7 +362,7 @@ impl Gateway {
         self.trial_passed(server, running.number, now);
         self.wish_next(server, now);
         if self.has_alerts(server) {
-            self.wish(server, Cause::Alert, now.uptime + limits::ALERT_DELAY);
+            self.wish_to_tell(server, now);
         }
     }
 
