@@ -448,13 +448,14 @@ pub(super) fn nonce(newest: &[u8], credential: Option<&Credential>) -> Vec<u8> {
     credential.and_then(|credential| credential.nonce.clone()).unwrap_or_default()
 }
 
-/// The host of a URL, without its port.
+/// The host of a URL, without its port; of an IPv6 address without the brackets, too.
 fn host(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.split_once(']') {
-        Some((address, _)) => format!("{address}]"),
-        None => authority.split(':').next().unwrap_or_default().to_owned(),
+    let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let host = match bracketed {
+        Some((address, _)) => address,
+        None => authority.split(':').next().unwrap_or_default(),
     };
-    (!host.is_empty()).then_some(host)
+    (!host.is_empty()).then(|| host.to_owned())
 }
