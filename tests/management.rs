@@ -563,6 +563,23 @@ fn alerts_that_did_not_get_through_come_again_with_the_newest_state() {
     assert_eq!(managed.told(ONE), ["1201", "end"]);
 }
 
+#[test]
+fn a_device_that_comes_and_goes_makes_a_session_a_minute() {
+    let mut managed = Managed::active();
+    managed.session(ONE, "replace ./GwConfig/AttachAlert bool true\n");
+    managed.script(ONE, "");
+    managed.advance(MINUTE);
+    managed.called.clear();
+    for _ in 0..60 {
+        managed.lab.link(0, false);
+        managed.lab.link(0, true);
+        managed.lab.neighbour("192.168.4.5", 5, Reachable);
+        managed.advance(Duration::from_secs(10));
+    }
+    let sessions = managed.calls_of(ONE);
+    assert!((9..=11).contains(&sessions.len()), "{sessions:?}");
+}
+
 /// The generic alerts that a message carries: type, source and payload.
 fn generic_alerts(call: &dm_gateway::gateway::seam::Call) -> Vec<String> {
     use dm_gateway::proto::syncml::{AlertCode, Command, Encoding};
