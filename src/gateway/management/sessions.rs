@@ -119,7 +119,9 @@ impl Gateway {
                     alerts: alerts.into_iter().map(|(told, _)| told).collect(),
                 });
                 self.metrics.counters.managed_sessions += 1;
-                let why = format!("{}: message 1 goes to {}", cause.sentence(), outgoing.uri);
+                // What stands behind the `?` may be a token.
+                let uri = outgoing.uri.split('?').next().unwrap_or_default();
+                let why = format!("{}: message 1 goes to {uri}", cause.sentence());
                 self.tell_of_server(EventKind::SessionStarted, server, &why);
                 self.post(server, &mut running, outgoing);
                 self.put_back(server, running);
