@@ -169,6 +169,23 @@ fn the_last_usable_account_cannot_be_deleted_but_one_of_two_can() {
 }
 
 #[test]
+fn a_trial_whose_end_the_store_does_not_keep_is_passed_once_more() {
+    let mut managed = both();
+    managed.session(ONE, SET_POLICY);
+    managed.script(ONE, "");
+    managed.lab.store.fail_next(2);
+    managed.advance(limits::TRIAL_DELAY);
+    assert_eq!((managed.told(ONE).len(), managed.events(EventKind::Kept)), (2, 0));
+    assert!(managed.kept().contains_key("u"));
+    managed.advance(2 * limits::SESSION_RETRY);
+    assert_eq!(managed.events(EventKind::Kept), 1);
+    assert!(!managed.kept().contains_key("u"));
+    managed.lab.restart();
+    managed.advance(2 * limits::TRIAL);
+    assert_eq!(managed.leaf(POLICY).as_deref(), Some("2"));
+}
+
+#[test]
 fn an_account_that_a_roll_back_brings_again_has_its_sessions_again() {
     let mut options = managed_options(Policy::Ignore);
     options.management.servers[1].interval = Some(60 * MINUTE);

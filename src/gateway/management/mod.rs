@@ -178,6 +178,8 @@ enum Then {
     Install(Installation),
     /// An end device gets its account.
     Provision(Provisioning),
+    /// What was tried stays.
+    Kept(Trial),
     /// What was tried is as it was before.
     RolledBack(Trial),
 }
@@ -384,6 +386,7 @@ impl Gateway {
             Then::Session(saved) => self.session_committed(saved, ok, now),
             Then::Install(installation) => self.installed(installation, ok, now),
             Then::Provision(provisioning) => self.provisioned(provisioning, ok, now),
+            Then::Kept(trial) => self.kept(trial, ok, now),
             Then::RolledBack(trial) => self.rolled_back(trial, ok, now),
         }
         while self.management.open.is_none()
