@@ -214,6 +214,14 @@ pub const SERVER_REPEATS: u8 = 3;
 /// commands. Beyond it the session ends.
 pub const ANSWERS: usize = 16 * COMMANDS;
 
+/// Octets that answers to a DM server may take in memory while they wait to be sent: the largest
+/// listing of the tree ([`TREE_REPLY`], [`TREE_REPLY_NODES`]) once, and as much beside it. A Get
+/// beyond it is refused.
+pub const ANSWERS_OCTETS: usize = 8 * 1024 * 1024;
+
+/// What one answer is taken to need beside its data, in octets.
+pub const ANSWER_OCTETS: usize = 1024;
+
 /// Longest URI that a DM server may have answers sent to, in octets: what web servers take.
 pub const URI: usize = 2048;
 
@@ -546,6 +554,10 @@ pub const TRIAL_DELAY: Duration = Duration::from_secs(2);
 
 /// Wait before a server is told of devices: those of one vehicle come together.
 pub const ALERT_DELAY: Duration = Duration::from_secs(5);
+
+/// Least time between two sessions that tell a server of devices: one that comes and goes all the
+/// time is not to use a metered link up.
+pub const ALERT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Most devices that one server is still to be told of.
 pub const ALERTS: usize = 64;

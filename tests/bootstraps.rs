@@ -420,6 +420,40 @@ fn without_sources_a_wanted_server_stays_wanted() {
 }
 
 #[test]
+fn dns_leads_out_of_its_domain_only_where_the_operator_says_whom_to_trust() {
+    for any_host in [false, true] {
+        let mut lab = allowing(&["*"], &[service_with(any_host)]);
+        lab.mapped_device(1, &[SERVER]);
+        let call = lab.next_call();
+        let found =
+            ["evil.example", "op.example.evil.example", "evilop.example", "boot.OP.example."];
+        let found = found.map(|it| (it.to_owned(), 443));
+        lab.called(call.0, Ok(Reply::Services(found[..3].into())));
+        if any_host {
+            assert!(url_of(&lab.next_call().1).starts_with("https://evil.example:443/boot?"));
+            continue;
+        }
+        assert!(lab.calls.is_empty());
+        assert!(lab.why(SERVER).contains("trust"), "{}", lab.why(SERVER));
+        lab.advance(limits::SEARCH_RETRY * 3);
+        let call = lab.next_call();
+        lab.called(call.0, Ok(Reply::Services(found.into())));
+        assert!(url_of(&lab.next_call().1).starts_with("https://boot.OP.example:443/boot?"));
+    }
+}
+
+#[test]
+fn an_approval_that_the_store_does_not_keep_is_a_problem_that_status_shows() {
+    let mut lab = lab(&[fetch()]);
+    lab.mapped_device(1, &[SERVER]);
+    assert!(lab.gateway.status(lab.now).problems.is_empty());
+    lab.store.fail_next(1);
+    lab.operate(Operation::Approve { server: SERVER.into() }).unwrap().unwrap();
+    let problems = lab.gateway.status(lab.now).problems;
+    assert!(problems.iter().any(|problem| problem.contains("store")), "{problems:?}");
+}
+
+#[test]
 fn a_search_that_fails_tells_why_and_begins_again_later_and_later() {
     let mut lab = allowing(&["*"], &[fetch()]);
     lab.mapped_device(1, &[SERVER]);
@@ -761,7 +795,11 @@ fn allowing(allow: &[&str], sources: &[Where]) -> Lab {
 }
 
 fn service() -> Where {
-    Where::Service { name: "_boot._tcp.op.example".into(), path: "boot".into() }
+    service_with(false)
+}
+
+fn service_with(any_host: bool) -> Where {
+    Where::Service { name: "_boot._tcp.op.example".into(), path: "boot".into(), any_host }
 }
 
 fn fetch() -> Where {

@@ -756,6 +756,20 @@ fn a_server_that_never_ends_is_left() {
     assert_eq!((ending.why, answers), (Why::TooMuch, limits::CLIENT_MESSAGES - 1));
 }
 
+#[test]
+fn what_waits_to_be_sent_is_bounded() {
+    let get = "<Get><CmdID>1</CmdID><Item><Target><LocURI>./large</LocURI></Target></Item></Get>";
+    let large = "x".repeat(60_000);
+    let mut tree = Tree::of(&[("./large", &large)]);
+    let mut talk = Talk::new(options(None));
+    for new in [limits::ANSWERS_OCTETS / (60_000 + limits::ANSWER_OCTETS), 1] {
+        let message = talk.write("", &get.repeat(200), true);
+        let Step::Send(outgoing) = talk.take(&message, &mut tree) else { panic!() };
+        let is_refused = |it: &&Executed| it.code == StatusCode::TOO_LARGE;
+        assert_eq!(200 - outgoing.executed.iter().filter(is_refused).count(), new);
+    }
+}
+
 /// A server whose words are written by hand, in XML.
 struct Talk {
     session: ClientSession,

@@ -61,6 +61,25 @@ fn an_account_that_the_store_does_not_keep_is_not_there() {
 }
 
 #[test]
+fn a_server_whose_proof_could_not_be_checked_is_not_called() {
+    let whole = document(ONE, ONE, "");
+    let secret =
+        format!("<Node><NodeName>AAuthSecret</NodeName><Value>{ONE}'s secret</Value></Node>");
+    let (before, after) = whole.rsplit_once("DIGEST").unwrap();
+    for broken in [whole.replace(&secret, ""), format!("{before}SECURID{after}")] {
+        assert_ne!(broken, whole);
+        let mut managed = Managed::new(managed_options(Policy::Ignore));
+        let document = broken.into_bytes();
+        managed.lab.operate(Operation::Apply { document }).unwrap().unwrap();
+        managed.advance(MINUTE);
+        assert!(managed.called.is_empty());
+        let servers = managed.lab.gateway.servers(managed.lab.now);
+        let why = servers.into_iter().find_map(|it| it.why).unwrap();
+        assert!(why.contains("SRVCRED"), "{why}");
+    }
+}
+
+#[test]
 fn an_account_that_is_made_anew_ends_the_session_by_the_old_one() {
     let mut managed = Managed::active();
     managed.begin(ONE, "get ./DevInfo/DevId\n");
@@ -542,6 +561,23 @@ fn alerts_that_did_not_get_through_come_again_with_the_newest_state() {
         "{alerts:?}"
     );
     assert_eq!(managed.told(ONE), ["1201", "end"]);
+}
+
+#[test]
+fn a_device_that_comes_and_goes_makes_a_session_a_minute() {
+    let mut managed = Managed::active();
+    managed.session(ONE, "replace ./GwConfig/AttachAlert bool true\n");
+    managed.script(ONE, "");
+    managed.advance(MINUTE);
+    managed.called.clear();
+    for _ in 0..60 {
+        managed.lab.link(0, false);
+        managed.lab.link(0, true);
+        managed.lab.neighbour("192.168.4.5", 5, Reachable);
+        managed.advance(Duration::from_secs(10));
+    }
+    let sessions = managed.calls_of(ONE);
+    assert!((9..=11).contains(&sessions.len()), "{sessions:?}");
 }
 
 /// The generic alerts that a message carries: type, source and payload.

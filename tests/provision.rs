@@ -12,7 +12,9 @@ use dm_gateway::gateway::Options;
 use dm_gateway::gateway::event::EventKind;
 use dm_gateway::gateway::management::Operation;
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
-use dm_gateway::gateway::seam::{BootstrapRequest, ConnectionId, Input, LanId, Response};
+use dm_gateway::gateway::seam::{
+    BootstrapRequest, ConnectionId, Input, LanId, MacAddress, Response,
+};
 use dm_gateway::limits;
 use dm_gateway::proto::auth::{Scheme, Secret};
 use dm_gateway::proto::bootstrap::push::Received;
@@ -408,6 +410,25 @@ fn devices_that_come_together_all_get_theirs() {
     let sent = bootstraps(&mut lab);
     let targets: HashSet<_> = sent.iter().map(|sent| sent.to.ip()).collect();
     assert_eq!((sent.len(), targets.len()), (30, 30));
+}
+
+#[test]
+fn made_up_addresses_do_not_use_up_the_accounts_that_there_may_be() {
+    let mut lab = Lab::new(by_itself());
+    let (most, more) = (limits::RANDOM_DEVICES, 40);
+    for number in 0..most + more {
+        let [_, _, high, low] = (number as u32).to_be_bytes();
+        let mac = MacAddress([2, 0, 0, 0, high, low]);
+        let ip = format!("10.0.{high}.{low}");
+        lab.neighbour_on(0, &ip, mac, Reachable);
+        lab.advance(limits::SETTLE);
+        lab.neighbour_on(0, &ip, mac, common::Failed);
+    }
+    assert!(bootstraps(&mut lab).len() > most);
+    let given = |lab: &Lab| lab.store.records().keys().filter(|key| key[0] == b'p').count();
+    assert_eq!(given(&lab), most);
+    lab.restart();
+    assert_eq!(given(&lab), most);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod managed;
 
 use common::*;
 use dm_gateway::gateway::event::EventKind;
+use dm_gateway::gateway::management::Operation;
 use dm_gateway::gateway::policy::Policy;
 use dm_gateway::limits;
 use dm_gateway::proto::tree::Facts;
@@ -165,6 +166,44 @@ fn the_last_usable_account_cannot_be_deleted_but_one_of_two_can() {
     managed.script(ONE, "");
     managed.advance(MINUTE);
     assert_eq!(managed.state(ONE), "active");
+}
+
+#[test]
+fn a_trial_whose_end_the_store_does_not_keep_is_passed_once_more() {
+    let mut managed = both();
+    managed.session(ONE, SET_POLICY);
+    managed.script(ONE, "");
+    managed.lab.store.fail_next(2);
+    managed.advance(limits::TRIAL_DELAY);
+    assert_eq!((managed.told(ONE).len(), managed.events(EventKind::Kept)), (2, 0));
+    assert!(managed.kept().contains_key("u"));
+    managed.advance(2 * limits::SESSION_RETRY);
+    assert_eq!(managed.events(EventKind::Kept), 1);
+    assert!(!managed.kept().contains_key("u"));
+    managed.lab.restart();
+    managed.advance(2 * limits::TRIAL);
+    assert_eq!(managed.leaf(POLICY).as_deref(), Some("2"));
+}
+
+#[test]
+fn an_account_that_a_roll_back_brings_again_has_its_sessions_again() {
+    let mut options = managed_options(Policy::Ignore);
+    options.management.servers[1].interval = Some(60 * MINUTE);
+    let mut managed = Managed::active_with(options, &[ONE, TWO]);
+    let anyones = document(TWO, TWO, "Get=*&amp;Replace=*&amp;Delete=*").into_bytes();
+    managed.lab.operate(Operation::Apply { document: anyones }).unwrap().unwrap();
+    managed.serve();
+    let said = managed.session(ONE, "delete ./DMAcc/two.example\n");
+    assert_eq!(said[1], "Delete ./DMAcc/two.example 200");
+    assert_eq!(managed.state(TWO), "");
+    cut(&mut managed);
+    managed.advance(limits::TRIAL);
+    assert_eq!((managed.events(EventKind::RolledBack), managed.state(TWO)), (1, "active".into()));
+    managed.instead.clear();
+    managed.script(ONE, "");
+    managed.calls_of(TWO);
+    managed.advance(60 * MINUTE);
+    assert!(!managed.calls_of(TWO).is_empty());
 }
 
 #[test]

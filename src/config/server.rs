@@ -182,10 +182,12 @@ fn secret(
 }
 
 /// `sources`, by default the card where there is one.
+// Of a `trust` that is no text, `trust` has told.
 fn sources(section: &Section<'_>, has_card: bool) -> Result<Vec<management::Source>, ConfigError> {
     let Some(value) = section.get("sources") else {
         return Ok(has_card.then_some(management::Source::Card).into_iter().collect());
     };
+    let own_trust = section.get("trust").is_some_and(|it| it.text().is_ok_and(|it| it != "system"));
     let advice = "\"card\", \"https://…\" or \"srv:_dm-bootstrap._tcp.example.com/path\"";
     let mut sources = Vec::new();
     for (value, text) in value.texts()? {
@@ -202,7 +204,11 @@ fn sources(section: &Section<'_>, has_card: bool) -> Result<Vec<management::Sour
                 if name.is_empty() {
                     return Err(value.error("names no service", advice));
                 }
-                management::Source::Service { name: name.to_owned(), path: path.to_owned() }
+                management::Source::Service {
+                    name: name.to_owned(),
+                    path: path.to_owned(),
+                    any_host: own_trust,
+                }
             }
         });
     }

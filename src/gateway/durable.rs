@@ -98,6 +98,7 @@ impl Gateway {
 
     /// Removes a device, from the store as well.
     pub(super) fn forget(&mut self, key: DeviceKey) {
+        self.forget_given(key);
         if self.remove(key) {
             self.commit(vec![(key, None)], None);
         }
@@ -148,19 +149,14 @@ impl Gateway {
 
     pub(super) fn committed(&mut self, commit: CommitId, result: Result<(), StoreError>, now: Now) {
         if self.management_committed(commit, result.is_ok(), now) {
-            self.metrics.counters.commits += 1;
-            self.metrics.counters.commits_failed += u64::from(result.is_err());
-            return self.note_store(result.err());
+            return self.note_commit(result);
         }
-        let Some(index) = self.pending.iter().position(|pending| pending.commit == commit) else {
-            return;
-        };
-        let Some(PendingCommit { updates, mut reply, .. }) = self.pending.remove(index) else {
-            return;
-        };
-        self.metrics.counters.commits += 1;
+        let index = self.pending.iter().position(|pending| pending.commit == commit);
+        let pending = index.and_then(|index| self.pending.remove(index));
         let failed = result.is_err();
-        self.note_store(result.err());
+        self.note_commit(result);
+        // Nothing waits for nonces, approvals and the like.
+        let Some(PendingCommit { updates, mut reply, .. }) = pending else { return };
         for (key, record) in updates {
             let name = record.as_ref().map_or("", |record| record.id.normal());
             if self.naming.get(name) == Some(&key) {
@@ -183,9 +179,6 @@ impl Gateway {
                 self.release(key, now);
             }
         }
-        if failed {
-            self.metrics.counters.commits_failed += 1;
-        }
         if let Some(reply) = &mut reply
             && failed
         {
@@ -195,6 +188,12 @@ impl Gateway {
         if let Some(HeldReply { connection, encoding, message, .. }) = reply {
             self.respond(connection, dialogue::message_response(encoding, &message));
         }
+    }
+
+    fn note_commit(&mut self, result: Result<(), StoreError>) {
+        self.metrics.counters.commits += 1;
+        self.metrics.counters.commits_failed += u64::from(result.is_err());
+        self.note_store(result.err());
     }
 
     fn note_store(&mut self, error: Option<StoreError>) {

@@ -5,12 +5,12 @@
 
 use super::wishes::Cause;
 use crate::gateway::Gateway;
-use crate::gateway::agenda::Timer;
 use crate::gateway::device::DeviceKey;
 use crate::gateway::seam::Now;
 use crate::limits;
 use crate::proto::syncml::{Alert, AlertCode, Data, Item, Location, Meta, StatusCode};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What each server is still to be told: of a device the newest only.
 #[derive(Debug, Default)]
@@ -30,12 +30,18 @@ impl Gateway {
             let waiting = self.management.alerts.0.entry(server.clone()).or_default();
             if waiting.len() < limits::ALERTS || waiting.contains_key(&key) {
                 waiting.insert(key, attached);
-                self.wish(&server, Cause::Alert, now.uptime + limits::ALERT_DELAY);
+                self.wish_to_tell(&server, now);
             } else {
                 log::warn!("{server} is told no more of devices until it takes what waits");
             }
         }
-        self.timers.set_no_later(Timer::Manage, now.uptime + limits::ALERT_DELAY);
+    }
+
+    /// Wishes a session that tells a server of devices.
+    pub(super) fn wish_to_tell(&mut self, server: &str, now: Now) {
+        let told = self.management.servers.get(server).and_then(|it| it.told);
+        let next = told.map_or(Duration::ZERO, |told| told + limits::ALERT_INTERVAL);
+        self.wish(server, Cause::Alert, next.max(now.uptime + limits::ALERT_DELAY));
     }
 
     /// The alerts for the first package of a session.

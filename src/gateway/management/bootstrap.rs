@@ -328,14 +328,18 @@ impl Gateway {
         let sources = &self.options.management.sources;
         let Some(entry) = self.management.servers.get_mut(server) else { return };
         let Search::Running { source, services, .. } = &mut entry.search else { return };
-        let path = match source.checked_sub(1).and_then(|last| sources.get(last)) {
-            Some(Source::Service { path, .. }) => path.as_str(),
-            _ => "",
-        };
-        let urls = found.iter().filter_map(|(host, port)| fetch::url_of_service(host, *port, path));
-        services.extend(urls.take(limits::SERVICES));
+        if let Some(Source::Service { name, path, any_host }) =
+            source.checked_sub(1).and_then(|last| sources.get(last))
+        {
+            let found = found.iter();
+            let found = found.filter(|(host, _)| *any_host || fetch::is_of_domain(host, name));
+            let urls = found.filter_map(|(host, port)| fetch::url_of_service(host, *port, path));
+            services.extend(urls.take(limits::SERVICES));
+        }
         if services.is_empty() {
-            return self.source_failed(server, "DNS names no bootstrap server".to_owned(), now);
+            let why = "DNS names no bootstrap server that may be asked: those of other domains \
+                       take a `[bootstrap] trust` of your own";
+            return self.source_failed(server, why.to_owned(), now);
         }
         self.ask_next_source(server, now);
     }

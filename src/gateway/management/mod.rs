@@ -53,7 +53,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 use trial::Trial;
-use wishes::{Cause, Wish};
+use wishes::Wish;
 
 /// What the configuration says of the gateway as a DM client.
 #[derive(Clone, Debug, Default)]
@@ -102,6 +102,9 @@ pub enum Source {
         name: String,
         /// `/bootstrap` …
         path: String,
+        /// Whether hosts outside of the domain in `name` are asked too: only where a `trust` of
+        /// the operator's own says who they are, for DNS proves nothing.
+        any_host: bool,
     },
 }
 
@@ -155,6 +158,8 @@ pub(super) struct Server {
     /// Session ids of Package #0, newest last, with when they came.
     heard: VecDeque<(u16, Duration)>,
     search: Search,
+    /// When it was last called to be told of devices.
+    told: Option<Duration>,
 }
 
 /// A change that waits for the store.
@@ -173,6 +178,8 @@ enum Then {
     Install(Installation),
     /// An end device gets its account.
     Provision(Provisioning),
+    /// What was tried stays.
+    Kept(Trial),
     /// What was tried is as it was before.
     RolledBack(Trial),
 }
@@ -324,15 +331,7 @@ impl Gateway {
         self.apply_settings(settings, now);
         let servers: Vec<_> = self.management.accounts.servers().map(str::to_owned).collect();
         for server in servers {
-            let proven = self.server_entry(&server).record.proven;
-            // All gateways of a depot start at once when its power returns.
-            let at = now.uptime + self.random(limits::START_SPREAD);
-            if !proven {
-                self.wish(&server, Cause::Bootstrap, at);
-            } else if let Some(interval) = self.management_interval(&server) {
-                let at = now.uptime + self.random(interval);
-                self.wish(&server, Cause::Schedule, at);
-            }
+            self.wish_first(&server, now);
         }
         self.resume_trial(now);
     }
@@ -387,6 +386,7 @@ impl Gateway {
             Then::Session(saved) => self.session_committed(saved, ok, now),
             Then::Install(installation) => self.installed(installation, ok, now),
             Then::Provision(provisioning) => self.provisioned(provisioning, ok, now),
+            Then::Kept(trial) => self.kept(trial, ok, now),
             Then::RolledBack(trial) => self.rolled_back(trial, ok, now),
         }
         while self.management.open.is_none()
@@ -420,10 +420,6 @@ impl Gateway {
         self.next_commit += 1;
         self.outputs.0.push_back(Queued::Commit { commit, changes });
         commit
-    }
-
-    fn management_interval(&self, server: &str) -> Option<Duration> {
-        self.options.management.server(server)?.interval
     }
 
     /// Tells of something that concerns a server.

@@ -8,7 +8,7 @@
 //! offered its account until it opens a session with it, at most [`limits::OFFERS`] times; one
 //! whose secret the configuration has got it from its installer.
 
-use super::records::{Provisioned, change, read};
+use super::records::{Provisioned, change, read, removal};
 use super::{Deferred, OperationId, Then};
 use crate::gateway::device::{DeviceId, DeviceKey};
 use crate::gateway::forward::Away;
@@ -120,12 +120,11 @@ impl Gateway {
             secret: hex(&self.entropy.nonce()),
             server_secret: hex(&self.entropy.nonce()),
             used: false,
+            is_extra: false,
         });
         // What both sides are to prove themselves by first; before the account, so on flash then.
-        let Some(mut record) = self.inventory.device(key).map(|device| device.newest().clone())
-        else {
-            return Ok(());
-        };
+        let device = self.inventory.device(key).ok_or("the device is gone")?;
+        let mut record = device.newest().clone();
         record.client_nonce = self.entropy.nonce().to_vec();
         record.server_nonce = self.entropy.nonce().to_vec();
         self.keep(key, record);
@@ -188,8 +187,22 @@ impl Gateway {
         }
     }
 
+    /// A device is forgotten. An account that it was given and never used goes with it: whoever
+    /// makes addresses up would else fill the room for all others for ever.
+    pub(in crate::gateway) fn forget_given(&mut self, key: DeviceKey) {
+        let device = self.inventory.device(key);
+        let account = device.and_then(|device| self.account_of(device));
+        let Some(id) = account.map(|account| account.id.clone()) else { return };
+        let given = self.management.given.get(id.normal());
+        if given.is_some_and(|given| given.is_extra && !given.used) {
+            self.management.given.remove(id.normal());
+            self.options.accounts.retain(|account| account.id != id);
+            self.commit_alone(vec![removal(format!("p{}", id.normal()))]);
+        }
+    }
+
     /// Takes the secrets that a device was given, unless it is configured with others.
-    fn take_provisioned(&mut self, id: DeviceId, provisioned: Provisioned) {
+    fn take_provisioned(&mut self, id: DeviceId, mut provisioned: Provisioned) {
         let secret = Some(Secret::new(provisioned.secret.clone()));
         let server_secret = Some(Secret::new(provisioned.server_secret.clone()));
         let normal = id.normal().to_owned();
@@ -199,15 +212,18 @@ impl Gateway {
                 account.secret = secret;
                 account.server_secret = account.server_secret.take().or(server_secret);
             }
-            None => self.options.accounts.push(Account {
-                user: id.as_str().to_owned(),
-                id,
-                lan: None,
-                address: None,
-                secret,
-                server_secret,
-                pin: None,
-            }),
+            None => {
+                provisioned.is_extra = true;
+                self.options.accounts.push(Account {
+                    user: id.as_str().to_owned(),
+                    id,
+                    lan: None,
+                    address: None,
+                    secret,
+                    server_secret,
+                    pin: None,
+                });
+            }
         }
         self.management.given.insert(normal, provisioned);
     }

@@ -87,6 +87,9 @@ pub(super) struct Provisioned {
     /// Whether the device opened a session with it.
     #[serde(default)]
     pub(super) used: bool,
+    /// Whether the configuration has no account of that id.
+    #[serde(skip)]
+    pub(super) is_extra: bool,
 }
 
 /// The key of the settings.

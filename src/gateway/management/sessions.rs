@@ -68,6 +68,12 @@ impl Gateway {
                 "its account goes over plain HTTP, which `[[server]] allow-http` does not allow";
             return self.session_failed(server, cause, why, None, now);
         }
+        if lacks_proof(&account, secure) {
+            let why = "its account wants the server to prove itself (SRVCRED), and that could not \
+                       be checked: there is no AAuthSecret, or the AAuthType is none of BASIC, \
+                       DIGEST and HMAC";
+            return self.session_failed(server, cause, why, None, now);
+        }
         let session_id = match cause {
             Cause::Package0(id) => id,
             _ => self.entropy.session_id(),
@@ -79,6 +85,9 @@ impl Gateway {
             server: nonce(&record.server_nonce, account.credential(Level::Server)),
         };
         let alerts = self.alerts_for(server);
+        if !alerts.is_empty() {
+            self.server_entry(server).told = Some(now.uptime);
+        }
         let options = client::Options {
             device_id: self.management.tree.text("./DevInfo/DevId").unwrap_or_default().to_owned(),
             server_id: server.to_owned(),
@@ -110,7 +119,9 @@ impl Gateway {
                     alerts: alerts.into_iter().map(|(told, _)| told).collect(),
                 });
                 self.metrics.counters.managed_sessions += 1;
-                let why = format!("{}: message 1 goes to {}", cause.sentence(), outgoing.uri);
+                // What stands behind the `?` may be a token.
+                let uri = outgoing.uri.split('?').next().unwrap_or_default();
+                let why = format!("{}: message 1 goes to {uri}", cause.sentence());
                 self.tell_of_server(EventKind::SessionStarted, server, &why);
                 self.post(server, &mut running, outgoing);
                 self.put_back(server, running);
@@ -353,7 +364,7 @@ impl Gateway {
         self.trial_passed(server, running.number, now);
         self.wish_next(server, now);
         if self.has_alerts(server) {
-            self.wish(server, Cause::Alert, now.uptime + limits::ALERT_DELAY);
+            self.wish_to_tell(server, now);
         }
     }
 
@@ -423,6 +434,14 @@ fn prover(account: &Account, level: Level) -> Option<client::Account> {
     Some(client::Account { scheme, name, secret })
 }
 
+/// Whether the account wants a proof of the server that nothing here could check: whoever answers
+/// would be obeyed. `TRANSPORT` is what TLS does anyway.
+fn lacks_proof(account: &Account, secure: bool) -> bool {
+    let is_done = |it: &Credential| secure && it.kind == AuthenticationKind::Transport;
+    account.credential(Level::Server).is_some_and(|it| !is_done(it))
+        && prover(account, Level::Server).is_none()
+}
+
 /// The nonce in use: the newest, else the account's own.
 pub(super) fn nonce(newest: &[u8], credential: Option<&Credential>) -> Vec<u8> {
     if !newest.is_empty() {
@@ -431,13 +450,14 @@ pub(super) fn nonce(newest: &[u8], credential: Option<&Credential>) -> Vec<u8> {
     credential.and_then(|credential| credential.nonce.clone()).unwrap_or_default()
 }
 
-/// The host of a URL, without its port.
+/// The host of a URL, without its port; of an IPv6 address without the brackets, too.
 fn host(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.split_once(']') {
-        Some((address, _)) => format!("{address}]"),
-        None => authority.split(':').next().unwrap_or_default().to_owned(),
+    let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let host = match bracketed {
+        Some((address, _)) => address,
+        None => authority.split(':').next().unwrap_or_default(),
     };
-    (!host.is_empty()).then_some(host)
+    (!host.is_empty()).then(|| host.to_owned())
 }

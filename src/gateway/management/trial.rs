@@ -138,13 +138,23 @@ impl Gateway {
             let wait = limits::TRIAL_DELAY.saturating_mul(1 << rounds).min(limits::TRIAL / 2);
             return self.wish(server, Cause::Trial, now.uptime + wait);
         }
-        self.management.trial = None;
-        self.commit_alone(vec![removal(TRIAL)]);
-        self.tell_of_server(
-            EventKind::Kept,
-            server,
-            "the server found us again: what it changed stays",
-        );
+        let Some(trial) = self.management.trial.take() else { return };
+        let transaction = self.management.tree.begin();
+        self.commit_open(vec![removal(TRIAL)], transaction, None, Then::Kept(trial));
+    }
+
+    /// That a trial is over is on flash. If it is not, one more session is to show it: no restart
+    /// may take back what is long in use.
+    pub(super) fn kept(&mut self, trial: Trial, ok: bool, now: Now) {
+        let server = trial.record.server.clone();
+        if ok {
+            let why = "the server found us again: what it changed stays";
+            return self.tell_of_server(EventKind::Kept, &server, why);
+        }
+        let until = now.uptime + limits::TRIAL;
+        self.management.trial = Some(Trial { until, ..trial });
+        self.timers.set_no_later(Timer::Manage, until);
+        self.wish(&server, Cause::Trial, now.uptime + limits::SESSION_RETRY);
     }
 
     /// Ends a trial that nobody confirmed.
@@ -208,6 +218,11 @@ impl Gateway {
             self.timers.set_no_later(Timer::Manage, until);
             self.management.trial = Some(Trial { made_in: u64::MAX, until, ..trial });
             return;
+        }
+        let before = trial.record.before.iter().filter(|(_, value)| value.is_some());
+        for server in before.filter_map(|(key, _)| key.strip_prefix('s')) {
+            // What was planned with it went with its account.
+            self.wish_first(server, now);
         }
         let server = &*trial.record.server;
         self.tell_of_server(

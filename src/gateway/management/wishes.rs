@@ -68,6 +68,19 @@ impl Gateway {
         self.timers.set_no_later(Timer::Manage, at);
     }
 
+    /// The first session with a server whose account is there (again): soon if none has ended well
+    /// yet, else by the schedule. All gateways of a depot start at once when its power returns, so
+    /// the time is random.
+    pub(super) fn wish_first(&mut self, server: &str, now: Now) {
+        let soon = now.uptime + self.random(limits::START_SPREAD);
+        if !self.server_entry(server).record.proven {
+            self.wish(server, Cause::Bootstrap, soon);
+        } else if let Some(interval) = self.management_interval(server) {
+            let at = now.uptime + self.random(interval);
+            self.wish(server, Cause::Schedule, at);
+        }
+    }
+
     /// Begins the sessions whose time has come.
     pub(super) fn sessions_wished(&mut self, now: Now) {
         let due = |server: &super::Server| {
@@ -87,10 +100,14 @@ impl Gateway {
     /// The next session by the schedule, a tenth early at most so that gateways do not march in
     /// step.
     pub(super) fn wish_next(&mut self, server: &str, now: Now) {
-        if let Some(interval) = self.options.management.server(server).and_then(|it| it.interval) {
+        if let Some(interval) = self.management_interval(server) {
             let early = self.random(interval / 10);
             self.wish(server, Cause::Schedule, now.uptime + interval - early);
         }
+    }
+
+    fn management_interval(&self, server: &str) -> Option<Duration> {
+        self.options.management.server(server)?.interval
     }
 
     pub(super) fn session_failed(

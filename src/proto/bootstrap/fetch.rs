@@ -71,9 +71,21 @@ pub fn url(base: &str, parameters: &[(&str, &str)]) -> Option<String> {
     Some(url)
 }
 
+/// Whether a host that DNS SRV names is of the domain that was asked, `_service._protocol` left
+/// out. DNS proves nothing: only such a host's certificate says that it speaks for the domain.
+pub fn is_of_domain(target: &str, service: &str) -> bool {
+    let trimmed = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
+    let service = trimmed(service);
+    let labels = service.split('.').skip_while(|label| label.starts_with('_'));
+    let domain = labels.collect::<Vec<_>>().join(".");
+    let target = trimmed(target);
+    let above = target.strip_suffix(&domain);
+    !domain.is_empty() && above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+}
+
 /// The URL of a service that DNS SRV names: `https`, its target without the dot at the end, its
-/// port and a path. The certificate must then be that of the *domain asked* or of a target that
-/// the configuration trusts: DNS proves nothing. `None` if the target is no host name.
+/// port and a path. Whether the target may be asked at all is another question, see
+/// [`is_of_domain`]. `None` if it is no host name.
 pub fn url_of_service(target: &str, port: u16, path: &str) -> Option<String> {
     let host = target.strip_suffix('.').unwrap_or(target);
     let is_label = |label: &str| {
@@ -178,6 +190,16 @@ mod tests {
         for bad in ["", "device", "device=", "device=%", "device=%4", "device=%zz", "device=%ff"] {
             assert_eq!(parameter(bad, "device"), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_service_s_host_speaks_for_the_domain_that_it_is_in() {
+        let is = |target| is_of_domain(target, "_dm-bootstrap._tcp.fleet.example.");
+        assert!(is("fleet.example") && is("boot.Fleet.example.") && is("a.b.fleet.example"));
+        for other in ["example", "evil.example", "evilfleet.example", "fleet.example.evil", ""] {
+            assert!(!is(other), "{other}");
+        }
+        assert!(!is_of_domain("a.example", "_dm-bootstrap._tcp"));
     }
 
     #[test]

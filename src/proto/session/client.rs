@@ -376,11 +376,14 @@ impl ClientSession {
     fn bounds(&self) -> Bounds {
         // What header and Status of the header take of a message.
         let frame = 512 + self.uri.len() + 2 * self.options.device_id.len();
+        let waiting = self.outbox.iter();
+        let waiting = waiting.map(|answer| outbox::octets(outbox::items_of(&answer.command)));
         Bounds {
             taken: self.options.max_object_size,
             given: self.max_object,
             room: self.most().saturating_sub(frame),
             encoding: self.options.encoding,
+            waiting: waiting.sum(),
         }
     }
 

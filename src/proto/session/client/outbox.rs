@@ -6,7 +6,10 @@
 
 use super::object;
 use super::work::Bounds;
-use crate::proto::syncml::{Alert, AlertCode, Command, Encoding, Header, Item, Message, Status};
+use crate::limits;
+use crate::proto::syncml::{
+    Alert, AlertCode, Command, Data, Encoding, Header, Item, Message, Status,
+};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::mem;
@@ -254,18 +257,32 @@ fn set_id(command: &mut Command<'static>, id: usize) {
 
 /// Whether `command` is a chunk with more to come.
 pub(super) fn more_data(command: &Command<'_>) -> bool {
-    let items: &[Item<'_>] = match command {
+    items_of(command).iter().any(|item| item.more_data)
+}
+
+/// What a Results or an Alert carries.
+pub(super) fn items_of<'c>(command: &'c Command<'c>) -> &'c [Item<'c>] {
+    match command {
         Command::Results(results) => &results.items,
         Command::Alert(alert) => &alert.items,
         _ => &[],
+    }
+}
+
+/// Octets of memory that items take, roughly.
+pub(super) fn octets(items: &[Item<'_>]) -> usize {
+    let octets = |item: &Item<'_>| match &item.data {
+        Some(Data::Text(text) | Data::Markup(text)) => text.len(),
+        Some(Data::Binary(octets)) => octets.len(),
+        None => 0,
     };
-    items.iter().any(|item| item.more_data)
+    items.iter().map(|item| limits::ANSWER_OCTETS + octets(item)).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::syncml::{Data, Results};
+    use crate::proto::syncml::Results;
 
     fn results(data: Data<'static>) -> Answer {
         let items = vec![Item { data: Some(data), ..Item::default() }];

@@ -8,6 +8,7 @@
 use super::object::{self, Arriving, Chunk};
 use super::outbox::Answer;
 use super::target::{Outcome, Request, Target};
+use crate::limits;
 use crate::proto::syncml::{
     Alert, AlertCode, Command, Encoding, Group, Item, Location, Meta, Operation, Results, Status,
     StatusCode, Verb,
@@ -25,6 +26,8 @@ pub(super) struct Bounds {
     pub(super) room: usize,
     /// How messages are written.
     pub(super) encoding: Encoding,
+    /// Octets of memory that what waits already takes.
+    pub(super) waiting: usize,
 }
 
 /// The work of one message.
@@ -35,6 +38,8 @@ pub(super) struct Work<'w, T> {
     message: String,
     bounds: Bounds,
     arriving: &'w mut Option<Arriving>,
+    /// Whether a Get found more than may wait: the rest of the message finds nothing.
+    is_full: bool,
     pub(super) answers: Vec<Answer>,
     /// Statuses that leave before what waits already: of requests for it.
     pub(super) ahead: Vec<Answer>,
@@ -51,8 +56,17 @@ impl<'w, T: Target> Work<'w, T> {
         arriving: &'w mut Option<Arriving>,
     ) -> Self {
         let message = message.to_string();
-        let (answers, ahead) = (Vec::new(), Vec::new());
-        Self { target, server, message, bounds, arriving, answers, ahead, stop_sending: false }
+        Self {
+            target,
+            server,
+            message,
+            bounds,
+            arriving,
+            is_full: false,
+            answers: Vec::new(),
+            ahead: Vec::new(),
+            stop_sending: false,
+        }
     }
 
     /// Carries out all of `commands`.
@@ -262,7 +276,7 @@ impl<'w, T: Target> Work<'w, T> {
                 if length > self.bounds.taken {
                     return StatusCode::TOO_LARGE.into();
                 }
-                return self.found(self.bounds.given, &request);
+                return self.found(&request);
             }
         };
         match chunk {
@@ -271,19 +285,29 @@ impl<'w, T: Target> Work<'w, T> {
                 StatusCode::CHUNK_KEPT.into()
             }
             Chunk::Whole(meta, data) => {
-                self.target.execute(&Request { meta: &meta, data: Some(&data), ..request })
+                self.found(&Request { meta: &meta, data: Some(&data), ..request })
             }
             Chunk::Refused(code) => code.into(),
         }
     }
 
-    /// Executes; what the server could not take is not sent.
-    fn found(&mut self, most: Option<u64>, request: &Request<'_>) -> Outcome {
+    /// Executes; what the server could not take is not sent, nor what there is no room for.
+    fn found(&mut self, request: &Request<'_>) -> Outcome {
+        if self.is_full && request.verb == Verb::Get {
+            return StatusCode::TOO_LARGE.into();
+        }
         let outcome = self.target.execute(request);
         let length = |item: &Item<'_>| item.data.as_ref().map_or(0, object::length);
+        let most = self.bounds.given;
         if most.is_some_and(|most| outcome.items.iter().any(|item| length(item) > most)) {
             return StatusCode::TOO_LARGE.into();
         }
+        let waiting = self.bounds.waiting + super::outbox::octets(&outcome.items);
+        if waiting > limits::ANSWERS_OCTETS && !outcome.items.is_empty() {
+            self.is_full = true;
+            return StatusCode::TOO_LARGE.into();
+        }
+        self.bounds.waiting = waiting;
         outcome
     }
 
