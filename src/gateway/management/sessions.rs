@@ -68,6 +68,11 @@ impl Gateway {
                 "its account goes over plain HTTP, which `[[server]] allow-http` does not allow";
             return self.session_failed(server, cause, why, None, now);
         }
+        let server_proof = prover(&account, Level::Server);
+        if server_proof.is_none() && account.credential(Level::Server).is_some() && !secure {
+            let why = "its account has TLS prove the server, and goes over plain HTTP";
+            return self.session_failed(server, cause, why, None, now);
+        }
         let session_id = match cause {
             Cause::Package0(id) => id,
             _ => self.entropy.session_id(),
@@ -75,8 +80,8 @@ impl Gateway {
         let record =
             self.management.servers.get(server).map(|it| it.record.clone()).unwrap_or_default();
         let nonces = Nonces {
-            client: nonce(&record.client_nonce, account.credential(Level::Client)),
-            server: nonce(&record.server_nonce, account.credential(Level::Server)),
+            client: nonce(&record.client_nonce, credential(&account, Level::Client)),
+            server: nonce(&record.server_nonce, credential(&account, Level::Server)),
         };
         let alerts = self.alerts_for(server);
         let options = client::Options {
@@ -89,7 +94,7 @@ impl Gateway {
             encoding,
             secure,
             client: prover(&account, Level::Client),
-            server: prover(&account, Level::Server),
+            server: server_proof,
             nonces: nonces.clone(),
             max_message_size: limits::CLIENT_MESSAGE as u64,
             max_object_size: limits::TREE_VALUE as u64,
@@ -400,27 +405,35 @@ impl Gateway {
 
 /// How one side proves itself, if its account says so.
 fn prover(account: &Account, level: Level) -> Option<client::Account> {
-    let credential = match (&account.preferred_authentication, level) {
-        (Some(kind), Level::Client) => {
-            let preferred = account.credentials.iter();
-            let mut preferred = preferred.filter(|it| it.level == level && it.kind == *kind);
-            preferred.next().or_else(|| account.credential(level))
-        }
-        _ => account.credential(level),
-    }?;
-    let scheme = match credential.kind {
-        AuthenticationKind::Basic => Scheme::Basic,
-        AuthenticationKind::Digest => Scheme::Md5,
-        AuthenticationKind::Hmac => Scheme::Mac,
-        _ => return None,
-    };
+    let credential = credential(account, level)?;
     // Without a name of its own a server goes by its id.
     let name = credential.name.clone().unwrap_or_else(|| match level {
         Level::Server => account.server_id.clone(),
         _ => String::new(),
     });
     let secret = credential.secret.clone()?;
-    Some(client::Account { scheme, name, secret })
+    Some(client::Account { scheme: scheme(credential)?, name, secret })
+}
+
+/// The credential of a level that counts: the first that messages can carry, for us of the
+/// preferred type if there is one.
+pub(super) fn credential(account: &Account, level: Level) -> Option<&Credential> {
+    let usable =
+        |it: &&Credential| it.level == level && it.secret.is_some() && scheme(it).is_some();
+    let preferred = account.preferred_authentication.as_ref().filter(|_| level == Level::Client);
+    let mut of_kind = account.credentials.iter().filter(usable);
+    of_kind
+        .find(|it| preferred.is_some_and(|kind| it.kind == *kind))
+        .or_else(|| account.credentials.iter().find(usable))
+}
+
+fn scheme(credential: &Credential) -> Option<Scheme> {
+    match credential.kind {
+        AuthenticationKind::Basic => Some(Scheme::Basic),
+        AuthenticationKind::Digest => Some(Scheme::Md5),
+        AuthenticationKind::Hmac => Some(Scheme::Mac),
+        _ => None,
+    }
 }
 
 /// The nonce in use: the newest, else the account's own.
