@@ -223,6 +223,7 @@
 //! | crate | for | licence |
 //! |---|---|---|
 //! | smol | the executor of the one thread, its channels, and a thread for what blocks | Apache-2.0 OR MIT |
+//! | blocking | not used by name: holds smol's threads at the last release that lets them end | Apache-2.0 OR MIT |
 //! | async-io | descriptors to wait for, and timers | Apache-2.0 OR MIT |
 //! | async-signal | SIGTERM and SIGINT as an event | Apache-2.0 OR MIT |
 //! | socket2 | socket options that must be set before binding | MIT OR Apache-2.0 |

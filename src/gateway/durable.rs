@@ -279,7 +279,12 @@ impl Gateway {
                 events.push(event(EventKind::Mapped, Some(server), why.to_owned()));
             }
             for server in old.iter().filter(|server| !new.contains(server)) {
-                let why = "the device does not name this server any more".to_owned();
+                let why = match list.policy {
+                    Policy::Transparent => {
+                        "the device does not name this server any more".to_owned()
+                    }
+                    policy => format!("the policy of its LAN is {policy} now"),
+                };
                 events.push(event(EventKind::Unmapped, Some(server), why));
             }
             let old = named(before, Policy::Bootstrap);
