@@ -449,6 +449,7 @@ fn wrong_values_elsewhere_are_refused() {
         ),
         ("[[device]]\nid = \"x\"\nsecret-file = \"/nope\"", "names /nope, which does not exist"),
         ("[[device]]\nid = \"x\"\nsecret-file = \"/proc\"", "names /proc, which is not a file"),
+        ("[[server]]\nid = \"a b\"", "`id` in [[server]] is not a DM server id"),
         ("[control]\nsocket = \"a\\u0000b\"", "holds control characters"),
         ("[contrl]\nsocket = \"x\"", "line 10: unknown section `contrl`; try: `[control]`"),
     ] {
@@ -525,6 +526,7 @@ fn what_is_rarely_meant_is_warned_of() {
         ("public-address = \"::1\"", "", "", "::1 is loopback"),
         ("public-address = \"169.254.1.1\"", "", "", "169.254.1.1 is link-local"),
         ("public-address = \"fe80::1\"", "", "", "fe80::1 is link-local"),
+        ("", "", "[bootstrap]\ndirectories = \"/nope\"", "there is no directory /nope"),
         ("", "", "[wan]\ninterface = \"br-lan\"", "is on the WAN's interface br-lan"),
         ("", "detect = []", "[[device]]\nid = \"x\"\naddress = \"10.0.0.1\"", "lacks \"static\""),
     ] {

@@ -49,6 +49,73 @@ fn a_document_that_is_none_is_refused_in_one_sentence_and_changes_nothing() {
 }
 
 #[test]
+fn an_account_whose_server_is_to_prove_itself_and_cannot_is_refused() {
+    let mut managed = Managed::active();
+    let tree = managed.tree();
+    let whole = document("two", TWO, "");
+    let (before, server) = whole.split_at(whole.find("<NodeName>server<").unwrap());
+    let kinds = ["DIGST", "SECURID", "HTTP-DIGEST"];
+    let documents = kinds.map(|kind| server.replace("DIGEST", kind));
+    let without = server.replace("AAuthSecret", "AAuthOther");
+    for server in documents.into_iter().chain([without]) {
+        let document = format!("{before}{server}").into_bytes();
+        let answer = managed.lab.operate(Operation::Apply { document }).unwrap();
+        assert!(answer.unwrap_err().contains("SRVCRED"));
+    }
+    assert_eq!(managed.tree(), tree);
+    // Nor does the only account become one.
+    let secret = format!("./DMAcc/{ONE}/AppAuth/2/AAuthSecret");
+    let said = managed.session(ONE, &format!("delete {secret}\n"));
+    assert_eq!(said, ["1201".to_owned(), format!("Delete {secret} 405"), "end".to_owned()]);
+}
+
+#[test]
+fn where_tls_is_to_prove_the_server_no_session_goes_without_it() {
+    let mut options = managed_options(Policy::Ignore);
+    options.management.servers.iter_mut().for_each(|server| server.allow_http = true);
+    let mut managed = Managed::new(options);
+    let whole = document(ONE, ONE, "").replace("https://", "http://");
+    let (before, server) = whole.split_at(whole.find("<NodeName>server<").unwrap());
+    let document = format!("{before}{}", server.replace("DIGEST", "TRANSPORT")).into_bytes();
+    managed.lab.operate(Operation::Apply { document }).unwrap().unwrap();
+    managed.serve();
+    assert_eq!((managed.state(ONE).as_str(), managed.called.len()), ("failed", 0));
+}
+
+#[test]
+fn credentials_of_unknown_types_do_not_stand_in_the_way_of_others() {
+    let mut managed = Managed::new(managed_options(Policy::Ignore));
+    let other = "<NodeName>AppAuth</NodeName><Node><NodeName>0</NodeName>\
+                 <Node><NodeName>AAuthLevel</NodeName><Value>LEVEL</Value></Node>\
+                 <Node><NodeName>AAuthType</NodeName><Value>SECURID</Value></Node></Node>";
+    for level in ["CLCRED", "SRVCRED"] {
+        let other = other.replace("LEVEL", level);
+        let document = document(ONE, ONE, "").replace("<NodeName>AppAuth</NodeName>", &other);
+        let document = document.replace(
+            "<NodeName>AAuthPref</NodeName><Value>DIGEST",
+            "<NodeName>AAuthPref</NodeName><Value>SECURID",
+        );
+        managed.lab.operate(Operation::Apply { document: document.into() }).unwrap().unwrap();
+        managed.serve();
+        assert_eq!(managed.told(ONE), ["1201", "end"], "{level}");
+    }
+}
+
+#[test]
+fn a_node_is_shown_by_its_one_name_however_it_is_asked_for() {
+    let mut managed = Managed::active();
+    let now = managed.lab.now;
+    let mut shown = |uri: &str| managed.lab.gateway.tree(uri, now).map(|it| it[0].uri.clone());
+    for uri in ["./DevInfo", "DevInfo", "./DevInfo/"] {
+        assert_eq!(shown(uri).as_deref(), Ok("./DevInfo"));
+    }
+    assert_eq!(shown(".").as_deref(), Ok("."));
+    for wrong in ["./Nope", "", "/", "..", "/etc", "./DevInfo?list=Struct", "./a//b"] {
+        assert!(shown(wrong).is_err_and(|why| why.contains("; try: ")), "{wrong}");
+    }
+}
+
+#[test]
 fn an_account_that_the_store_does_not_keep_is_not_there() {
     let mut managed = Managed::active();
     let (tree, kept) = (managed.tree(), managed.kept());

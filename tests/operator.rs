@@ -248,7 +248,16 @@ fn a_daemon_that_answers_nonsense_is_none() {
 #[test]
 fn wrong_usage_exits_64_with_the_usage() {
     for wrong in [
-        &["status", "now"][..],
+        &[][..],
+        &["--config", "a.toml", "status"],
+        &["status", "now"],
+        &["session"],
+        &["tree", "a", "b"],
+        &["bootstrap", "apply"],
+        &["bootstrap", "aply", "a.xml"],
+        &["servers", "approve"],
+        &["servers", "aprove", "s"],
+        &["devices", "provision"],
         &["devices", "--jsn"],
         &["servers", "--socket"],
         &["monitor", "-x"],
@@ -268,10 +277,24 @@ fn wrong_usage_exits_64_with_the_usage() {
 
 #[test]
 fn help_is_help() {
-    for command in ["status", "devices", "servers", "map", "monitor", "decode"] {
+    for command in
+        ["status", "devices", "servers", "map", "monitor", "decode", "session", "tree", "bootstrap"]
+    {
         let ended = dm_gateway(&[command, "--help"]).output().unwrap();
         assert_eq!(ended.status.code(), Some(0));
         assert!(text(&ended.stdout).starts_with(&format!("usage: dm-gateway {command}")));
+    }
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_told_without_the_number_of_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    for path in [directory.path(), &directory.path().join("no.xml")] {
+        let ended = dm_gateway(&["bootstrap", "apply"]).arg(path).output().unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        let said = text(&ended.stderr);
+        assert!(said.starts_with("error: cannot read ") && said.contains("try: "), "{said}");
+        assert!(!said.contains("(os error"), "{said}");
     }
 }
 
@@ -293,13 +316,17 @@ fn decode_exits_by_what_it_finds() {
 
 // --- A daemon that has only a control socket -------------------------------------------------
 
-const CLIENT_COMMANDS: [&[&str]; 6] = [
+const CLIENT_COMMANDS: [&[&str]; 10] = [
     &["status"],
     &["devices"],
     &["servers"],
     &["map", "list"],
     &["map", "explain", "s", "d"],
     &["monitor"],
+    &["session", "s", "--wait"],
+    &["tree", "./DMAcc"],
+    &["servers", "approve", "s"],
+    &["devices", "provision", "d"],
 ];
 
 struct Daemon {

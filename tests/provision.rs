@@ -303,12 +303,12 @@ fn what_cannot_be_done_is_a_sentence_and_sends_nothing() {
     let why = provision(&mut lab, &mac_id(5)).unwrap_err();
     assert_eq!(
         why,
-        "LAN lan0 is no trusted link, and a bootstrap carries secrets in clear; set \
+        "LAN lan0 is no trusted link, and a bootstrap carries secrets in clear; try: \
          `trusted-link = true` if nobody else is on it, or `bootstrap-listen` so that devices \
          fetch it over HTTPS"
     );
     let why = provision(&mut lab, "IMEI:9").unwrap_err();
-    assert_eq!(why, "no device IMEI:9 is known; `dm-gateway devices` lists them");
+    assert_eq!(why, "no device IMEI:9 is known; try: dm-gateway devices");
     assert!(provision(&mut lab, "").unwrap_err().starts_with("no device"));
 
     let mut lab = with_device(trusted());

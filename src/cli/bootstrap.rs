@@ -2,7 +2,7 @@
 
 use crate::cli::client::{Call, Stop, finish, usage};
 use crate::control::Request;
-use crate::io::read_bounded;
+use crate::io::{plain, read_bounded};
 use crate::limits;
 use crate::proto::bootstrap::{self, Source};
 use base64::Engine;
@@ -31,11 +31,12 @@ fn command(arguments: Parser) -> Result<u8, Stop> {
     if verb != "apply" {
         return Err(Stop::Usage(format!("there is no `bootstrap {verb}`")));
     }
-    let failed =
-        |why: String| Stop::Failed(format!("{file}: {why}; try: `dm-gateway decode {file}`"));
-    let document =
-        read_bounded(Path::new(file), limits::BOOTSTRAP).map_err(|it| failed(it.to_string()))?;
+    let document = read_bounded(Path::new(file), limits::BOOTSTRAP).map_err(|error| {
+        Stop::Failed(format!("cannot read {file}: {}; try: ls -l {file}", plain(&error)))
+    })?;
     // Said by the same code before the daemon is asked.
-    bootstrap::read(&document, Source::Factory).map_err(|fault| failed(fault.to_string()))?;
+    bootstrap::read(&document, Source::Factory).map_err(|fault| {
+        Stop::Failed(format!("{file}: {fault}; try: `dm-gateway decode {file}`"))
+    })?;
     call.have_done(&Request::Apply { document: BASE64.encode(&document) })
 }

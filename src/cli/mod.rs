@@ -58,6 +58,10 @@ pub fn main(mut arguments: Parser) -> ExitCode {
         Ok(Some(Arg::Long("version") | Arg::Short('V'))) => {
             return print(concat!("dm-gateway ", env!("CARGO_PKG_VERSION"), "\n"));
         }
+        Ok(Some(Arg::Long(option))) => {
+            let text = format!("--{option} stands before the COMMAND, it belongs behind it");
+            return finish(Err(Stop::Usage(text)), USAGE);
+        }
         Ok(Some(other)) => Err(other.unexpected()),
         Ok(None) => return finish(Err(Stop::Usage("which command?".into())), USAGE),
         Err(error) => Err(error),

@@ -87,7 +87,7 @@ pub fn run(arguments: Parser) -> ExitCode {
             ExitCode::from(EX_USAGE)
         }
         Err(Failure::Io(what, error)) => {
-            eprintln!("error: {what}: {error}");
+            eprintln!("error: {what}: {}", crate::io::plain(&error));
             ExitCode::FAILURE
         }
     }

@@ -68,7 +68,15 @@ pub(super) fn client(
     };
     config.bootstrap_trust = trust(source, &section)?;
     config.directories = match section.get("directories") {
-        Some(value) => paths(source, &value)?,
+        Some(value) => {
+            let directories = paths(source, &value)?;
+            let is_usual = |it: &Path| DIRECTORIES.iter().any(|usual| it == Path::new(usual));
+            for missing in directories.iter().filter(|it| !it.is_dir() && !is_usual(it)) {
+                let missing = missing.display();
+                warnings.push(format!("there is no directory {missing}: no factory file is read"));
+            }
+            directories
+        }
         None => DIRECTORIES.map(PathBuf::from).into(),
     };
     config.card = card(source, &section)?;
@@ -90,8 +98,10 @@ pub(super) fn client(
 fn server(section: &Section<'_>) -> Result<ServerOptions, ConfigError> {
     let value = section.need("id", "\"com.example.dms\"")?;
     let id = value.text()?;
-    if id.is_empty() || id.len() > limits::SERVER_ID || id.chars().any(char::is_control) {
-        return Err(value.error("is not a DM server id", "1 to 255 octets"));
+    // What no account may have as its ServerID.
+    let is_bad = |it: char| it.is_control() || it.is_whitespace() || "=&*+".contains(it);
+    if id.is_empty() || id.len() > limits::SERVER_ID || id.contains(is_bad) {
+        return Err(value.error("is not a DM server id", "1 to 255 octets, no blank, no = & * +"));
     }
     Ok(ServerOptions {
         id: id.to_owned(),

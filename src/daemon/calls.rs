@@ -125,6 +125,16 @@ impl Caller {
     }
 }
 
+/// Whether a file is what an editor or a package manager left beside the real one: an old account
+/// must not come after the new one.
+fn is_left_over(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    name.starts_with('.')
+        || name.ends_with('~')
+        || [".bak", ".orig", ".old", ".swp", ".tmp"].iter().any(|end| name.ends_with(end))
+        || [".dpkg-", ".rpmsave", ".rpmnew", ".ucf-"].iter().any(|part| name.contains(part))
+}
+
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 impl Shell {
@@ -167,19 +177,19 @@ impl Shell {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
-                    log::error!("{}: {error}", directory.display());
+                    log::error!("{}: {}", directory.display(), crate::io::plain(&error));
                     continue;
                 }
             };
             let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
             paths.sort();
-            for path in paths.iter().filter(|path| path.is_file()) {
+            for path in paths.iter().filter(|path| path.is_file() && !is_left_over(path)) {
                 let name = path.display().to_string();
                 match crate::io::read_bounded(path, limits::BOOTSTRAP) {
                     Ok(document) => {
                         self.handle(Input::BootstrapFile { name: &name, document: &document });
                     }
-                    Err(error) => log::error!("{name}: {error}"),
+                    Err(error) => log::error!("{name}: {}", crate::io::plain(&error)),
                 }
             }
         }
@@ -193,6 +203,22 @@ impl Shell {
         match self.caller.read_card().await {
             Ok(document) => self.handle(Input::Card(document.as_deref())),
             Err(error) => log::error!("{error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_editors_and_packages_leave_beside_a_factory_file_is_left_out() {
+        let is = |name: &str| is_left_over(&Path::new("/etc/dm-gateway/bootstrap.d").join(name));
+        for name in ["fleet.xml~", ".fleet.xml.swp", "fleet.xml.bak", "fleet.xml.dpkg-old"] {
+            assert!(is(name), "{name}");
+        }
+        for name in ["fleet.xml", "10-fleet.wbxml", "fleet", "old.xml", "rpm.xml"] {
+            assert!(!is(name), "{name}");
         }
     }
 }

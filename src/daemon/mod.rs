@@ -103,8 +103,10 @@ impl Daemon {
                 leases.push((LanId(index), watch));
             }
         }
-        let mut store = SledStore::open(&config.state_dir.join("store"))
-            .map_err(|error| format!("{error}; try: `df`, and `ls -l` on the `state-dir`"))?;
+        let mut store = SledStore::open(&config.state_dir.join("store")).map_err(|error| {
+            let hint = "`dm-gateway status`, `df`, and `ls -l` on the `state-dir`";
+            format!("{error}; try: {hint}")
+        })?;
         let records = store.load().map_err(|error| error.to_string())?;
         let gateway = Gateway::new(config.options.clone(), records, clock.entropy(), clock.now());
         let interfaces = config.options.lans.iter().map(|lan| lan.interface.as_str());
@@ -214,9 +216,10 @@ async fn pause(time: Duration) {
 fn make_state_directory(path: &Path) -> Result<(), String> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
         format!(
-            "cannot make the state directory {}: {error}; try: another `[gateway] state-dir`, or \
-             run as a user who may write there",
-            path.display()
+            "cannot make the state directory {}: {}; try: another `[gateway] state-dir`, or run as \
+             a user who may write there",
+            path.display(),
+            crate::io::plain(&error)
         )
     })
 }

@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use smol::future;
 
 use super::dm_client::CallFailure;
+use super::plain;
 use crate::limits::{CALL_ADDRESS_TIME, CALL_ADDRESSES};
 
 /// The parts of a URL.
@@ -74,7 +75,7 @@ impl Target {
 /// Errors: [`CallFailure::Unresolved`], [`CallFailure::Unreachable`].
 pub(super) async fn connect(target: &Target) -> Result<Async<TcpStream>, CallFailure> {
     let unresolved =
-        |error: io::Error| CallFailure::Unresolved(format!("{}: {error}", target.host));
+        |error: io::Error| CallFailure::Unresolved(format!("{}: {}", target.host, plain(&error)));
     let addresses = match target.host.parse::<IpAddr>() {
         Ok(ip) => vec![SocketAddr::new(ip, target.port)],
         Err(_) => {
@@ -93,7 +94,7 @@ pub(super) async fn connect(target: &Target) -> Result<Async<TcpStream>, CallFai
                 let _ = stream.get_ref().set_nodelay(true);
                 return Ok(stream);
             }
-            Err(error) => failure = Some(format!("{address}: {error}")),
+            Err(error) => failure = Some(format!("{address}: {}", plain(&error))),
         }
     }
     Err(match failure {

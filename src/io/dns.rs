@@ -18,6 +18,7 @@ use smol::future;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::clock::Clock;
+use super::plain;
 use crate::limits::{
     DNS_ANSWER, DNS_RECORDS, DNS_ROUNDS, DNS_SERVERS, DNS_STRAYS, DNS_TIME, RESOLV_CONF,
 };
@@ -142,7 +143,7 @@ fn next(state: &mut u64) -> u64 {
 }
 
 async fn ask(name: &str, server: SocketAddr) -> Result<Vec<Srv>, DnsFailure> {
-    let failed = |error: io::Error| DnsFailure::NoAnswer(format!("{server}: {error}"));
+    let failed = |error: io::Error| DnsFailure::NoAnswer(format!("{server}: {}", plain(&error)));
     let [high, low, ..] = Clock::start().map_err(failed)?.entropy();
     let id = u16::from_be_bytes([high, low]);
     let query = query(name, id)?;

@@ -30,7 +30,16 @@ pub mod tls_server;
 /// The same error, its text saying what was tried.
 pub(crate) fn explain(what: impl Display, error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
-    io::Error::new(error.kind(), format!("{what}: {error}"))
+    io::Error::new(error.kind(), format!("{what}: {}", plain(&error)))
+}
+
+/// The text of an error without the number that the system has for it.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.find(" (os error ") {
+        text.truncate(end);
+    }
+    text
 }
 
 /// The content of a file of at most so many octets.

@@ -95,8 +95,9 @@ impl Configuration {
         let mut stamps = Vec::new();
         let mut open = |path: &Path| {
             stamps.push(stamp(path));
-            super::read_bounded(path, TRUST_FILE as usize)
-                .map_err(|error| format!("cannot read {}: {error}", path.display()))
+            super::read_bounded(path, TRUST_FILE as usize).map_err(|error| {
+                format!("cannot read {}: {}", path.display(), super::plain(&error))
+            })
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let issuer = match &trust.roots {
@@ -149,7 +150,10 @@ impl Configuration {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         connector.connect(name, stream).await.map_err(|error| match fault(&error) {
             Some(fault) => sentence(fault),
-            None => format!("the server ended the connection during the handshake: {error}"),
+            None => {
+                let error = super::plain(&error);
+                format!("the server ended the connection during the handshake: {error}")
+            }
         })
     }
 }
@@ -408,7 +412,10 @@ fn certificate_sentence(error: &CertificateError) -> String {
                 Some(Why::PathLenConstraintViolated) => {
                     "the chain is longer than one of its CAs allows".into()
                 }
-                Some(Why::CaUsedAsEndEntity) => "the server's certificate is that of a CA".into(),
+                Some(Why::CaUsedAsEndEntity) => {
+                    "the server's certificate is that of a CA: such a one is taken by its pin only"
+                        .into()
+                }
                 Some(Why::UnsupportedCriticalExtension) => {
                     "a certificate has a critical extension that is not understood".into()
                 }

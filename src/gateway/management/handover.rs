@@ -48,7 +48,7 @@ impl Gateway {
         match own_address(&options.bootstrap_listen, device) {
             Some(address) => Ok(Way::Fetch(format!("https://{address}{BOOTSTRAP_PATH}"))),
             None if options.bootstrap_listen.is_empty() => Err(format!(
-                "LAN {name} is no trusted link, and a bootstrap carries secrets in clear; set `trusted-link = true` if nobody else is on it, or `bootstrap-listen` so that devices fetch it over HTTPS"
+                "LAN {name} is no trusted link, and a bootstrap carries secrets in clear; try: `trusted-link = true` if nobody else is on it, or `bootstrap-listen` so that devices fetch it over HTTPS"
             )),
             None => Err(format!("LAN {name} has no bootstrap-listen that {device} could be told")),
         }

@@ -86,7 +86,7 @@ impl Gateway {
         }
         if !self.wanted_servers().iter().any(|wanted| wanted == server) {
             let why = format!(
-                "no device of a LAN with policy bootstrap wants {server}; `dm-gateway servers` lists who is wanted"
+                "no device of a LAN with policy bootstrap wants {server}; try: dm-gateway servers"
             );
             return self.operated(id, Err(why));
         }

@@ -1,6 +1,6 @@
 //! Pushes for the gateway itself: Package #0 wakes its DM client. (OMA-TS-DM_Notification 1.2.1.)
 
-use super::sessions::nonce;
+use super::sessions::{credential, nonce};
 use super::wishes::Cause;
 use crate::gateway::Gateway;
 use crate::gateway::arrival::Outcome;
@@ -27,7 +27,7 @@ impl Gateway {
         let Some(account) = self.management.account(server) else {
             return self.refuse_push(Reason::NotForwardable, from);
         };
-        let credential = account.credential(Level::Server);
+        let credential = credential(account, Level::Server);
         let record = self.management.servers.get(server).map(|it| &it.record);
         let newest = record.map_or(&[][..], |record| &record.server_nonce);
         let nonce = nonce(newest, credential);

@@ -35,7 +35,7 @@ impl Gateway {
         match self.find_by_header(device, &mut String::new()) {
             Some(key) => self.offer(key, Some(id)),
             None => {
-                let why = format!("no device {device} is known; `dm-gateway devices` lists them");
+                let why = format!("no device {device} is known; try: dm-gateway devices");
                 self.operated(id, Err(why));
             }
         }

@@ -81,8 +81,8 @@ impl Gateway {
         let record =
             self.management.servers.get(server).map(|it| it.record.clone()).unwrap_or_default();
         let nonces = Nonces {
-            client: nonce(&record.client_nonce, account.credential(Level::Client)),
-            server: nonce(&record.server_nonce, account.credential(Level::Server)),
+            client: nonce(&record.client_nonce, credential(&account, Level::Client)),
+            server: nonce(&record.server_nonce, credential(&account, Level::Server)),
         };
         let alerts = self.alerts_for(server);
         if !alerts.is_empty() {
@@ -411,27 +411,35 @@ impl Gateway {
 
 /// How one side proves itself, if its account says so.
 fn prover(account: &Account, level: Level) -> Option<client::Account> {
-    let credential = match (&account.preferred_authentication, level) {
-        (Some(kind), Level::Client) => {
-            let preferred = account.credentials.iter();
-            let mut preferred = preferred.filter(|it| it.level == level && it.kind == *kind);
-            preferred.next().or_else(|| account.credential(level))
-        }
-        _ => account.credential(level),
-    }?;
-    let scheme = match credential.kind {
-        AuthenticationKind::Basic => Scheme::Basic,
-        AuthenticationKind::Digest => Scheme::Md5,
-        AuthenticationKind::Hmac => Scheme::Mac,
-        _ => return None,
-    };
+    let credential = credential(account, level)?;
     // Without a name of its own a server goes by its id.
     let name = credential.name.clone().unwrap_or_else(|| match level {
         Level::Server => account.server_id.clone(),
         _ => String::new(),
     });
     let secret = credential.secret.clone()?;
-    Some(client::Account { scheme, name, secret })
+    Some(client::Account { scheme: scheme(credential)?, name, secret })
+}
+
+/// The credential of a level that counts: the first that messages can carry, for us of the
+/// preferred type if there is one.
+pub(super) fn credential(account: &Account, level: Level) -> Option<&Credential> {
+    let usable =
+        |it: &&Credential| it.level == level && it.secret.is_some() && scheme(it).is_some();
+    let preferred = account.preferred_authentication.as_ref().filter(|_| level == Level::Client);
+    let mut of_kind = account.credentials.iter().filter(usable);
+    of_kind
+        .find(|it| preferred.is_some_and(|kind| it.kind == *kind))
+        .or_else(|| account.credentials.iter().find(usable))
+}
+
+fn scheme(credential: &Credential) -> Option<Scheme> {
+    match credential.kind {
+        AuthenticationKind::Basic => Some(Scheme::Basic),
+        AuthenticationKind::Digest => Some(Scheme::Md5),
+        AuthenticationKind::Hmac => Some(Scheme::Mac),
+        _ => None,
+    }
 }
 
 /// Whether the account wants a proof of the server that nothing here could check: whoever answers

@@ -43,8 +43,17 @@ impl Gateway {
     /// For people: there is none, or it is no URI.
     pub fn tree(&mut self, uri: &str, now: Now) -> Result<Vec<NodeView>, String> {
         let mut nodes = Vec::new();
-        self.walk(uri.trim_end_matches('/'), now, &mut nodes, 0)?;
-        Ok(nodes)
+        let path = uri.strip_prefix("./").unwrap_or(uri).trim_end_matches('/');
+        let root = if path == "." { path.to_owned() } else { format!("./{path}") };
+        match self.walk(&root, now, &mut nodes, 0) {
+            Ok(()) => Ok(nodes),
+            Err(StatusCode::NOT_FOUND) => {
+                Err(format!("there is no node {uri}; try: dm-gateway tree"))
+            }
+            Err(_) => Err(format!(
+                "`{uri}` is no URI of a node; try: ./DevInfo/DevId, or `.` for all nodes"
+            )),
+        }
     }
 
     fn walk(
@@ -53,11 +62,8 @@ impl Gateway {
         now: Now,
         nodes: &mut Vec<NodeView>,
         depth: usize,
-    ) -> Result<(), String> {
-        let format = self.read(uri, "Format", now).map_err(|code| match code {
-            StatusCode::NOT_FOUND => format!("there is no node {uri}"),
-            code => format!("{uri} cannot be read: Status {}", code.0),
-        })?;
+    ) -> Result<(), StatusCode> {
+        let format = self.read(uri, "Format", now)?;
         let kind = self.read(uri, "Type", now).unwrap_or_default();
         let is_interior = format == "node";
         let value = if is_interior { None } else { Some(self.leaf(uri, now)) };

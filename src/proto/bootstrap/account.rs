@@ -158,6 +158,15 @@ impl Account {
         {
             return fault("too many addresses, connections or credentials");
         }
+        let demands = self.credential(Level::Server).is_some();
+        if demands && !self.credentials.iter().any(|it| it.level == Level::Server && it.proves()) {
+            return fault("SRVCRED has no secret, or is of a type that cannot be checked");
+        }
+        let clients = || self.credentials.iter().filter(|it| it.level == Level::Client);
+        let is_other = |it: &Credential| matches!(it.kind, AuthenticationKind::Other(_));
+        if clients().next().is_some() && clients().all(is_other) {
+            return fault("CLCRED is of an unknown type");
+        }
         for credential in &self.credentials {
             let secret = credential.secret.as_ref().map(Secret::expose);
             let texts = [credential.name.as_deref(), secret];
@@ -173,6 +182,19 @@ impl Account {
 
     pub(super) fn fault(&self, what: &'static str) -> Fault {
         Fault::Account { server_id: self.server_id.chars().take(limits::SERVER_ID).collect(), what }
+    }
+}
+
+impl Credential {
+    /// Whether somebody can be told by it: by a secret, or by the transport.
+    fn proves(&self) -> bool {
+        match self.kind {
+            AuthenticationKind::Basic | AuthenticationKind::Digest | AuthenticationKind::Hmac => {
+                self.secret.is_some()
+            }
+            AuthenticationKind::Transport => true,
+            _ => false,
+        }
     }
 }
 
@@ -267,13 +289,20 @@ pub(super) mod tests {
                 secret: None,
                 nonce: None,
             },
+            Credential {
+                level: Level::Server,
+                kind: AuthenticationKind::Hmac,
+                name: None,
+                secret: Some(Secret::new("CANARY")),
+                nonce: None,
+            },
         ];
         account
     }
 
     #[test]
     fn an_account_that_cannot_be_used_is_refused() {
-        let broken: [fn(&mut Account); 9] = [
+        let broken: [fn(&mut Account); 12] = [
             |it| it.server_id.clear(),
             |it| it.server_id = "a b".into(),
             |it| it.server_id = "a".repeat(256),
@@ -283,6 +312,10 @@ pub(super) mod tests {
             |it| it.addresses[0].ports = vec![0],
             |it| it.credentials[0].nonce = Some(vec![0; 129]),
             |it| it.name = Some("a\nb".into()),
+            |it| it.credentials[0].kind = AuthenticationKind::of("DIGST"),
+            // A server that has to prove itself and cannot: none of its commands would count.
+            |it| it.credentials[2].kind = AuthenticationKind::of("DIGST"),
+            |it| it.credentials[2].secret = None,
         ];
         for change in broken {
             let mut account = account();

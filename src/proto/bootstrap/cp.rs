@@ -136,7 +136,15 @@ fn credential(element: &Element, account: &Account) -> Result<Credential, Fault>
     let kind = match parm(element, "AAUTHTYPE") {
         "" => AuthenticationKind::Digest,
         // A list of alternatives, best one first.
-        name => AuthenticationKind::of(name.split(',').next().unwrap_or_default().trim()),
+        names => {
+            let mut kinds = names.split(',').map(|name| AuthenticationKind::of(name.trim()));
+            let is_known = |kind: &_| !matches!(kind, AuthenticationKind::Other(_));
+            kinds
+                .clone()
+                .find(is_known)
+                .or_else(|| kinds.next())
+                .unwrap_or(AuthenticationKind::Digest)
+        }
     };
     let data = some(parm(element, "AAUTHDATA"));
     Ok(Credential {
