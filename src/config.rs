@@ -4,6 +4,7 @@
 //! | section | key | default |
 //! |---|---|---|
 //! | `[gateway]` | `id`: DM server id towards end devices, 1 to 255 octets | required |
+//! | | `remote-settings`: whether DM servers may set Gw Config | true |
 //! | | `device-id`: towards DM servers (DevInfo/DevId) | the `id` |
 //! | | `state-dir`: directory for all that lasts | required |
 //! | | `public-address`: IP address or DNS name by which servers reach us | none |
@@ -104,6 +105,7 @@ const GATEWAY: Form = Form {
         "push-rate",
         "trigger-expiry",
         "device-id",
+        "remote-settings",
     ],
 };
 const WAN: Form = Form {
@@ -249,7 +251,10 @@ impl Config {
             Some(value) => value.text()?.to_owned(),
             None => id.clone(),
         };
-        let (management, client) = server::client(source, &tables, device_id, &mut warnings)?;
+        let (mut management, client) = server::client(source, &tables, device_id, &mut warnings)?;
+        if let Some(value) = gateway.get("remote-settings") {
+            management.remote_settings = value.boolean()?;
+        }
         let options = Options {
             id,
             share_address: match gateway.get("share-address") {

@@ -565,6 +565,10 @@ pub const ALERTS: usize = 64;
 /// How long a session id of Package #0 is remembered, against replays.
 pub const PACKAGE_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
+/// How long one whose nonce is another by now is remembered: a server signs a retransmission anew,
+/// and may count its sessions from 1 each day.
+pub const PACKAGE_REPEATS: Duration = Duration::from_secs(600);
+
 /// Most session ids remembered of one server.
 pub const PACKAGES: usize = 64;
 

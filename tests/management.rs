@@ -137,12 +137,10 @@ fn a_server_whose_proof_could_not_be_checked_is_not_called() {
         assert_ne!(broken, whole);
         let mut managed = Managed::new(managed_options(Policy::Ignore));
         let document = broken.into_bytes();
-        managed.lab.operate(Operation::Apply { document }).unwrap().unwrap();
+        let why = managed.lab.operate(Operation::Apply { document }).unwrap().unwrap_err();
+        assert!(why.contains("SRVCRED"), "{why}");
         managed.advance(MINUTE);
         assert!(managed.called.is_empty());
-        let servers = managed.lab.gateway.servers(managed.lab.now);
-        let why = servers.into_iter().find_map(|it| it.why).unwrap();
-        assert!(why.contains("SRVCRED"), "{why}");
     }
 }
 
@@ -455,6 +453,22 @@ fn a_server_sets_the_policy_of_a_lan_and_the_running_gateway_asks_its_devices_an
     managed.lab.restart();
     let status = managed.lab.gateway.status(managed.lab.now);
     assert_eq!(status.lans[0].policy, "transparent");
+}
+
+#[test]
+fn where_remote_settings_are_off_a_server_sets_nothing_and_what_it_set_does_not_count() {
+    let mut managed = Managed::active();
+    let node = "./GwConfig/LAN/lan0/EDBootstrapPolicy";
+    managed.session(ONE, &format!("replace {node} int 2\n"));
+    managed.advance(MINUTE);
+    assert_eq!(managed.leaf(node).as_deref(), Some("2"));
+    managed.lab.options.management.remote_settings = false;
+    managed.lab.restart();
+    assert_eq!(managed.leaf(node).as_deref(), Some("0"));
+    managed.advance(MINUTE);
+    let said = managed.session(ONE, &format!("replace {node} int 2\n"));
+    assert!(said.contains(&format!("Replace {node} 405")), "{said:?}");
+    assert_eq!(managed.leaf(node).as_deref(), Some("0"));
 }
 
 #[test]

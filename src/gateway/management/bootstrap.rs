@@ -34,6 +34,8 @@ pub(super) enum Search {
         services: VecDeque<String>,
         /// Why those before gave none.
         why: String,
+        /// The longest Retry-After of theirs.
+        wait: Duration,
     },
     /// Nobody had one; it begins again then.
     Failed {
@@ -231,7 +233,7 @@ impl Gateway {
     fn search(&mut self, server: &str, now: Now) {
         let why = "no source of bootstraps is configured (`[bootstrap] sources`)".to_owned();
         self.server_entry(server).search =
-            Search::Running { source: 0, services: VecDeque::new(), why };
+            Search::Running { source: 0, services: VecDeque::new(), why, wait: Duration::ZERO };
         self.tell_of_server(
             EventKind::Bootstrapping,
             server,
@@ -243,7 +245,7 @@ impl Gateway {
     fn ask_next_source(&mut self, server: &str, now: Now) {
         let sources = self.options.management.sources.clone();
         let entry = self.server_entry(server);
-        let Search::Running { source, services, why } = &mut entry.search else { return };
+        let Search::Running { source, services, why, .. } = &mut entry.search else { return };
         if let Some(url) = services.pop_front() {
             return self.fetch(server, &url, now);
         }
@@ -290,6 +292,9 @@ impl Gateway {
                 }
             }
             Ok(Reply::Http(reply)) => {
+                if let Search::Running { wait, .. } = &mut self.server_entry(server).search {
+                    *wait = (*wait).max(reply.retry_after.unwrap_or_default());
+                }
                 let answer =
                     fetch::answer(reply.status, reply.content_type.as_deref(), &reply.body);
                 let accounts = match answer {
@@ -360,7 +365,12 @@ impl Gateway {
         let most =
             limits::SEARCH_RETRY.saturating_mul(1 << tries.min(8)).min(limits::SESSION_RETRY_MOST);
         entry.why = Some(why);
-        let again = now.uptime + limits::SEARCH_RETRY / 2 + self.random(most);
+        let asked = match entry.search {
+            Search::Running { wait, .. } => wait.min(limits::RETRY_AFTER),
+            _ => Duration::ZERO,
+        };
+        let wait = limits::SEARCH_RETRY / 2 + self.random(most);
+        let again = now.uptime + wait.max(asked);
         self.server_entry(server).search = Search::Failed { again };
         self.timers.set_no_later(Timer::Manage, again);
     }

@@ -166,7 +166,7 @@ impl Provider for Live<'_> {
     }
 
     fn replace(&mut self, mount: Mount, path: &str, value: &Value<'_>) -> Result<(), StatusCode> {
-        if mount != CONFIG_MOUNT {
+        if mount != CONFIG_MOUNT || !self.options.management.remote_settings {
             return Err(StatusCode::NOT_ALLOWED);
         }
         let node = GwConfigNode::parse(path).ok_or(StatusCode::NOT_FOUND)?;

@@ -56,10 +56,13 @@ use trial::Trial;
 use wishes::Wish;
 
 /// What the configuration says of the gateway as a DM client.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// `[gateway] device-id`: DevInfo/DevId, by default the gateway's id.
     pub device_id: String,
+    /// `[gateway] remote-settings`: whether DM servers may set Gw Config. If not, what they set
+    /// before does not count either.
+    pub remote_settings: bool,
     /// What the gateway runs on: DevDetail/HwV.
     pub hardware: String,
     /// `[[server]]`.
@@ -106,6 +109,21 @@ pub enum Source {
         /// the operator's own says who they are, for DNS proves nothing.
         any_host: bool,
     },
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            device_id: String::new(),
+            remote_settings: true,
+            hardware: String::new(),
+            servers: Vec::new(),
+            keys: Keys::default(),
+            allow: Vec::new(),
+            sources: Vec::new(),
+            parameters: Vec::new(),
+        }
+    }
 }
 
 impl Options {
@@ -303,7 +321,9 @@ impl Gateway {
         let management = &mut self.management;
         match text.split_at_checked(1) {
             Some((records::SETTINGS, "")) => {
-                management.settings = records::read(text, value).unwrap_or_default();
+                if self.options.management.remote_settings {
+                    management.settings = records::read(text, value).unwrap_or_default();
+                }
             }
             Some((records::TRIAL, "")) => management.trial = Trial::restored(value),
             Some(("t", uri)) => {

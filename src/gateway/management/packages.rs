@@ -41,7 +41,7 @@ impl Gateway {
         }
         let (server, session_id) = (server.to_owned(), notification.session_id);
         let entry = self.server_entry(&server);
-        let over = |at: &Duration| now.uptime >= *at + limits::PACKAGE_MEMORY;
+        let over = |at: &Duration| now.uptime >= *at + limits::PACKAGE_REPEATS;
         while entry.heard.front().is_some_and(|(_, at)| over(at)) {
             entry.heard.pop_front();
         }
