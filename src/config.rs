@@ -4,6 +4,8 @@
 //! | section | key | default |
 //! |---|---|---|
 //! | `[gateway]` | `id`: DM server id towards end devices, 1 to 255 octets | required |
+//! | | `remote-settings`: whether DM servers may set Gw Config | true |
+//! | | `device-id`: towards DM servers (DevInfo/DevId) | the `id` |
 //! | | `state-dir`: directory for all that lasts | required |
 //! | | `public-address`: IP address or DNS name by which servers reach us | none |
 //! | | `share-address`: whether devices may tell it to their servers | whether `public-address` is given |
@@ -13,6 +15,10 @@
 //! | `[wan]` | `push-listen`: addresses with ports | `["0.0.0.0:2948", "[::]:2948"]` |
 //! | | `interface`: takes pushes from this interface only | any |
 //! | | `trusted-sources`: `"10.0.0.0/8"`, a bare address is one host | any source |
+//! | | `http-push-listen`: addresses with ports for pushes over HTTP | none |
+//! | `[wan.http-push]` | `certificate`, `key`: PEM files; without them HTTP is plain | none |
+//! | | `client-ca`: PEM file of the CAs whose certificates clients must show | none |
+//! | | `token-file`: the token that each push must bring | none |
 //! | `[[lan]]` | `name`: 1 to 64 octets without blanks | required |
 //! | | `interface` | required |
 //! | | `listen`: addresses with ports of the LAN's DM server | required |
@@ -22,6 +28,11 @@
 //! | | `lease-file`: of dnsmasq | none |
 //! | | `verify`: `"neighbour"` or `"none"` | `"neighbour"` |
 //! | | `device-auth`: `"none"`, `"basic"`, `"md5"` | `"none"` |
+//! | | `trusted-link`: whether nobody else is on it, so that secrets may be pushed | false |
+//! | | `provision`: whether devices without an account are given one | false |
+//! | | `bootstrap-profile` of its devices: `"dm"` or `"cp"` | `"dm"` |
+//! | | `bootstrap-listen`: addresses with ports where they fetch it over HTTPS otherwise | none |
+//! | | `bootstrap-certificate`, `bootstrap-key`: PEM files for that | none |
 //! | | `request-rate`: requests per second of one address, 0 = off | 20 |
 //! | | `request-burst`: requests at once of one address | 100 |
 //! | `[[device]]` | `id`: `mac:…`, `IMEI:…`, a URN | required |
@@ -30,23 +41,45 @@
 //! | | `user`: name in its credentials | the id |
 //! | | `secret-file`: what it proves itself by | none |
 //! | | `server-secret-file`: what we prove ourselves to it by | none |
+//! | | `pin-file`: its user's pin, which proves a bootstrap to it | none |
+//! | `[[server]]` | `id`: of a DM server that the gateway has an account with | required |
+//! | | `allow-http`: whether sessions may go without TLS | false |
+//! | | `encoding`: `"wbxml"` or `"xml"` | `"wbxml"` |
+//! | | `interval`: time between sessions, `"1d"` | none but those asked for |
+//! | | `trust`: `"system"`, a PEM file of CAs, `"sha256:…"` of the server's public key | `"system"` |
+//! | | `client-certificate`, `client-key`: PEM files | none |
+//! | `[bootstrap]` | `network-pin-file`, `user-pin-file`: prove pushed bootstraps | none: they are refused |
+//! | | `allow`: servers that wanted ones may be bootstrapped of, `*` for any characters | none without approval |
+//! | | `sources`: `"card"`, `"https://…"`, `"srv:_dm-bootstrap._tcp.example.com/path"`, in order | the card, if there is one |
+//! | | `parameters` of the request: `"name=value"`, with `{device}` and `{server}` | `["device={device}", "server={server}"]` |
+//! | | `trust`, `client-certificate`, `client-key` of bootstrap servers | as for `[[server]]` |
+//! | | `directories` of factory files | `bootstrap.d` in `/usr/lib/dm-gateway` and `/etc/dm-gateway` |
+//! | | `card-directory`: EF dumps, or `modem`: its AT port | no card |
 //! | `[control]` | `socket` | `control.sock` in the `state-dir` |
 //!
-//! A list of one may be written without brackets. Relative paths start at the directory of the
-//! file. Sharing the address takes two deliberate keys, `public-address` and a `transparent`
-//! LAN; `share-address = false` forbids it for all LANs.
+//! `http-push-listen` wants a `client-ca` or a `token-file`, plain HTTP a loopback address and a
+//! token; where both are given, both are asked for. A list of one may be written without
+//! brackets. Relative paths start at the directory of the file. Sharing the address takes two
+//! deliberate keys, `public-address` and a `transparent` LAN; `share-address = false` forbids it
+//! for all LANs. A `…-file` of a secret is a path, or `credential:NAME` for a credential that
+//! systemd hands the service.
 
 mod device;
+mod http_push;
 mod lan;
 mod section;
+mod server;
 mod value;
 
+pub use http_push::HttpPush;
 pub use section::ConfigError;
+pub use server::{CardConfig, ClientConfig};
 
 use self::section::{Form, Section, Source, Value, shown};
 use crate::gateway::alert::WireProfile;
 use crate::gateway::policy::Policy;
 use crate::gateway::{LanOptions, Options};
+use crate::io::tls_server::TlsServer;
 use crate::limits;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -71,10 +104,20 @@ const GATEWAY: Form = Form {
         "wire-profile",
         "push-rate",
         "trigger-expiry",
+        "device-id",
+        "remote-settings",
     ],
 };
-const WAN: Form =
-    Form { name: "wan", many: false, keys: &["push-listen", "interface", "trusted-sources"] };
+const WAN: Form = Form {
+    name: "wan",
+    many: false,
+    keys: &["push-listen", "interface", "trusted-sources", "http-push-listen", "http-push"],
+};
+const HTTP_PUSH: Form = Form {
+    name: "wan.http-push",
+    many: false,
+    keys: &["certificate", "key", "client-ca", "token-file"],
+};
 const LAN: Form = Form {
     name: "lan",
     many: true,
@@ -90,15 +133,52 @@ const LAN: Form = Form {
         "device-auth",
         "request-rate",
         "request-burst",
+        "trusted-link",
+        "provision",
+        "bootstrap-profile",
+        "bootstrap-listen",
+        "bootstrap-certificate",
+        "bootstrap-key",
     ],
 };
 const DEVICE: Form = Form {
     name: "device",
     many: true,
-    keys: &["id", "lan", "address", "user", "secret-file", "server-secret-file"],
+    keys: &["id", "lan", "address", "user", "secret-file", "server-secret-file", "pin-file"],
 };
 const CONTROL: Form = Form { name: "control", many: false, keys: &["socket"] };
-const FORMS: [&Form; 5] = [&GATEWAY, &WAN, &LAN, &DEVICE, &CONTROL];
+const SERVER: Form = Form {
+    name: "server",
+    many: true,
+    keys: &[
+        "id",
+        "allow-http",
+        "encoding",
+        "interval",
+        "trust",
+        "client-certificate",
+        "client-key",
+    ],
+};
+const BOOTSTRAP: Form = Form {
+    name: "bootstrap",
+    many: false,
+    keys: &[
+        "network-pin-file",
+        "user-pin-file",
+        "allow",
+        "sources",
+        "parameters",
+        "trust",
+        "client-certificate",
+        "client-key",
+        "directories",
+        "card-directory",
+        "modem",
+    ],
+};
+const FORMS: [&Form; 8] =
+    [&GATEWAY, &WAN, &HTTP_PUSH, &LAN, &DEVICE, &SERVER, &BOOTSTRAP, &CONTROL];
 
 /// A configuration without contradictions.
 #[derive(Clone, Debug)]
@@ -111,21 +191,27 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// `[wan] push-listen`; at least one.
     pub push_listen: Vec<SocketAddr>,
+    /// `[wan] http-push-listen` and `[wan.http-push]`.
+    pub http_push: HttpPush,
     /// `[wan] interface`.
     pub wan_interface: Option<String>,
     /// The rest of each `[[lan]]`, in the order of `options.lans`.
     pub lans: Vec<LanConfig>,
+    /// What the shell does for the gateway as a DM client.
+    pub client: ClientConfig,
     /// Sentences on what is permitted and yet rarely meant: to be logged at the start.
     pub warnings: Vec<String>,
 }
 
 /// What the shell does for one `[[lan]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LanConfig {
     /// `listen`; at least one.
     pub listen: Vec<SocketAddr>,
     /// `lease-file`; there if `detect` has `"leases"`.
     pub lease_file: Option<PathBuf>,
+    /// Of `bootstrap-certificate` and `bootstrap-key`; there if `bootstrap-listen` is.
+    pub bootstrap_tls: Option<TlsServer>,
 }
 
 impl Config {
@@ -159,7 +245,16 @@ impl Config {
         let (lan_options, lans) =
             lan::lans(source, &tables, wan_interface.as_deref(), &mut warnings)?;
         let accounts = device::devices(source, &tables, &lan_options, &mut warnings)?;
+        let (http_push, push_token) = http_push::http_push(source, &tables, wan, &mut warnings)?;
         let (id, public_address) = (id(&gateway)?, public_address(&gateway, &mut warnings)?);
+        let device_id = match gateway.get("device-id") {
+            Some(value) => value.text()?.to_owned(),
+            None => id.clone(),
+        };
+        let (mut management, client) = server::client(source, &tables, device_id, &mut warnings)?;
+        if let Some(value) = gateway.get("remote-settings") {
+            management.remote_settings = value.boolean()?;
+        }
         let options = Options {
             id,
             share_address: match gateway.get("share-address") {
@@ -189,12 +284,24 @@ impl Config {
                     .collect::<Result<_, _>>()?,
                 None => Vec::new(),
             },
+            push_token,
             lans: lan_options,
             accounts,
+            management,
         };
         warn_of_share(&options, &mut warnings);
         let push_listen = push_listen(wan)?;
-        Ok(Self { options, state_dir, control_socket, push_listen, wan_interface, lans, warnings })
+        Ok(Self {
+            options,
+            state_dir,
+            control_socket,
+            push_listen,
+            http_push,
+            wan_interface,
+            lans,
+            client,
+            warnings,
+        })
     }
 }
 
@@ -328,6 +435,24 @@ fn path(source: Source<'_>, value: &Value<'_>) -> Result<PathBuf, ConfigError> {
         return Err(value.error("holds control characters", "a path"));
     }
     Ok(source.origin.parent().unwrap_or_else(|| Path::new("")).join(text))
+}
+
+/// The file of a secret: a path, or `credential:NAME` for what systemd hands the service
+/// (`LoadCredential=`).
+fn secret_path(source: Source<'_>, value: &Value<'_>) -> Result<PathBuf, ConfigError> {
+    let Some(name) = value.text()?.strip_prefix("credential:") else {
+        return path(source, value);
+    };
+    if name.is_empty() || name.contains(['/', '\0']) || name == ".." {
+        return Err(value.error("names no credential", "`credential:NAME`"));
+    }
+    match std::env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(directory) => Ok(Path::new(&directory).join(name)),
+        None => {
+            let advice = format!("`LoadCredential={name}:/…` in the unit, or a path");
+            Err(value.error("names a credential, and systemd handed over none", &advice))
+        }
+    }
 }
 
 fn interface(value: &Value<'_>) -> Result<String, ConfigError> {

@@ -12,8 +12,11 @@
 
 use crate::gateway::Gateway;
 use crate::gateway::event::Event;
+use crate::gateway::management::{NodeView, Operation};
 use crate::gateway::seam::Now;
 use crate::gateway::view::{DeviceView, MappingView, ServerView, Status};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -45,6 +48,35 @@ pub enum Request {
     },
     /// What happens from now on: [`Watching`], then an [`EventLine`] for each event.
     Monitor,
+    /// The nodes of the management tree from a URI down: [`Nodes`].
+    Tree {
+        /// Where to begin.
+        uri: String,
+    },
+    /// A session with a DM server: [`Done`]; with `wait` then an [`EventLine`] for each event, as
+    /// [`Request::Monitor`].
+    Session {
+        /// The DM server's id.
+        server: String,
+        /// Whether to tell what happens.
+        #[serde(default)]
+        wait: bool,
+    },
+    /// Accounts from a bootstrap document: [`Done`].
+    Apply {
+        /// The document, base64.
+        document: String,
+    },
+    /// Lets a wanted server be bootstrapped: [`Done`].
+    Approve {
+        /// The DM server's id.
+        server: String,
+    },
+    /// Gives an end device its account for the gateway: [`Done`].
+    Provision {
+        /// The end device's id or alias.
+        device: String,
+    },
 }
 
 /// One line of an answer.
@@ -112,6 +144,27 @@ pub struct Watching {
     pub monitor: bool,
 }
 
+/// Answers [`Request::Tree`].
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Nodes {
+    /// In the order of the tree.
+    pub nodes: Vec<NodeView>,
+}
+
+/// Answers what was to be done.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Done {
+    /// What was done, a line each, for people.
+    pub done: Vec<String>,
+}
+
+/// Answers what was not done.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Refused {
+    /// Why, for people.
+    pub refused: String,
+}
+
 /// Answers what cannot be answered.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Fault {
@@ -159,15 +212,50 @@ pub fn parse(line: &str) -> Result<Request, String> {
         .map_err(|error| document(Fault { error: format!("not a request: {error}") }))
 }
 
-/// The answer to a request, one line without its end.
-pub fn answer(gateway: &Gateway, request: &Request, io: &IoCounters, now: Now) -> String {
+/// What an operator wants done with a request, if it is not only a question.
+///
+/// # Errors
+/// The line to answer with.
+pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
+    Ok(Some(match request {
+        Request::Session { server, .. } => Operation::Session { server: server.clone() },
+        Request::Approve { server } => Operation::Approve { server: server.clone() },
+        Request::Provision { device } => Operation::Provision { device: device.clone() },
+        Request::Apply { document } => {
+            let document = BASE64
+                .decode(document)
+                .map_err(|error| self::document(Fault { error: format!("not base64: {error}") }))?;
+            Operation::Apply { document }
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// The answer to an operation, one line without its end.
+pub fn operated(result: Result<Vec<String>, String>) -> String {
+    match result {
+        Ok(done) => document(Done { done }),
+        Err(refused) => document(Refused { refused }),
+    }
+}
+
+/// The answer to a question, one line without its end.
+pub fn answer(gateway: &mut Gateway, request: &Request, io: &IoCounters, now: Now) -> String {
     match request {
         Request::Status => document(StatusAnswer { status: gateway.status(now), io: *io }),
         Request::Devices => document(Devices { devices: gateway.devices(now) }),
         Request::Servers => document(Servers { servers: gateway.servers(now) }),
         Request::Mappings => document(Mappings { mappings: gateway.mappings(now) }),
         Request::Explain { server, device } => document(gateway.explain(server, device)),
-        Request::Monitor => document(Watching { monitor: true }),
+        Request::Tree { uri } => match gateway.tree(uri, now) {
+            Ok(nodes) => document(Nodes { nodes }),
+            Err(refused) => document(Refused { refused }),
+        },
+        Request::Monitor
+        | Request::Session { .. }
+        | Request::Apply { .. }
+        | Request::Approve { .. }
+        | Request::Provision { .. } => document(Watching { monitor: true }),
     }
 }
 

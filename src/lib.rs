@@ -16,6 +16,9 @@
 //! may wake it: a push to the gateway that names the device goes on to it, octet for octet, and
 //! the device opens a session to its server by itself. The gateway is not in that session.
 //!
+//! The gateway is a DM client as well: DM servers that it has an account with manage it, and
+//! accounts come to it by four kinds of bootstrap ([`proto::bootstrap`]).
+//!
 //! How to run it is in the README. This page is for whoever changes it.
 //!
 //! # Architecture
@@ -29,8 +32,9 @@
 //!                       │   │
 //!       ┌───────────────┘   └──────────────┐
 //!      io ──── Input, Output (the seam) ─ gateway      pure: values in, values out
-//!       │                                  │
-//!   sockets, netlink, files, sled        proto         pure: octets and meaning
+//!       │                                  │  └─ management: the gateway as a DM client
+//!   sockets, TLS, DNS, netlink, files,   proto         pure: octets and meaning
+//!   smartcards, sled
 //! ```
 //!
 //! More than half of the code is pure: no clock, socket, file, thread, lock or environment. Time
@@ -41,13 +45,14 @@
 //!
 //! | layer | may use of ours | may use of others | never |
 //! |---|---|---|---|
-//! | [`proto`] | itself, downwards | quick-xml on slices, digests, base64 | log, clock, sockets, files, environment, threads, async |
-//! | [`gateway`] | [`proto`] | `log`, serde for its views | the same, except log |
-//! | [`io`] | the seam, [`limits`] | smol, async-io, socket2, nix, sled, hyper, `log` | decide; read SyncML or WSP |
+//! | [`proto`] | itself, downwards | quick-xml on slices, digests, HMAC, base64 | log, clock, sockets, files, environment, threads, async |
+//! | [`gateway`] | [`proto`] | `log`, serde for its views and records, SHA-256, base64, XML escapes | the same, except log |
+//! | [`io`] | the seam, [`limits`], [`proto`]'s card walk | smol, async-io, socket2, nix, sled, hyper, rustls, simple-dns, `log` | decide; read SyncML or WSP |
 //! | `daemon`, `control`, [`cli`], `config`, `main` | all | all | read octets of a protocol |
 //! | `simulate` | [`proto`], [`io`] | smol, hyper | decide by [`gateway`]: its misreadings must show |
 //!
-//! Inside [`proto`]: `wire` ← `auth`, `wsp`, `syncml` ← `notification` ← `session`. No layer knows
+//! Inside [`proto`]: `wire` ← `auth`, `wsp`, `syncml` ← `notification`, `tree`, `bootstrap` ←
+//! `session`. `tests/architecture.rs` holds the sources against this table. No layer knows
 //! `config`; each takes its own `Options`, which the configuration made valid. Every bound in the
 //! system is one constant in [`limits`], with its reason.
 //!
@@ -62,6 +67,20 @@
 //!    [`Output`](gateway::seam::Output) is carried out at once, none is judged.
 //! 3. Wait, for the next input or until [`poll_timeout`](gateway::Gateway::poll_timeout).
 //!
+//! ```text
+//!        what happens                                             what is to be done
+//!  Push, PushRequest ────────────────┐                     ┌──► Push, Response   UDP, HTTP
+//!  Request, Closed ──────────────────┤                     ├──► Commit           sled
+//!  Neighbour, Link, Leases, Ready ───┼──► Gateway::handle ─┼──► Probe            netlink
+//!  Called ───────────────────────────┤        (+ Now)      ├──► Call             DM servers, DNS, card
+//!  Operate, BootstrapFile, Card ─────┤                     ├──► Operated         control socket
+//!  Committed, Timeout ───────────────┘                     └──► Event            whoever watches
+//! ```
+//!
+//! A call ([`Output::Call`](gateway::seam::Output::Call)) is one HTTP exchange, one question to
+//! DNS or one look at the smartcard; its answer comes back as
+//! [`Input::Called`](gateway::seam::Input::Called), or as one sentence why there is none.
+//!
 //! One thread owns the gateway, so there are no locks. Tasks of one smol executor wait for
 //! sockets, the kernel, timers and commits; whichever wakes feeds the gateway and drains it before
 //! it waits again. Only the store blocks, on a thread of its own.
@@ -71,8 +90,9 @@
 //! 1. [`io::push`] takes a batch of datagrams by one system call. Before the gateway sees them, the
 //!    daemon reads what the kernel has to say about neighbours: who is where counts before what a
 //!    server wants.
-//! 2. [`gateway::forward`] asks in order, and the first *no* ends it: silence on the wire, a
-//!    counter, an event. A trusted source? a WSP push ([`proto::wsp`])? a notification, for DM?
+//! 2. `gateway::arrival` and [`gateway::forward`] ask in order, and the first *no* ends it: silence
+//!    on the wire, a counter, an event. A trusted source? a WSP push ([`proto::wsp`])? a
+//!    notification, for DM?
 //!    the header X-Oma-GwMO? a Package #0 ([`proto::notification`])? a mapping of its server with
 //!    the device of the header? the same octets a moment ago? too fast?
 //! 3. The trigger replaces the newest one of that server in the device's slot.
@@ -83,6 +103,10 @@
 //!    trigger is held. When the device returns, what is held goes out; after 15 min it expires.
 //!
 //! Nothing is allocated for a datagram on that way, and the store is not touched.
+//!
+//! A push over HTTP ([`proto::ota_http`]) comes through [`io::http_server`] and
+//! [`io::tls_server`], joins at the second step, and is answered by what became of it:
+//! `gateway::push_request` has the table.
 //!
 //! ## The life of a session
 //!
@@ -103,11 +127,47 @@
 //!    Status 200 goes out, encoded as the request was. If the commit failed, memory stays as it was
 //!    and the Status is 500.
 //!
+//! ## The life of a managed session
+//!
+//! [`gateway::management`] is the gateway as a DM client; `daemon::calls` makes its calls.
+//!
+//! 1. A *wish*: a Package #0 for the gateway itself, `interval`, an operator, a new account, an
+//!    alert to deliver, a trial. One session runs with a server at a time; the next wish waits.
+//! 2. [`proto::session::client`] writes package 1 from DevInfo and the account.
+//!    [`io::dm_client`] carries it, over TLS ([`io::tls`]) unless `allow-http`.
+//! 3. The answer is decoded, the server's proof checked, and only then are its commands done to
+//!    the [`proto::tree`], one [`Transaction`](proto::tree::Transaction) a message. `./GwConfig`
+//!    and `./GwDeviceInventory` are no stored nodes but a [`Provider`](proto::tree::Provider):
+//!    they show, and set, the running gateway.
+//! 4. What changed becomes changes for the store, in one commit with the nonces; the reply with
+//!    its Statuses waits for it. If the commit fails the transaction is undone. Meanwhile nothing
+//!    else touches the tree: it is deferred.
+//! 5. A change below `./DMAcc` or `./GwConfig` is a *trial*: how things were before stands in the
+//!    store beside it, until a later session with that server ends well or the time is over.
+//!
+//! Bootstraps end in the same place: whatever brought a document, [`proto::bootstrap::read`]
+//! makes accounts of it or refuses all of it, `management::install` writes them in one commit,
+//! and a first session is wished. The search for a wanted server asks `[bootstrap] sources` in
+//! order; the server's id is a parameter there, never an address.
+//!
 //! ## Durability
 //!
 //! The store is the log of truth and is read once, at the start; all later reads come from memory.
-//! What is acknowledged is on flash: identities, server lists (and with them mappings), nonces.
-//! Addresses, attachments, held triggers and counters are not kept.
+//! What is acknowledged is on flash: identities, server lists (and with them mappings), nonces,
+//! the management tree. Addresses, attachments, held triggers and counters are not kept.
+//!
+//! | key | value |
+//! |---|---|
+//! | `d` and a number | an end device: [`gateway::device::Record`] |
+//! | `f` and a file's name | SHA-256 of the bootstrap document that was applied from there last |
+//! | `g` | what DM servers set through Gw Config |
+//! | `p` and a device's id | the secrets that an end device was provisioned with |
+//! | `s` and a server's id | what is known of a DM server: approved, proven, its nonces |
+//! | `t` and a URI | a node of the management tree |
+//! | `u` | the trial under way: the values of the keys above before it |
+//!
+//! Keys of other letters are left alone, with a warning. `gateway::management::records` has the
+//! records of the management.
 //!
 //! Changes that wait while a commit is under way go together into the next: a storm of devices
 //! costs a handful of flushes, and forwarding never waits behind flash. [`io::sled_store`] explains
@@ -132,6 +192,10 @@
 //! |---|---|
 //! | another spelling of an alert or a list | [`gateway::alert`], a fixture in `tests/fixtures/payload` |
 //! | another element or encoding of SyncML | [`proto::syncml`]: the tables in `tokens`, the `grammar`, the `writer` |
+//! | another node or object for DM servers | `proto/tree/ddf`, `management::live` if it is live |
+//! | another reason for a session | `management::sessions`: `Cause` |
+//! | another way to bootstrap | an [`Input`](gateway::seam::Input), `management::bootstrap`, ending in `install` |
+//! | another smartcard reader | [`io::card`]: the trait, and two that implement it |
 //! | another reason to refuse | [`gateway::event::Reason`]: the counter and `status` follow |
 //! | another rule for forwarding | [`gateway::forward`]: `judge`, which `map explain` uses too |
 //! | another way to detect devices | a reader in [`io`], an [`Input`](gateway::seam::Input), `gateway::attach` |
@@ -141,15 +205,16 @@
 //! | another subcommand | a file in [`cli`] |
 //! | another bound | [`limits`], with the reason |
 //! | a real device's odd behaviour | a `Quirk` in `simulate`, then a test with it |
+//! | a real DM server's odd behaviour | a `Misbehaviour` in `simulate::managing`, then a test with it |
 //!
 //! To read it all: [`gateway`] (its front page), [`gateway::seam`], [`gateway::forward`],
-//! [`proto::notification`], `gateway::dialogue`, [`io::sled_store`], `daemon`. After that
+//! [`proto::notification`], `gateway::dialogue`, [`gateway::management`], [`io::sled_store`], `daemon`. After that
 //! every file is a variation.
 //!
 //! # Dependencies
 //!
-//! Each has to earn its line. 88 crates in all for a router, with those that only run at build
-//! time; 90 with the simulators.
+//! Each has to earn its line. 104 crates in all with this one, for a router as with the simulators,
+//! those counted in that only run at build time as macros.
 //!
 //! ```text
 //! cargo tree --locked --no-default-features -e normal --prefix none --no-dedupe | sort -u | wc -l
@@ -158,30 +223,38 @@
 //! | crate | for | licence |
 //! |---|---|---|
 //! | smol | the executor of the one thread, its channels, and a thread for what blocks | Apache-2.0 OR MIT |
+//! | blocking | not used by name: holds smol's threads at the last release that lets them end | Apache-2.0 OR MIT |
 //! | async-io | descriptors to wait for, and timers | Apache-2.0 OR MIT |
 //! | async-signal | SIGTERM and SIGINT as an event | Apache-2.0 OR MIT |
 //! | socket2 | socket options that must be set before binding | MIT OR Apache-2.0 |
-//! | nix | recvmmsg and sendmmsg, netlink, inotify, peer credentials, without unsafe code of our own | MIT |
+//! | nix | recvmmsg and sendmmsg, netlink, inotify, peer credentials, serial ports, without unsafe code of our own | MIT |
 //! | quick-xml | the XML event reader under SyncML and the payloads; no serde, no entities, no namespaces | MIT |
 //! | sled | the store, exactly 0.34.7: the one release that survived the kill tests | MIT OR Apache-2.0 |
 //! | log | the logging facade; the logger is ours, 90 lines | MIT OR Apache-2.0 |
-//! | hyper | HTTP/1 framing on the LAN, chunks and keep-alive included | MIT |
+//! | hyper | HTTP/1 framing on the LAN, for pushes and towards servers, chunks and keep-alive included | MIT |
 //! | smol-hyper | hyper's view of smol's sockets and timers | MIT OR Apache-2.0 |
 //! | http-body-util | the body types that hyper wants | MIT |
+//! | httpdate | the dates of HTTP; hyper has it anyway | MIT OR Apache-2.0 |
+//! | rustls, with ring | TLS 1.2 and 1.3 towards servers and for pushes over HTTP; no OpenSSL to be cross-built and patched | Apache-2.0 OR ISC OR MIT; Apache-2.0 AND ISC |
+//! | futures-rustls | rustls on smol's sockets | MIT OR Apache-2.0 |
+//! | rustls-webpki | rustls' judge of certificates, to tell what it said | ISC |
+//! | simple-dns | DNS messages, for SRV: one crate; hickory-proto brings 50 | MIT |
 //! | sd-notify | READY, STATUS and WATCHDOG for systemd | MIT OR Apache-2.0 |
 //! | lexopt | command line arguments, without macros or dependencies | MIT |
-//! | serde, serde_json | `--json` and the lines of the control socket | MIT OR Apache-2.0 |
+//! | serde, serde_json | `--json`, the lines of the control socket, records of the management | MIT OR Apache-2.0 |
 //! | toml | the configuration file, with line numbers in its errors | MIT OR Apache-2.0 |
 //! | md-5 | the digests that OMA DM prescribes; nothing else relies on it | MIT OR Apache-2.0 |
-//! | sha2 | nonces and keys out of the kernel's randomness | MIT OR Apache-2.0 |
-//! | base64 | credentials and nonces in SyncML | MIT OR Apache-2.0 |
-//! | subtle | digests compared in constant time | BSD-3-Clause |
+//! | hmac, sha1 | the MAC of bootstrap documents, which OMA prescribes; nothing else relies on it | MIT OR Apache-2.0 |
+//! | sha2 | nonces and keys out of the kernel's randomness; pins; documents recognised | MIT OR Apache-2.0 |
+//! | base64 | credentials and nonces in SyncML, octets in XML and JSON | MIT OR Apache-2.0 |
+//! | subtle | digests and tokens compared in constant time | BSD-3-Clause |
 //! | *tests:* tempfile, proptest, stats_alloc | directories that go away, made-up input, counted allocations | MIT OR Apache-2.0; MIT |
 //!
-//! Every crate below these is under MIT, Apache-2.0, BSD-3-Clause, Unlicense OR MIT, or (the
+//! Every crate below these is under MIT, Apache-2.0, ISC, BSD-3-Clause, Unlicense OR MIT, or (the
 //! tables of unicode-ident, used at build time) Unicode-3.0. hyper brings tokio's channels along,
 //! not its runtime. sled brings fxhash and instant, which are no longer maintained; no fault of
-//! theirs is known. There is no TLS yet, hence no cryptography written in C or assembly.
+//! theirs is known. ring's cryptography is in part C and assembly out of BoringSSL; to build it
+//! takes a C compiler and nothing else.
 
 pub mod cli;
 pub mod config;

@@ -53,6 +53,84 @@ pub const DATAGRAM: usize = 4 * 1024;
 /// Longest nonce, in octets, that a peer may hand out. 16 is usual.
 pub const NONCE: usize = 128;
 
+// --- Management tree -----------------------------------------------------------------------
+
+/// Most nodes in the management tree. 128 accounts of some 30 nodes leave three quarters of it
+/// for the objects of applications.
+pub const TREE_NODES: usize = 16_384;
+
+/// Deepest node, in segments below the root. The deepest standard node (the port of an account's
+/// address) stands at 7.
+pub const TREE_DEPTH: usize = 16;
+
+/// Longest URI of a node, in octets, query included. It is a key in the store and a line of logs.
+pub const TREE_URI: usize = 1024;
+
+/// Longest name of a node, in octets: a server id, which some servers name their account by.
+pub const TREE_SEGMENT: usize = 255;
+
+/// Most children of one node. The names of all of them are the answer to one Get.
+pub const TREE_CHILDREN: usize = 4096;
+
+/// Largest value of one node, in octets: what one element of a message carries.
+pub const TREE_VALUE: usize = TEXT;
+
+/// Most octets of values, names and properties in the whole tree: a router's memory and flash.
+pub const TREE_OCTETS: usize = 8 * 1024 * 1024;
+
+/// Longest ACL, in octets: every command for three servers with the longest ids.
+pub const ACL: usize = 4 * 1024;
+
+/// Longest `Title` of a node, in octets. (TND 1.2.1, 7.7.6.)
+pub const TITLE: usize = 255;
+
+/// Longest `Type` of a node, in octets: longer media types and URNs of objects are not registered.
+pub const NODE_TYPE: usize = 255;
+
+/// Most octets of values and names in the answer to one Get of a subtree, before encoding.
+pub const TREE_REPLY: usize = 256 * 1024;
+
+/// Most nodes in the answer to one Get of a subtree.
+pub const TREE_REPLY_NODES: usize = 4096;
+
+// --- Bootstrap -----------------------------------------------------------------------------
+
+/// Largest bootstrap document, in octets: one account is under 2 KiB, a smartcard file at most
+/// 32 KiB.
+pub const BOOTSTRAP: usize = 64 * 1024;
+
+/// Most accounts in one bootstrap document. Operators put in one, rarely two.
+pub const ACCOUNTS: usize = 8;
+
+/// Most addresses, ports of one address, connections, or credentials of one account.
+pub const ACCOUNT_PARTS: usize = 8;
+
+/// Longest text in an account, in octets: a URL with a token in it.
+pub const ACCOUNT_TEXT: usize = 1024;
+
+/// Most attributes of one element: provisioning documents have two, and a few namespaces.
+pub const ATTRIBUTES: usize = 32;
+
+/// Most octets read from one file of a smartcard: its read command reaches no further.
+pub const CARD_FILE: usize = 32 * 1024;
+
+/// Most commands to a smartcard in one search: two files of 32 KiB in blocks of 255 octets need
+/// 260, an honest card answers within 40.
+pub const CARD_COMMANDS: usize = 512;
+
+/// Most paths followed in the directory files of a smartcard.
+pub const CARD_PATHS: usize = 8;
+
+/// How long a modem may take to answer one command: a card at 9,600 bit/s needs 0.3 s for a block,
+/// and a modem may be busy with the network.
+pub const AT_ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a modem's port is used for one search on its card: 260 commands of 0.2 s each.
+pub const AT_SEARCH: Duration = Duration::from_secs(60);
+
+/// Longest line of a modem's AT port, in octets: a full answer of 258 octets in hexadecimal.
+pub const AT_LINE: usize = 1024;
+
 // --- Inventory -----------------------------------------------------------------------------
 
 /// Most end devices in the inventory. A hub has hundreds; the storm goal is 10,000.
@@ -118,6 +196,34 @@ pub const REQUEST_BURST: u32 = 100;
 
 /// Most addresses whose request rate is remembered.
 pub const REQUEST_SOURCES: usize = 65_536;
+
+// --- Sessions as a client ------------------------------------------------------------------
+
+/// Messages that one session sends to a DM server: a large object of 256 KiB in chunks of 1 KiB
+/// needs 256, and a chatty administrator some dozen more.
+pub const CLIENT_MESSAGES: u32 = 1024;
+
+/// Largest message sent to a DM server that names no MaxMsgSize, in octets.
+pub const SERVER_MESSAGE: usize = 64 * 1024;
+
+/// Times that one and the same message of a DM server is answered again: a proxy on the way
+/// repeats once or twice.
+pub const SERVER_REPEATS: u8 = 3;
+
+/// Answers that may wait to be sent while a DM server goes on commanding: 16 messages full of
+/// commands. Beyond it the session ends.
+pub const ANSWERS: usize = 16 * COMMANDS;
+
+/// Octets that answers to a DM server may take in memory while they wait to be sent: the largest
+/// listing of the tree ([`TREE_REPLY`], [`TREE_REPLY_NODES`]) once, and as much beside it. A Get
+/// beyond it is refused.
+pub const ANSWERS_OCTETS: usize = 8 * 1024 * 1024;
+
+/// What one answer is taken to need beside its data, in octets.
+pub const ANSWER_OCTETS: usize = 1024;
+
+/// Longest URI that a DM server may have answers sent to, in octets: what web servers take.
+pub const URI: usize = 2048;
 
 // --- Lists ---------------------------------------------------------------------------------
 
@@ -186,6 +292,48 @@ pub const SOCKET_RETRY: Duration = Duration::from_secs(1);
 /// Pause between two tries to bind to an address or interface that is not there yet.
 pub const INTERFACE_RETRY: Duration = Duration::from_secs(5);
 
+// --- Push over HTTP ------------------------------------------------------------------------
+
+/// Largest body of a push over HTTP, in octets: what still fits into a [`DATAGRAM`] behind the
+/// header that forwarding puts before it. Package #0 has at most 279 and vendor data.
+pub const PUSH_BODY: usize = DATAGRAM - 64;
+
+/// Connections open at once on one WAN listener; further ones wait in the backlog. With TLS one
+/// costs about 60 KiB while its handshake lasts, so all together 4 MiB.
+pub const PUSH_CONNECTIONS: usize = 64;
+
+/// Largest request head on the WAN, in octets: hyper's least. Pushes have under 1 KiB.
+pub const PUSH_HEAD: usize = 8 * 1024;
+
+/// Longest TLS handshake: three round trips over a poor satellite link take 5 s.
+pub const PUSH_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// Longest wait of a push over HTTP for the kernel's word on its device. The kernel asks three
+/// times, a second apart, then calls the neighbour FAILED.
+pub const PUSH_ANSWER: Duration = Duration::from_secs(5);
+
+/// Most pushes over HTTP that wait for their answer: as many as one listener has connections,
+/// twice over for peers that hang up. Further ones are answered at once.
+pub const PUSH_ANSWERS: usize = 2 * PUSH_CONNECTIONS;
+
+/// How long a device may fetch its account over HTTPS after an operator said so: enough to walk to
+/// it and press its button.
+pub const FETCH_WINDOW: Duration = Duration::from_secs(600);
+
+/// Most times that a device which does not use its account is offered it without an operator's
+/// word: something else may be behind that address.
+pub const OFFERS: u8 = 5;
+
+/// Wait between the first two of these offers; doubled each time.
+pub const OFFER_AGAIN: Duration = Duration::from_secs(60);
+
+/// Largest file of certificates or a key, in octets: the bundle of a browser has 250 KiB.
+pub const PUSH_PEM: usize = 1024 * 1024;
+
+/// Shortest token for push over HTTP that is not warned of, in octets: 16 made by a generator
+/// cannot be guessed over a network.
+pub const PUSH_TOKEN: usize = 16;
+
 // --- HTTP on a LAN -------------------------------------------------------------------------
 
 /// Connections open at once on one LAN listener; further ones wait in the backlog. One costs
@@ -236,6 +384,52 @@ pub const LAN_SCARCE_SILENT: u32 = 20;
 /// Longest time for requests in progress to end when the daemon stops: the whole stop must stay
 /// below 2 s.
 pub const LAN_DRAIN_TIME: Duration = Duration::from_secs(1);
+
+// --- Calls to servers ----------------------------------------------------------------------
+
+/// Longest wait for one address of a server: two segments lost in a row (1 s, 3 s) are endured.
+pub const CALL_ADDRESS_TIME: Duration = Duration::from_secs(4);
+
+/// Most addresses tried for one call. A server has one or two of each family.
+pub const CALL_ADDRESSES: usize = 8;
+
+/// Largest head of a server's answer, in octets: the same as from end devices.
+pub const CALL_HEAD: usize = LAN_HEAD;
+
+/// How long an idle connection to a server is used again: the pause between two messages of a
+/// session is a round trip and a server's thinking.
+pub const CALL_IDLE: Duration = Duration::from_secs(30);
+
+/// Idle connections to servers kept at once: one for each session that goes on. With TLS one
+/// costs about 50 KiB.
+pub const CALL_KEPT: usize = 4;
+
+/// TLS configurations kept in memory. Each server with a CA of its own has one, the others share.
+pub const TRUSTS: usize = 32;
+
+/// Largest file of certificates or of a key, in octets: a bundle of all public CAs is 250 KiB.
+pub const TRUST_FILE: u64 = 4 * 1024 * 1024;
+
+/// Longest wait for one answer of one name server; each is asked [`DNS_ROUNDS`] times.
+pub const DNS_TIME: Duration = Duration::from_secs(2);
+
+/// See [`DNS_TIME`]: a datagram may be lost once.
+pub const DNS_ROUNDS: usize = 2;
+
+/// Most name servers asked, as the C library does (`MAXNS`).
+pub const DNS_SERVERS: usize = 3;
+
+/// Datagrams from a name server that do not answer our question, before it is given up.
+pub const DNS_STRAYS: usize = 16;
+
+/// Most records in each section of a DNS message; a service has a handful of servers.
+pub const DNS_RECORDS: u16 = 64;
+
+/// Largest DNS answer taken by TCP, in octets. A record with the longest name has under 300.
+pub const DNS_ANSWER: usize = 32 * 1024;
+
+/// Largest resolver configuration, in octets: a few lines.
+pub const RESOLV_CONF: u64 = 64 * 1024;
 
 // --- Control socket ------------------------------------------------------------------------
 
@@ -317,3 +511,80 @@ pub const LONGEST_TRIGGER_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// server takes from it.
 #[cfg(feature = "simulate")]
 pub const CLIENT_BODY: usize = 2 * LAN_BODY;
+
+// --- The gateway as a DM client --------------------------------------------------------------
+
+/// Largest message that a DM server may send us, in octets, and that we say we take (MaxMsgSize).
+pub const CLIENT_MESSAGE: usize = 64 * 1024;
+
+/// Longest `interval` between sessions.
+pub const LONGEST_INTERVAL: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Longest time for one call to a DM server, in all: a satellite link answers in seconds.
+pub const CALL_TIME: Duration = Duration::from_secs(60);
+
+/// Wait before the servers of new lists are looked for: all devices are gone through for it.
+pub const WANTED_DELAY: Duration = Duration::from_millis(200);
+
+/// Most DM servers that are kept: those with accounts, and those that devices want.
+pub const MANAGED_SERVERS: usize = 256;
+
+/// Wait before a failed session is tried again: the most after the first failure, doubled with
+/// each. Half a minute is longer than a modem's hiccup.
+pub const SESSION_RETRY: Duration = Duration::from_secs(30);
+
+/// The least of it: a server that is down is not called in a loop.
+pub const SESSION_RETRY_LEAST: Duration = Duration::from_secs(2);
+
+/// The most that the wait grows to: a vehicle is tried several times in a shift.
+pub const SESSION_RETRY_MOST: Duration = Duration::from_secs(6 * 3600);
+
+/// Longest wait that a server's Retry-After may ask for.
+pub const RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// Sessions after a start begin within this, at random: a depot's gateways get their power back at
+/// the same instant.
+pub const START_SPREAD: Duration = Duration::from_secs(30);
+
+/// A change that could cut the gateway off is taken back after this without a further session.
+pub const TRIAL: Duration = Duration::from_secs(600);
+
+/// Wait before the session that decides on a trial: the server ends its own work first.
+pub const TRIAL_DELAY: Duration = Duration::from_secs(2);
+
+/// Wait before a server is told of devices: those of one vehicle come together.
+pub const ALERT_DELAY: Duration = Duration::from_secs(5);
+
+/// Least time between two sessions that tell a server of devices: one that comes and goes all the
+/// time is not to use a metered link up.
+pub const ALERT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Most devices that one server is still to be told of.
+pub const ALERTS: usize = 64;
+
+/// How long a session id of Package #0 is remembered, against replays.
+pub const PACKAGE_MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long one whose nonce is another by now is remembered: a server signs a retransmission anew,
+/// and may count its sessions from 1 each day.
+pub const PACKAGE_REPEATS: Duration = Duration::from_secs(600);
+
+/// Most session ids remembered of one server.
+pub const PACKAGES: usize = 64;
+
+/// Wrong proofs on pushed bootstraps within [`PIN_WINDOW`] after which none is looked at: a pin
+/// of four digits lasts months.
+pub const PIN_TRIES: usize = 5;
+
+/// See [`PIN_TRIES`].
+pub const PIN_WINDOW: Duration = Duration::from_secs(3600);
+
+/// Pushed bootstraps that are remembered so that a replay of one brings no old account back: 32
+/// octets each, and a gateway sees a few in its life.
+pub const PUSHES_REMEMBERED: usize = 64;
+
+/// Wait before the sources are asked again for a server that none of them knew.
+pub const SEARCH_RETRY: Duration = Duration::from_secs(300);
+
+/// Most bootstrap servers asked that one DNS name leads to.
+pub const SERVICES: usize = 4;

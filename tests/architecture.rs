@@ -44,11 +44,15 @@ const IMPURE: &[&str] = &[
 const LAYERS: &[Layer] = &[
     Layer {
         place: "proto",
-        crates: Some(&["base64", "md5", "quick_xml", "subtle"]),
+        crates: Some(&["base64", "hmac", "md5", "quick_xml", "sha1", "subtle"]),
         never: IMPURE,
     },
     Layer { place: "proto", crates: None, never: &["crate::gateway"] },
-    Layer { place: "gateway", crates: Some(&["log", "quick_xml", "serde", "sha2"]), never: IMPURE },
+    Layer {
+        place: "gateway",
+        crates: Some(&["base64", "log", "quick_xml", "serde", "serde_json", "sha2"]),
+        never: IMPURE,
+    },
     Layer {
         place: "io",
         crates: None,
@@ -72,7 +76,7 @@ const LAYERS: &[Layer] = &[
 const LINES: usize = 500;
 
 /// Files that may be longer, and why.
-const LONG: &[(&str, &str)] = &[];
+const LONG: &[(&str, &str)] = &[("limits.rs", "every bound stands in one file")];
 
 #[test]
 fn every_layer_uses_only_what_its_row_allows() {

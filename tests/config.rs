@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail on what it did not expect")]
 
-use dm_gateway::config::{Config, control_socket};
+use dm_gateway::config::{CardConfig, Config, control_socket};
 use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::LanId;
 use dm_gateway::gateway::{Detect, Prefix};
+use dm_gateway::io::dm_client::Roots;
+use dm_gateway::proto::bootstrap::{self, Level, Source};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 const MINIMAL: &str = include_str!("fixtures/config/valid/minimal.toml");
 const EXAMPLE: &str = include_str!("../systemd/dm-gateway.toml.example");
+const FACTORY: &[u8] = include_bytes!("../systemd/bootstrap.xml.example");
 const README: &str = include_str!("../README.md");
 
 fn fixtures(folder: &str) -> PathBuf {
@@ -41,6 +44,7 @@ fn four_lines_are_enough() {
     let listen: Vec<_> = config.push_listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["0.0.0.0:2948", "[::]:2948"]);
     assert_eq!(config.wan_interface, None);
+    assert!(config.http_push.listen.is_empty() && config.http_push.tls.is_none());
     assert_eq!(config.warnings, Vec::<String>::new());
     assert_eq!(config.lans.len(), 1);
     assert_eq!(config.lans[0].listen, ["192.168.1.1:8080".parse().unwrap()]);
@@ -54,6 +58,7 @@ fn four_lines_are_enough() {
     assert_eq!(options.push_interval, Some(Duration::from_secs(1)));
     assert_eq!(options.trigger_expiry, Duration::from_secs(900));
     assert_eq!(options.trusted_sources, []);
+    assert!(options.push_token.is_none());
     assert!(options.accounts.is_empty());
     let lan = &options.lans[0];
     assert_eq!((&*lan.name, &*lan.interface), ("radios", "br-lan"));
@@ -72,6 +77,10 @@ fn every_key_counts() {
     let config = Config::load(&path).unwrap();
     assert_eq!(config.control_socket, Path::new("/run/dm-gateway/control.sock"));
     assert_eq!(config.wan_interface.as_deref(), Some("wwan0"));
+    let listen: Vec<_> = config.http_push.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["192.0.2.1:4035", "[2001:db8::5]:4035"]);
+    assert!(config.http_push.tls.is_some());
+    assert!(!format!("{config:?}").contains("open-sesame"));
     let listen: Vec<_> = config.push_listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["192.0.2.1:2948", "[2001:db8::5]:2948"]);
     let listen: Vec<_> = config.lans[0].listen.iter().map(ToString::to_string).collect();
@@ -88,6 +97,7 @@ fn every_key_counts() {
     let prefix = |address: &str, length| Prefix { address: address.parse().unwrap(), length };
     let sources = [prefix("10.0.0.0", 8), prefix("198.51.100.7", 32), prefix("2001:db8::", 32)];
     assert_eq!(options.trusted_sources, sources);
+    assert_eq!(options.push_token.as_ref().unwrap().expose(), "open-sesame-0123456789");
     let lan = &options.lans[0];
     assert_eq!(lan.policy, Policy::Transparent);
     assert_eq!(lan.detect, Detect { neighbours: false, leases: true, configured: true });
@@ -115,9 +125,28 @@ fn every_key_counts() {
 fn the_example_shows_the_defaults() {
     let directory = tempfile::tempdir().unwrap();
     let origin = directory.path().join("dm-gateway.toml");
-    for secret in ["radio-50.secret", "radio-50.server-secret"] {
+    for secret in
+        ["radio-50.secret", "radio-50.server-secret", "radio-50.pin", "network.pin", "user.pin"]
+    {
         let path = directory.path().join(secret);
         fs::write(&path, "s3cret\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let fixtures = fixtures("valid/secrets");
+    for (fixture, name) in [
+        ("push.pem", "gateway.pem"),
+        ("push.key", "gateway.key"),
+        ("push.pem", "bootstrap.pem"),
+        ("push.key", "bootstrap.key"),
+        ("push-clients.pem", "dm-servers-ca.pem"),
+        ("push-token", "push.token"),
+        ("push-clients.pem", "dms-ca.pem"),
+        ("push-clients.pem", "bootstrap-ca.pem"),
+        ("push.pem", "gateway-client.pem"),
+        ("push.key", "gateway-client.key"),
+    ] {
+        let path = directory.path().join(name);
+        fs::copy(fixtures.join(fixture), &path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     let asis = Config::parse(EXAMPLE, &origin).unwrap();
@@ -131,7 +160,37 @@ fn the_example_shows_the_defaults() {
     let mut all = Config::parse(&text, &origin).map_err(|error| error.to_string()).unwrap();
     let account = all.options.accounts.pop().unwrap();
     assert_eq!(account.user, account.id.as_str());
+    let http_push = std::mem::take(&mut all.http_push);
+    assert!(http_push.listen.len() == 2 && http_push.tls.is_some());
+    assert!(all.options.push_token.take().is_some());
+    assert!(all.lans[0].bootstrap_tls.take().is_some());
+    assert_eq!(std::mem::take(&mut all.options.lans[0].bootstrap_listen).len(), 2);
+    let management =
+        std::mem::replace(&mut all.options.management, asis.options.management.clone());
+    let client = std::mem::replace(&mut all.client, asis.client.clone());
+    let [server] = &management.servers[..] else { panic!("{:?}", management.servers) };
+    assert_eq!((&*server.id, server.allow_http), ("com.example.dms", false));
+    assert_eq!(server.interval, Some(Duration::from_secs(24 * 3600)));
+    let trust = &client.trust["com.example.dms"];
+    assert_eq!(trust.roots, Roots::File(directory.path().join("dms-ca.pem")));
+    assert!(trust.identity.is_some() && client.bootstrap_trust.identity.is_some());
+    assert!(management.keys.network.is_some() && management.keys.user.is_some());
+    assert_eq!((management.allow.len(), management.sources.len()), (1, 3));
+    assert_eq!(client.card, Some(CardConfig::Directory(directory.path().join("card"))));
+    // These stand there as they are without the section.
+    assert_eq!(management.parameters, asis.options.management.parameters);
+    assert_eq!(client.directories, asis.client.directories);
     assert_eq!(format!("{all:?}"), format!("{asis:?}"));
+}
+
+#[test]
+fn the_factory_file_that_is_shipped_makes_one_account_that_proves_both_sides() {
+    let [account] = &bootstrap::read(FACTORY, Source::Factory).unwrap()[..] else { panic!() };
+    assert_eq!(account.server_id, "dms.fleet.example");
+    assert_eq!(account.url().as_deref(), Some("https://dms.fleet.example:8443/dm"));
+    for level in [Level::Client, Level::Server] {
+        assert!(account.credential(level).unwrap().secret.is_some());
+    }
 }
 
 #[test]
@@ -150,6 +209,35 @@ fn the_configuration_of_the_readme_is_one() {
     let config = config.map_err(|error| error.to_string()).unwrap();
     assert_eq!(config.warnings, Vec::<String>::new());
     assert_eq!((config.lans.len(), config.options.accounts.len()), (2, 1));
+}
+
+#[test]
+fn the_sections_shown_in_the_readme_fit_into_a_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let secrets = fixtures("valid/secrets");
+    for (from, to) in [
+        ("push.pem", "gateway.pem"),
+        ("push.key", "gateway.key"),
+        ("push-clients.pem", "dm-servers-ca.pem"),
+        ("push-clients.pem", "fleet-ca.pem"),
+        ("push-token", "push.token"),
+        ("push-token", "user-pin"),
+        ("push-token", "network-pin"),
+    ] {
+        let path = directory.path().join(to);
+        fs::copy(secrets.join(from), &path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let blocks = README.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks: Vec<_> = blocks.filter(|block| block.starts_with('[')).collect();
+    assert_eq!(blocks.len(), 5);
+    for block in blocks {
+        let block = block.replace("/run/credentials/dm-gateway.service/", "");
+        let text = format!("{MINIMAL}\n{block}");
+        let config = Config::parse(&text, &directory.path().join("dm-gateway.toml"));
+        let config = config.map_err(|error| format!("{error}\n{block}")).unwrap();
+        assert_eq!(config.warnings, Vec::<String>::new(), "{block}");
+    }
 }
 
 #[test]
@@ -305,6 +393,12 @@ fn wrong_values_of_a_lan_are_refused() {
         ("policy = \"Transparent\"", "one of \"ignore\", \"bootstrap\", \"transparent\""),
         ("detect = [\"neighbors\"]", "one of \"neighbours\", \"leases\", \"static\""),
         ("detect = [\"leases\"]", "there is no `lease-file`; try: `lease-file = "),
+        ("trusted-link = 1", "is an integer; try: true or false"),
+        ("provision = true", "has no way to get secrets to a device; try: `trusted-link = true`"),
+        ("bootstrap-profile = \"oma\"", "one of \"dm\", \"cp\""),
+        ("bootstrap-listen = \"192.168.1.1:8443\"", "has no certificate to show; try: `boot"),
+        ("bootstrap-certificate = \"a.pem\"", "has no `bootstrap-key` beside it"),
+        ("bootstrap-key = \"a.pem\"", "has no `bootstrap-certificate` beside it"),
         ("verify = \"no\"", "one of \"neighbour\", \"none\""),
         ("device-auth = \"sha\"", "one of \"none\", \"basic\", \"md5\""),
         ("request-rate = -2", "out of range"),
@@ -355,6 +449,7 @@ fn wrong_values_elsewhere_are_refused() {
         ),
         ("[[device]]\nid = \"x\"\nsecret-file = \"/nope\"", "names /nope, which does not exist"),
         ("[[device]]\nid = \"x\"\nsecret-file = \"/proc\"", "names /proc, which is not a file"),
+        ("[[server]]\nid = \"a b\"", "`id` in [[server]] is not a DM server id"),
         ("[control]\nsocket = \"a\\u0000b\"", "holds control characters"),
         ("[contrl]\nsocket = \"x\"", "line 10: unknown section `contrl`; try: `[control]`"),
     ] {
@@ -431,6 +526,7 @@ fn what_is_rarely_meant_is_warned_of() {
         ("public-address = \"::1\"", "", "", "::1 is loopback"),
         ("public-address = \"169.254.1.1\"", "", "", "169.254.1.1 is link-local"),
         ("public-address = \"fe80::1\"", "", "", "fe80::1 is link-local"),
+        ("", "", "[bootstrap]\ndirectories = \"/nope\"", "there is no directory /nope"),
         ("", "", "[wan]\ninterface = \"br-lan\"", "is on the WAN's interface br-lan"),
         ("", "detect = []", "[[device]]\nid = \"x\"\naddress = \"10.0.0.1\"", "lacks \"static\""),
     ] {
@@ -443,6 +539,98 @@ fn what_is_rarely_meant_is_warned_of() {
     assert_eq!(parse(&text).unwrap().warnings, Vec::<String>::new());
     let text = MINIMAL.replace(":8080", ":0");
     assert!(parse(&text).unwrap().warnings[0].contains("at port 0"));
+}
+
+#[test]
+fn pushes_over_http_want_a_token_or_a_certificate_and_a_private_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let fixtures = fixtures("valid/secrets");
+    for name in ["push.pem", "push.key", "push-clients.pem", "push-token"] {
+        fs::copy(fixtures.join(name), directory.path().join(name)).unwrap();
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(directory.path().join(name), mode).unwrap();
+    }
+    fs::write(directory.path().join("short"), "hunter2\n").unwrap();
+    fs::write(directory.path().join("no-pem"), "hunter2\n").unwrap();
+    fs::write(directory.path().join("bad-pem"), "-----BEGIN CERTIFICATE-----\nhunter2!\n").unwrap();
+    fs::write(
+        directory.path().join("bad-certificate"),
+        "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    let load = |listen: &str, keys: &[(&str, &str)]| {
+        let keys: String = keys.iter().map(|(key, file)| format!("{key} = \"{file}\"\n")).collect();
+        let wan = format!("[wan]\nhttp-push-listen = {listen}\n[wan.http-push]\n{keys}");
+        let config = Config::parse(&extended("", "", &wan), &directory.path().join("gw.toml"));
+        config.map_err(|error| error.to_string())
+    };
+    let (certificate, key) = (("certificate", "push.pem"), ("key", "push.key"));
+    let (client_ca, token) = (("client-ca", "push-clients.pem"), ("token-file", "push-token"));
+    let (any, local) = ("\"0.0.0.0:4035\"", "[\"127.0.0.1:4035\", \"[::1]:4035\"]");
+
+    for (listen, keys) in [
+        (any, &[certificate, key, client_ca][..]),
+        (any, &[certificate, key, token]),
+        (any, &[certificate, key, client_ca, token]),
+        (local, &[token]),
+        (local, &[certificate, key, client_ca]),
+    ] {
+        let config = load(listen, keys).unwrap();
+        assert_eq!(config.warnings, Vec::<String>::new());
+        assert_eq!(config.http_push.listen.len(), if listen == any { 1 } else { 2 });
+        assert_eq!(config.http_push.tls.is_some(), keys.contains(&certificate));
+        assert_eq!(config.options.push_token.is_some(), keys.contains(&token));
+    }
+
+    let anybody = "`http-push-listen` in [wan] would take pushes over HTTP from anybody; try: \
+                   `token-file` in [wan.http-push], or `client-ca` there";
+    let clear = "`http-push-listen` in [wan] holds 0.0.0.0:4035, where tokens would pass in clear";
+    for (listen, keys, said) in [
+        (any, &[][..], anybody),
+        (local, &[], anybody),
+        (any, &[certificate, key], anybody),
+        (any, &[token], clear),
+        ("[\"127.0.0.1:4035\", \"0.0.0.0:4035\"]", &[token], clear),
+        (any, &[certificate, token], "`certificate` in [wan.http-push] has no `key` beside it"),
+        (any, &[key, token], "`key` in [wan.http-push] has no `certificate` beside it"),
+        (local, &[client_ca], "`client-ca` in [wan.http-push] has no `certificate` beside it"),
+        (any, &[("certificate", "nope"), key], "nope, which does not exist"),
+        (any, &[("certificate", "no-pem"), key], "no-pem, which holds no certificate in PEM"),
+        (any, &[("certificate", "bad-pem"), key], "bad-pem, which is not PEM"),
+        (any, &[("certificate", "bad-certificate"), key], "bad-certificate, which "),
+        (any, &[certificate, ("key", "push.pem")], "push.pem, which holds no private key in PEM"),
+        (any, &[("certificate", "push-clients.pem"), key], "push.key, which is not the key of"),
+        (
+            any,
+            &[certificate, key, ("client-ca", "push.key")],
+            "`client-ca` in [wan.http-push] names",
+        ),
+        (any, &[certificate, key, ("client-ca", "bad-certificate")], "which holds a bad one: "),
+        (local, &[("token-file", "no")], "no, which does not exist"),
+        (local, &[("token", "hunter2")], "unknown key `token` in [wan.http-push]; try: `token-"),
+        ("[\"127.0.0.1:1\", \"127.0.0.1:1\"]", &[token], "each address once"),
+        ("\"127.0.0.1\"", &[token], "not an address with a port"),
+    ] {
+        let error = load(listen, keys).unwrap_err();
+        assert!(error.contains(said) && error.contains("; try: "), "{error}\n{said}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    let warned = |listen, keys: &[_]| load(listen, keys).unwrap().warnings.join("\n");
+    assert!(warned("[]", &[token]).contains("has no effect without http-push-listen"));
+    let short = warned(local, &[("token-file", "short")]);
+    assert!(short.contains("fewer than 16 octets") && !short.contains("hunter2"), "{short}");
+    let public = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(directory.path().join("push.key"), public).unwrap();
+    assert!(warned(any, &[certificate, key, token]).contains("everybody may read "));
+    for (text, said) in [
+        ("[wan]\nhttp-push = true", "`[wan.http-push]` on a line of its own"),
+        ("[http-push]\nkey = \"x\"", "unknown section `http-push`; try: put it below [wan]"),
+        ("[\"wan.http-push\"]\nkey = \"x\"", "unknown section `wan.http-push`"),
+    ] {
+        let error = parse(&extended("", "", text)).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
 }
 
 #[test]

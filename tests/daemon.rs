@@ -303,6 +303,101 @@ fn whatever_arrives_is_counted_and_stops_nothing() {
     assert_eq!(status["devices"]["known"], 0);
 }
 
+/// What the demo tells of the gateway as a client, in that order.
+#[cfg(feature = "simulate")]
+const MANAGED: [(&str, &str); 22] = [
+    ("wanted", "(server dms.fire.example)"),
+    ("bootstrapping", "dms.fire.example"),
+    ("fetch", "GET over HTTPS: gateway.demo asks for an account with dms.fire.example: HTTP 200"),
+    ("bootstrapped", "dms.fire.example"),
+    ("session-started", "message 1 goes to https://127.0.9.12:"),
+    ("command", "Get ./DevInfo/DevId: 200 done"),
+    ("command", "Get ./GwDeviceInventory/Records: 200 done"),
+    ("session-ended", "dms.fire.example"),
+    ("forwarded", "the gateway has an account with this server"),
+    ("session", "it opens DM session"),
+    ("notified", "its digest is right"),
+    ("session-started", "by Package #0"),
+    ("command", "DeviceID: 200 done"),
+    ("result", "DeviceID is IMEI:356938035643809"),
+    ("policy", "guests"),
+    ("command", "Replace ./GwConfig/LAN/guests/EDBootstrapPolicy: 200 done"),
+    ("command", "Replace ./GwConfig/GwID: 405 refused"),
+    ("mapped", "mac:02-00-00-00-03-0b"),
+    ("session-started", "may stay"),
+    ("kept", "dms.fire.example"),
+    ("The gateway restarts", ""),
+    ("result", "EDBootstrapPolicy is 2"),
+];
+
+#[cfg(feature = "simulate")]
+#[test]
+fn a_dm_server_that_fails_degrades_the_gateway_until_a_session_with_it_ends_well() {
+    use dm_gateway::simulate::managing::{self, Script, Server};
+    let mut bench = Bench::new(10);
+    bench.configure(
+        "[[server]]\nid = \"dms.test\"\nallow-http = true\n[bootstrap]\ndirectories = [\"boot\"]",
+    );
+    fs::create_dir(bench.path().join("boot")).unwrap();
+    fs::write(bench.path().join("boot/account.xml"), ACCOUNT).unwrap();
+    let log = fs::File::create(bench.path().join("log")).unwrap();
+    bench.daemon = Some(bench.command(&["run"]).stderr(log).spawn().unwrap());
+    let late = Instant::now() + Duration::from_secs(10);
+    let problem = "degraded: DM server dms.test: the last session failed: ";
+    loop {
+        let output = bench.ask(&["status"]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        if output.status.code() == Some(1) {
+            assert!(said.starts_with(problem), "{said}");
+            assert!(said.contains("try: dm-gateway session dms.test --wait"), "{said}");
+            break;
+        }
+        assert!(Instant::now() < late, "{said}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let session = bench.ask(&["session", "dms.test", "--wait"]);
+    let said = String::from_utf8(session.stdout).unwrap();
+    assert_eq!(session.status.code(), Some(1), "{said}");
+    assert!(said.contains("session-failed") && said.contains("127.1.10.9:8081"), "{said}");
+
+    let script = "get ./DevInfo/DevId\nget ./Nowhere\n";
+    let options = managing::Options {
+        id: "dms.test".into(),
+        script: Script::parse(script).unwrap(),
+        ..managing::Options::default()
+    };
+    let server = Server::start("127.1.10.9:8081".parse().unwrap(), options).unwrap();
+    let session = bench.ask(&["session", "dms.test", "--wait"]);
+    let said = String::from_utf8(session.stdout).unwrap();
+    assert_eq!(session.status.code(), Some(0), "{said}");
+    let lines: Vec<_> = said.lines().skip(1).collect();
+    for (line, what) in lines.iter().zip([
+        "gateway → server  dms.test                  session-started   an operator wants it: ",
+        "server → gateway  dms.test                  command           Get ./DevInfo/DevId: 200 done",
+        "server → gateway  dms.test                  command           Get ./Nowhere: 404 refused: there is no such node",
+        "gateway ↔ server  dms.test                  session-ended     the session ended as it should",
+    ]) {
+        assert!(line.contains(what), "{said}");
+    }
+    assert_eq!(lines.len(), 4, "{said}");
+    let status = bench.ask(&["status"]);
+    let said = String::from_utf8(status.stdout).unwrap();
+    assert_eq!(status.status.code(), Some(0), "{said}");
+    assert!(said.contains("managed   1 account with a DM server; "));
+    drop(server);
+}
+
+#[cfg(feature = "simulate")]
+const ACCOUNT: &str = r#"<MgmtTree xmlns="syncml:dmddf1.2"><VerDTD>1.2</VerDTD>
+<Node><NodeName>test</NodeName><Path>./DMAcc</Path>
+<Node><NodeName>AppID</NodeName><Value>w7</Value></Node>
+<Node><NodeName>ServerID</NodeName><Value>dms.test</Value></Node>
+<Node><NodeName>AppAddr</NodeName><Node><NodeName>1</NodeName>
+<Node><NodeName>Addr</NodeName><Value>http://127.1.10.9:8081/dm</Value></Node>
+<Node><NodeName>AddrType</NodeName><Value>URI</Value></Node></Node></Node>
+</Node></MgmtTree>
+"#;
+
 #[cfg(feature = "simulate")]
 #[test]
 fn the_demo_ends_well_in_time_and_leaves_nothing_behind() {
@@ -319,6 +414,14 @@ fn the_demo_ends_well_in_time_and_leaves_nothing_behind() {
     for word in ["detected", "asked", "mapped", "forwarded", "held", "refused", "All went right"] {
         assert!(said.contains(word), "{word}: {said}");
     }
+    let mut rest = said.as_str();
+    for (event, what) in MANAGED {
+        let found = rest.lines().position(|line| line.contains(event) && line.contains(what));
+        let found = found.unwrap_or_else(|| panic!("{event}, {what}: {said}"));
+        rest = rest.splitn(found + 2, '\n').last().unwrap_or_default();
+    }
+    assert!(said.contains("5 with DM servers that manage it, 0 failed"), "{said}");
+    assert!(!said.contains("demo-fire") && !said.contains("demo-gateway"), "secrets: {said}");
     let output = run(&["--json"]);
     assert!(output.status.success());
     let lines = String::from_utf8(output.stdout).unwrap();
@@ -326,6 +429,9 @@ fn the_demo_ends_well_in_time_and_leaves_nothing_behind() {
     for line in lines.lines() {
         serde_json::from_str::<serde_json::Value>(line).expect(line);
     }
-    assert!(last.contains("\"summary\""), "{last}");
+    let summary: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!(summary["event"], "summary");
+    let managed = ["accounts", "sessions", "sessions-failed", "wanted"];
+    assert_eq!(managed.map(|name| summary[name].as_u64()), [Some(1), Some(5), Some(0), Some(0)]);
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
 }

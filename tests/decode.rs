@@ -55,6 +55,34 @@ fn hex_on_the_command_line_may_hold_blanks_colons_and_prefixes() {
 }
 
 #[test]
+fn a_bootstrap_document_shows_its_accounts_and_no_secret() {
+    for fixture_of in ["factory_tree.xml", "provisioning_full.xml"] {
+        let (is_clean, shown) = decoded(&fixture(&format!("bootstrap/valid/{fixture_of}")));
+        assert!(is_clean, "{shown}");
+        assert!(shown.contains("account with "), "{shown}");
+        assert!(shown.contains("CLCRED "), "{shown}");
+        assert!(!shown.contains("to-the-server"), "{shown}");
+    }
+    let hex =
+        fs::read_to_string(fixture("bootstrap/valid/provisioning_full_libwbxml.hex")).unwrap();
+    let digits: String = hex.lines().filter(|line| !line.starts_with('#')).collect();
+    let (is_clean, shown) = decoded(&digits);
+    assert!(is_clean && shown.contains("account with com.example.dm"), "{shown}");
+    let found = violations("bootstrap/invalid/no_server_id.xml");
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn a_bootstrap_push_shows_what_proves_it() {
+    let document = "3c4d676d74547265652f3e";
+    let mac = "41".repeat(40);
+    let (_, shown) = decoded(&format!("0106311f2dc3918192{mac}00af87{document}"));
+    assert!(shown.contains("SEC USERPIN, with a MAC"), "{shown}");
+    let (_, shown) = decoded(&format!("010603c3af87{document}"));
+    assert!(shown.contains("nothing proves it"), "{shown}");
+}
+
+#[test]
 fn an_alert_that_stands_alone_is_shown_without_a_header() {
     let (_, shown) = decoded(
         "<Alert><CmdID>9</CmdID><Data>1226</Data><Item><Meta><Type xmlns='syncml:metinf'>\

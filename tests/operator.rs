@@ -4,6 +4,7 @@
 use dm_gateway::control::{self, IoCounters, Request};
 use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::event::Event;
+use dm_gateway::gateway::management;
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::{
     ConnectionId, Input, LanId, LinkEvent, MacAddress, NeighbourEvent, NeighbourState, Now, Output,
@@ -11,6 +12,7 @@ use dm_gateway::gateway::seam::{
 };
 use dm_gateway::gateway::{Detect, Gateway, LanOptions, Options};
 use dm_gateway::io::control_socket::{ControlConnection, ControlSocket};
+use dm_gateway::proto::bootstrap::Profile;
 use dm_gateway::proto::notification::{Notification, UiMode};
 use dm_gateway::proto::wsp;
 use serde_json::{Value, json};
@@ -246,7 +248,16 @@ fn a_daemon_that_answers_nonsense_is_none() {
 #[test]
 fn wrong_usage_exits_64_with_the_usage() {
     for wrong in [
-        &["status", "now"][..],
+        &[][..],
+        &["--config", "a.toml", "status"],
+        &["status", "now"],
+        &["session"],
+        &["tree", "a", "b"],
+        &["bootstrap", "apply"],
+        &["bootstrap", "aply", "a.xml"],
+        &["servers", "approve"],
+        &["servers", "aprove", "s"],
+        &["devices", "provision"],
         &["devices", "--jsn"],
         &["servers", "--socket"],
         &["monitor", "-x"],
@@ -266,10 +277,24 @@ fn wrong_usage_exits_64_with_the_usage() {
 
 #[test]
 fn help_is_help() {
-    for command in ["status", "devices", "servers", "map", "monitor", "decode"] {
+    for command in
+        ["status", "devices", "servers", "map", "monitor", "decode", "session", "tree", "bootstrap"]
+    {
         let ended = dm_gateway(&[command, "--help"]).output().unwrap();
         assert_eq!(ended.status.code(), Some(0));
         assert!(text(&ended.stdout).starts_with(&format!("usage: dm-gateway {command}")));
+    }
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_told_without_the_number_of_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    for path in [directory.path(), &directory.path().join("no.xml")] {
+        let ended = dm_gateway(&["bootstrap", "apply"]).arg(path).output().unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        let said = text(&ended.stderr);
+        assert!(said.starts_with("error: cannot read ") && said.contains("try: "), "{said}");
+        assert!(!said.contains("(os error"), "{said}");
     }
 }
 
@@ -291,13 +316,17 @@ fn decode_exits_by_what_it_finds() {
 
 // --- A daemon that has only a control socket -------------------------------------------------
 
-const CLIENT_COMMANDS: [&[&str]; 6] = [
+const CLIENT_COMMANDS: [&[&str]; 10] = [
     &["status"],
     &["devices"],
     &["servers"],
     &["map", "list"],
     &["map", "explain", "s", "d"],
     &["monitor"],
+    &["session", "s", "--wait"],
+    &["tree", "./DMAcc"],
+    &["servers", "approve", "s"],
+    &["devices", "provision", "d"],
 ];
 
 struct Daemon {
@@ -460,7 +489,7 @@ impl World {
 
     fn answer(&mut self, request: &Request) -> String {
         let io = IoCounters { store_flushes: 2, ..IoCounters::default() };
-        control::answer(&self.gateway, request, &io, self.now)
+        control::answer(&mut self.gateway, request, &io, self.now)
     }
 
     fn link(&mut self, LanId(lan): LanId) {
@@ -559,6 +588,11 @@ fn options() -> Options {
         push_port: 2948,
         request_interval: None,
         request_burst: 1,
+        listen: Vec::new(),
+        trusted_link: false,
+        provision: false,
+        bootstrap_profile: Profile::Dm,
+        bootstrap_listen: Vec::new(),
     };
     Options {
         id: "com.example.gateway".into(),
@@ -568,7 +602,9 @@ fn options() -> Options {
         push_interval: None,
         trigger_expiry: Duration::from_secs(900),
         trusted_sources: Vec::new(),
+        push_token: None,
         lans: vec![lan("depot", Policy::Transparent), lan("guests", Policy::Bootstrap)],
         accounts: Vec::new(),
+        management: management::Options::default(),
     }
 }

@@ -102,6 +102,39 @@ fn messages(check: impl Fn(&str, &Message<'_>) -> bool) {
     }
 }
 
+/// The messages of the golden conversations, which the client's side of a session emits.
+fn conversations(check: impl Fn(&str, &Message<'_>) -> bool) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/session");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        for part in text.split("\nclient ").skip(1) {
+            let lines = part.lines().skip_while(|line| !line.trim().starts_with('<'));
+            let lines: Vec<_> = lines.take_while(|line| line.trim().starts_with('<')).collect();
+            let document = lines.concat();
+            // Some messages are told as what differs from the one before.
+            let Ok(message) = xml::decode(document.as_bytes()) else { continue };
+            count += 1;
+            if !check(name, &message) {
+                return;
+            }
+        }
+    }
+    assert!(count >= 20, "{count}");
+}
+
+#[test]
+fn libwbxml_reads_the_messages_of_a_session_as_our_xml() {
+    conversations(|name, message| {
+        let Some(judged) = run("wbxml2xml", &[], &wbxml::encode(message)) else { return false };
+        let judged = judged.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(stream(&judged), stream(&xml::encode(message)), "{name}");
+        true
+    });
+}
+
 #[test]
 fn libwbxml_reads_what_we_write_as_our_xml() {
     messages(|name, message| {

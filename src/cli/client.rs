@@ -3,7 +3,7 @@
 use crate::cli::EX_USAGE;
 use crate::cli::table::printable;
 use crate::config;
-use crate::control::{Document, Fault, Request};
+use crate::control::{Document, Done, Fault, Refused, Request};
 use crate::io::control_socket;
 use crate::limits::CONTROL_TIME;
 use lexopt::{Arg, Parser, ValueExt};
@@ -127,7 +127,34 @@ pub(super) struct Answer<T> {
 
 impl Call {
     /// Reads the arguments after the verb. `operands` are the names of those that must be given.
-    pub(super) fn read(mut arguments: Parser, operands: &[&str]) -> Result<Self, Stop> {
+    pub(super) fn read(arguments: Parser, operands: &[&str]) -> Result<Self, Stop> {
+        Self::read_with(arguments, operands, &[]).map(|(call, _)| call)
+    }
+
+    /// Reads the arguments after the verb, of which at most so many are operands.
+    pub(super) fn read_some(arguments: Parser, most: usize) -> Result<Self, Stop> {
+        Self::read_all(arguments, most, &[]).map(|(call, _)| call)
+    }
+
+    /// As [`Call::read`], and which of `flags` are there.
+    pub(super) fn read_with(
+        arguments: Parser,
+        operands: &[&str],
+        flags: &[&'static str],
+    ) -> Result<(Self, Vec<&'static str>), Stop> {
+        let (call, given) = Self::read_all(arguments, operands.len(), flags)?;
+        match operands.get(call.operands.len()) {
+            Some(missing) => Err(Stop::Usage(format!("{missing} is missing"))),
+            None => Ok((call, given)),
+        }
+    }
+
+    fn read_all(
+        mut arguments: Parser,
+        most: usize,
+        flags: &[&'static str],
+    ) -> Result<(Self, Vec<&'static str>), Stop> {
+        let mut given = Vec::new();
         let mut target = None;
         let mut call = Self {
             target: Target::Config(config::DEFAULT_PATH.into()),
@@ -144,19 +171,36 @@ impl Call {
                 }
                 Arg::Long("json") => call.json = true,
                 Arg::Long("help") | Arg::Short('h') => return Err(Stop::Help),
-                Arg::Value(value) if call.operands.len() < operands.len() => {
+                Arg::Long(name) if flags.contains(&name) => {
+                    given.extend(flags.iter().find(|flag| **flag == name));
+                }
+                Arg::Value(value) if call.operands.len() < most => {
                     call.operands.push(value.string()?);
                 }
                 other => return Err(other.unexpected().into()),
             }
         }
-        if let Some(missing) = operands.get(call.operands.len()) {
-            return Err(Stop::Usage(format!("{missing} is missing")));
-        }
         if let Some(target) = target {
             call.target = target;
         }
-        Ok(call)
+        Ok((call, given))
+    }
+
+    /// Asks the daemon, which may refuse.
+    pub(super) fn ask_for<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+    ) -> Result<Answer<T>, Stop> {
+        let mut lines = self.lines(request, true)?;
+        let line = lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
+        understand(refused(line.map_err(broken)?)?)
+    }
+
+    /// Has the daemon do something, and prints what it did.
+    pub(super) fn have_done(&self, request: &Request) -> Result<u8, Stop> {
+        let answer = self.ask_for::<Done>(request)?;
+        self.print(&answer, |answer| answer.done.iter().map(|line| format!("{line}\n")).collect())?;
+        Ok(0)
     }
 
     /// Asks the daemon and reads its one line.
@@ -193,6 +237,14 @@ impl Call {
         people: impl FnOnce(&T) -> String,
     ) -> Result<(), Stop> {
         if self.json { print(&format!("{}\n", answer.line)) } else { print(&people(&answer.body)) }
+    }
+}
+
+/// A line of the daemon's, unless it refuses.
+pub(super) fn refused(line: String) -> Result<String, Stop> {
+    match serde_json::from_str::<Document<Refused>>(&line) {
+        Ok(document) => Err(Stop::Failed(document.body.refused)),
+        Err(_) => Ok(line),
     }
 }
 

@@ -4,11 +4,13 @@
 //! the decoders of the daemon. Lines that start with `! ` name violations; everything else
 //! describes. Credentials are not printed.
 
+mod bootstrap;
 mod message;
 
 use crate::cli::client::{Stop, finish, print};
 use crate::cli::table::printable;
 use crate::gateway::alert::payload::{self, PayloadError, Quirk};
+use crate::proto::bootstrap::push::Received;
 use crate::proto::notification::{self, Notification};
 use crate::proto::syncml::Encoding;
 use crate::proto::wsp::{self, ContentType, HeaderName, HeaderValue, Push};
@@ -29,9 +31,9 @@ const HEX_LINE: usize = 16;
 pub const USAGE: &str = "\
 usage: dm-gateway decode FILE|HEX|-
 
-Shows what octets say: a WSP push, a Package #0, WBXML, SyncML as XML, or the payload of an alert.
-They stand in a file, are given as hex digits, or come on standard input (-). Lines that start
-with `! ` name violations of the specification.
+Shows what octets say: a WSP push, a Package #0, WBXML, SyncML as XML, a bootstrap document, or the
+payload of an alert. They stand in a file, are given as hex digits, or come on standard input (-). Lines
+that start with `! ` name violations of the specification.
 
 exit code 0: nothing violates it, 1: something does or nothing can be decoded, 64: wrong usage
 ";
@@ -138,6 +140,8 @@ fn sniff(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
     }
     match *octets {
         [_, 0x06, ..] if Push::decode(octets).is_ok() => push(dump, octets),
+        // The public identifier of provisioning documents.
+        [0x01..=0x03, 0x0b, ..] => bootstrap::document(dump, octets),
         [0x01..=0x03, 0x00 | 0x01 | 0x80..=0xff, ..] => {
             dump.line(format_args!("WBXML, {} octets", octets.len()))?;
             message::dump(dump, Encoding::Wbxml, octets)
@@ -150,6 +154,9 @@ fn sniff(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
 
 /// XML: a whole message, an Alert as the change request prints them, or a payload.
 fn markup(dump: &mut Dump<'_>, text: &str) -> io::Result<()> {
+    if bootstrap::is_markup(text) && !text.contains("<SyncML") {
+        return bootstrap::document(dump, text.as_bytes());
+    }
     if text.contains("<SyncML") {
         dump.line(format_args!("SyncML as XML, {} octets", text.len()))?;
         return message::dump(dump, Encoding::Xml, text.as_bytes());
@@ -179,6 +186,11 @@ fn push(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
             dump.line(format_args!("content type {text}"))?;
             dump.violation(format_args!("content type is not in its short form (C4)"))?;
         }
+    }
+    if let Some(received) = Received::of_push(&push) {
+        bootstrap::pushed(dump, &received)?;
+        dump.depth -= 1;
+        return Ok(());
     }
     if !push.is_notification() {
         dump.violation(format_args!("content type is not application/vnd.syncml.notification"))?;

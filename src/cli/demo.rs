@@ -2,16 +2,20 @@
 //!
 //! The daemon is the one that `run` runs, in a thread of its own; what it does is read from its
 //! control socket, like `monitor`. End devices come and go by a DHCP lease file. Everything
-//! crosses real UDP and TCP sockets on 127.0.x.x.
+//! crosses real UDP and TCP sockets on 127.0.x.x, TLS included.
 
+mod configuration;
+mod management;
 mod stage;
 mod tellings;
 
 use crate::cli::narrate::between;
 use crate::simulate::{DmServer, DmServerOptions, EndDevice, EndDeviceOptions, Quirk, Server};
+use configuration::{DM_PORT, GATEWAY, PUSH_PORT};
 use lexopt::{Arg, Parser};
+use management::Managers;
 use smol::{LocalExecutor, future};
-use stage::{PUSH_PORT, Stage};
+use stage::Stage;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -80,6 +84,7 @@ fn read(mut arguments: Parser) -> Result<Option<Options>, lexopt::Error> {
 // Short enough for the narrator's columns.
 const AMBULANCE: &str = "dms.ambulance.example";
 const FIRE: &str = "dms.fire.example";
+const BOOTSTRAP: &str = "bootstrap.example";
 const RADIO: &str = "IMEI:490154203237518";
 const TABLET: &str = "urn:esn:8090f3a1";
 const CAMERA: &str = "mac:02-00-00-00-01-0d";
@@ -88,14 +93,16 @@ const GUEST: &str = "mac:02-00-00-00-03-0b";
 
 /// The story. True if all went right.
 async fn play(stage: &Stage, executor: &LocalExecutor<'_>) -> Result<bool, String> {
-    stage.say("One gateway, three LANs, five end devices, two DM servers; all on loopback.");
+    stage.say("One gateway, three LANs, five end devices, two DM servers, a bootstrap server; all");
+    stage.say("on loopback.");
     stage.say("");
     stage.say("  WAN 127.0.9.x                 gateway                  LANs");
     stage.say("  DM server ambulance ──┐                     ┌── radios   127.0.1.x  transparent");
-    stage.say("  DM server fire ───────┴─► push 127.0.9.1 ───┼── sensors  127.0.2.x  bootstrap");
-    stage.say("                                              └── guests   127.0.3.x  ignore");
+    stage.say("  DM server fire ◄──────┼─► push 127.0.9.1 ───┼── sensors  127.0.2.x  bootstrap");
+    stage.say("  bootstrap server ◄────┘                     └── guests   127.0.3.x  ignore");
     stage.start_gateway().await?;
 
+    let managers = Managers::start(stage, executor).await?;
     let ambulance = server(stage, executor, AMBULANCE, "127.0.9.11:0");
     let fire = server(stage, executor, FIRE, "127.0.9.12:0");
     let (ambulance_url, fire_url) = (ambulance.url().await, fire.url().await);
@@ -161,23 +168,22 @@ async fn play(stage: &Stage, executor: &LocalExecutor<'_>) -> Result<bool, Strin
     stage.heading("Asked again, it tells its server again, which wakes it once more");
     stage.session(RADIO, AMBULANCE, None).await?;
 
-    stage.chapter("A sensor comes to a LAN with the policy `bootstrap`");
-    device(stage, executor, SENSOR, "127.0.2.11", vec![on_both[1].clone()], |_| {});
-    stage.leases("sensors", &[("02:00:00:00:02:0b", "127.0.2.11")])?;
-    stage.expect(SENSOR, "wanted", None).await?;
-
     stage.chapter("A guest comes to a LAN with the policy `ignore`, and is left alone");
-    device(stage, executor, GUEST, "127.0.3.11", on_both, |_| {});
+    device(stage, executor, GUEST, "127.0.3.11", on_both.clone(), |_| {});
     stage.leases("guests", &[("02:00:00:00:03:0b", "127.0.3.11")])?;
     stage.expect(GUEST, "detected", None).await?;
     pushed(fire.push(gateway, GUEST).await)?;
     stage.expect(GUEST, "refused", Some("account")).await?;
+
+    managers.bootstrapped(stage, executor, &fire, on_both[1].clone()).await?;
+    managers.managed(stage).await?;
 
     stage.chapter("The gateway restarts; what it acknowledged is still there");
     stage.stop_gateway().await?;
     stage.start_gateway().await?;
     let session = pushed(ambulance.push(gateway, TABLET).await)?;
     stage.session(TABLET, AMBULANCE, session).await?;
+    managers.still_there(stage).await?;
 
     stage.summary().await?;
     Ok(true)
@@ -217,8 +223,8 @@ fn device<'a>(
     let mut options = EndDeviceOptions {
         id: id.to_owned(),
         listen: SocketAddr::from((ip, PUSH_PORT)),
-        gateway_id: Some(stage::GATEWAY.to_owned()),
-        gateway_url: format!("http://{a}.{b}.{c}.1:{}/dm", stage::DM_PORT),
+        gateway_id: Some(GATEWAY.to_owned()),
+        gateway_url: format!("http://{a}.{b}.{c}.1:{}/dm", DM_PORT),
         servers,
         encoding: crate::proto::syncml::Encoding::Xml,
         profile: crate::simulate::Profile::default(),

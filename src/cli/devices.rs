@@ -9,9 +9,12 @@ use std::process::ExitCode;
 
 /// What `devices --help` prints.
 pub const USAGE: &str = usage!(
-    "devices",
+    "devices [provision ID]",
     "\
-Lists the end devices: where each is, since when, and the DM servers that it named."
+Lists the end devices: where each is, since when, and the DM servers that it named.
+
+  provision ID   gives a device an account for the gateway: pushes it where the LAN is a
+                 trusted-link, else says where the device may fetch it"
 );
 
 const NONE: &str = "no end devices yet: none was seen on any LAN since the store was made
@@ -28,7 +31,15 @@ pub fn run(arguments: Parser) -> ExitCode {
 }
 
 fn devices(arguments: Parser) -> Result<u8, Stop> {
-    let call = Call::read(arguments, &[])?;
+    let call = Call::read_some(arguments, 2)?;
+    match call.operands.as_slice() {
+        [] => {}
+        [verb, id] if verb == "provision" => {
+            return call.have_done(&Request::Provision { device: id.clone() });
+        }
+        [verb] if verb == "provision" => return Err(Stop::Usage("ID is missing".into())),
+        [verb, ..] => return Err(Stop::Usage(format!("there is no `devices {verb}`"))),
+    }
     let answer = call.ask::<Devices>(&Request::Devices)?;
     call.print(&answer, |answer| table(&answer.devices))?;
     Ok(0)

@@ -1,8 +1,9 @@
 //! The subcommands, one file each.
 //!
-//! `run` is the daemon; `status`, `devices`, `servers`, `map` and `monitor` ask it over its
-//! control socket; `decode`, `demo` and `simulate` work by themselves.
+//! `run` is the daemon; `status`, `devices`, `servers`, `session`, `tree`, `bootstrap`, `map` and
+//! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
 
+pub mod bootstrap;
 mod client;
 pub mod decode;
 #[cfg(feature = "simulate")]
@@ -13,10 +14,12 @@ pub mod monitor;
 pub mod narrate;
 pub mod run;
 pub mod servers;
+pub mod session;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 pub mod status;
 mod table;
+pub mod tree;
 
 use client::{Stop, finish};
 use lexopt::{Arg, Parser, ValueExt as _};
@@ -29,7 +32,12 @@ usage: dm-gateway COMMAND [options]; each COMMAND explains itself with --help
   run       the gateway, in the foreground
   status    whether all is well; if not, what is wrong and what to try
   devices   the end devices: where they are, whom they named
-  servers   the DM servers that end devices named
+            provision ID: an account for the gateway on one of them
+  servers   the DM servers: whom devices named, whom the gateway has accounts with
+            approve ID: the gateway may bootstrap itself to a wanted one
+  session   SERVER: a DM session with a server, now
+  tree      [URI]: the management tree that DM servers see
+  bootstrap apply FILE: accounts from a bootstrap document
   map       list: who may wake whom; explain SERVER DEVICE: why, or why not
   monitor   what happens, while it happens
   decode    what a push, a Package #0 or a SyncML message says, and violates
@@ -50,6 +58,10 @@ pub fn main(mut arguments: Parser) -> ExitCode {
         Ok(Some(Arg::Long("version") | Arg::Short('V'))) => {
             return print(concat!("dm-gateway ", env!("CARGO_PKG_VERSION"), "\n"));
         }
+        Ok(Some(Arg::Long(option))) => {
+            let text = format!("--{option} stands before the COMMAND, it belongs behind it");
+            return finish(Err(Stop::Usage(text)), USAGE);
+        }
         Ok(Some(other)) => Err(other.unexpected()),
         Ok(None) => return finish(Err(Stop::Usage("which command?".into())), USAGE),
         Err(error) => Err(error),
@@ -65,6 +77,9 @@ pub fn main(mut arguments: Parser) -> ExitCode {
         "servers" => servers::run(arguments),
         "map" => map::run(arguments),
         "monitor" => monitor::run(arguments),
+        "session" => session::run(arguments),
+        "tree" => tree::run(arguments),
+        "bootstrap" => bootstrap::run(arguments),
         "decode" => decode::command(arguments),
         #[cfg(feature = "simulate")]
         "demo" => demo::run(arguments),

@@ -12,7 +12,7 @@ pub const USAGE: &str = usage!(
     "monitor",
     "\
 Tells what happens, one line an event, until interrupted: the time in UTC, who speaks to whom,
-the end device, what happened, and why."
+the end device or DM server, what happened, and why."
 );
 
 /// Runs `monitor` with the arguments after that word.

@@ -1,20 +1,22 @@
-//! Events as lines for people: `monitor` and `demo` tell alike.
+//! Events as lines for people: `monitor`, `session --wait` and `demo` tell alike.
 //!
 //! ```text
-//! 12:03:07  device → gateway  IMEI:490154203237518      session    the device opened a DM session…
-//! 12:03:09  server → device   IMEI:490154203237518      forwarded  the device named this server…
+//! 12:03:07  device → gateway  IMEI:490154203237518      session           it opened a DM session…
+//! 12:03:09  server → device   IMEI:490154203237518      forwarded         the device named this…
+//! 12:04:31  server → gateway  com.example.dms           command           Get ./DevInfo/DevId: 200…
 //! ```
 
 use crate::cli::table::{NOTHING, printable};
 pub use crate::control::EventLine;
 use crate::control::LOST;
+use crate::gateway::event::EventKind;
 
 /// Columns of the way that something takes: the longest in [`direction`].
 const DIRECTION: usize = 16;
 /// Columns of a device's identity: a `mac:` one and an IMEI fit, others push the rest aside.
 const DEVICE: usize = 24;
-/// Columns of an event's name: the longest is `forwarded`.
-const NAME: usize = 9;
+/// Columns of an event's name: the longest is `bootstrap-failed`.
+const NAME: usize = 16;
 
 /// One line for one event, without its end: when, from where to where, who, what and why.
 /// Other people's words in it are harmless to a terminal.
@@ -29,8 +31,16 @@ pub fn told(event: &EventLine) -> String {
         [] => String::new(),
         some => format!(" ({})", some.join(", ")),
     };
-    let device = event.device.as_deref().unwrap_or(NOTHING);
-    columns(direction(event), device, &event.event, &format!("{}{details}", event.why))
+    let who = who(event).unwrap_or(NOTHING);
+    columns(direction(event), who, &event.event, &format!("{}{details}", event.why))
+}
+
+/// Whom it concerns: the end device; without one the DM server, else the LAN.
+fn who(event: &EventLine) -> Option<&str> {
+    event.device.as_deref().or(event.server.as_deref()).or_else(|| {
+        let concerns_the_lan = event.event == EventKind::Policy.name();
+        event.lan.as_deref().filter(|_| concerns_the_lan)
+    })
 }
 
 /// A line in the columns of [`told()`] for what the gateway does not tell itself: from where to
@@ -59,6 +69,14 @@ fn direction(event: &EventLine) -> &'static str {
         "refused" => "wan → gateway",
         "conflict" => "rival → gateway",
         "store" => "gateway → store",
+        "notified" | "command" => "server → gateway",
+        "session-started" | "session-failed" => "gateway → server",
+        "session-ended" => "gateway ↔ server",
+        "bootstrapping" | "bootstrap-failed" => "gateway → source",
+        "bootstrapped" | "account-gone" => "source → gateway",
+        "policy" => "gateway → lan",
+        "provisioned" => "gateway → device",
+        "kept" | "rolled-back" => "gateway",
         LOST => "gateway → you",
         _ => "gateway",
     }
@@ -69,12 +87,12 @@ fn details(event: &EventLine) -> Vec<String> {
     if let Some(count) = event.count {
         details.push(format!("{count} of them"));
     }
-    if let Some(server) = &event.server {
+    if let Some(server) = event.server.as_ref().filter(|_| event.device.is_some()) {
         details.push(format!("server {server}"));
     }
     if let Some(address) = &event.address {
         let preposition = match event.event.as_str() {
-            "asked" | "forwarded" | "released" => "to",
+            "asked" | "forwarded" | "released" | "provisioned" => "to",
             "refused" | "conflict" => "from",
             _ => "at",
         };
@@ -101,10 +119,10 @@ fn clock(unix: u64) -> String {
 mod tests {
     use super::*;
     use crate::control;
-    use crate::gateway::event::{Event, EventKind};
+    use crate::gateway::event::Event;
     use crate::gateway::seam::Now;
 
-    const KINDS: [EventKind; 18] = [
+    const KINDS: [EventKind; 31] = [
         EventKind::Detected,
         EventKind::Asked,
         EventKind::Session,
@@ -123,6 +141,19 @@ mod tests {
         EventKind::Conflict,
         EventKind::Detached,
         EventKind::Store,
+        EventKind::Notified,
+        EventKind::SessionStarted,
+        EventKind::Command,
+        EventKind::SessionEnded,
+        EventKind::SessionFailed,
+        EventKind::Bootstrapping,
+        EventKind::Bootstrapped,
+        EventKind::BootstrapFailed,
+        EventKind::AccountGone,
+        EventKind::Kept,
+        EventKind::RolledBack,
+        EventKind::Policy,
+        EventKind::Provisioned,
     ];
 
     fn event(name: &str) -> EventLine {
@@ -140,15 +171,44 @@ mod tests {
         };
         assert_eq!(
             line(&told),
-            "12:03:07  server → device   IMEI:490154203237518      forwarded  why \
+            "12:03:07  server → device   IMEI:490154203237518      forwarded         why \
              (server com.example.dms, to 192.0.2.7:2948)"
         );
         let session =
             EventLine { device: Some("mac:02-00-00-00-00-01".into()), ..event("session") };
         assert_eq!(
             line(&session),
-            "12:03:07  device → gateway  mac:02-00-00-00-00-01     session    why"
+            "12:03:07  device → gateway  mac:02-00-00-00-00-01     session           why"
         );
+    }
+
+    #[test]
+    fn what_concerns_no_device_stands_beside_its_server_or_its_lan() {
+        let command = EventLine {
+            server: Some("com.example.dms".into()),
+            why: "Get ./DevInfo/DevId: 200 done".into(),
+            ..event("command")
+        };
+        assert_eq!(
+            told(&command),
+            "server → gateway  com.example.dms           command           \
+             Get ./DevInfo/DevId: 200 done"
+        );
+        let policy = EventLine { lan: Some("depot".into()), ..event("policy") };
+        assert_eq!(
+            told(&policy),
+            "gateway → lan     depot                     policy            why"
+        );
+    }
+
+    #[test]
+    fn every_kind_of_event_has_a_way_of_its_own() {
+        for kind in KINDS {
+            let way = direction(&event(kind.name()));
+            let own = ["mapped", "unmapped", "wanted", "expired", "kept", "rolled-back"];
+            assert_eq!(way == "gateway", own.contains(&kind.name()), "{}", kind.name());
+            assert!(way.chars().count() <= DIRECTION && kind.name().len() <= NAME, "{way}");
+        }
     }
 
     #[test]

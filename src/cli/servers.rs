@@ -9,12 +9,18 @@ use std::process::ExitCode;
 
 /// What `servers --help` prints.
 pub const USAGE: &str = usage!(
-    "servers",
+    "servers [approve ID]",
     "\
-Lists the DM servers that end devices named:
-  mapped  it may wake devices through the gateway
-  wanted  devices of a LAN with policy `bootstrap` ask for it
-  noted   only devices of LANs with policy `ignore` name it"
+Lists the DM servers that end devices named, and those that the gateway has accounts with:
+  active            the gateway is managed by it
+  bootstrapping     an account is being looked for, or its first session is to come
+  failed            the last session or search did; why is told
+  wanted            devices of a LAN with policy `bootstrap` ask for it
+  pending-approval  the same, and nobody has allowed it yet
+  mapped            it may wake devices through the gateway
+  noted             only devices of LANs with policy `ignore` name it
+
+  approve ID        lets the gateway bootstrap itself to a wanted server"
 );
 
 const NONE: &str = "no DM servers yet: no end device has named one
@@ -27,7 +33,15 @@ pub fn run(arguments: Parser) -> ExitCode {
 }
 
 fn servers(arguments: Parser) -> Result<u8, Stop> {
-    let call = Call::read(arguments, &[])?;
+    let call = Call::read_some(arguments, 2)?;
+    match call.operands.as_slice() {
+        [] => {}
+        [verb, id] if verb == "approve" => {
+            return call.have_done(&Request::Approve { server: id.clone() });
+        }
+        [verb] if verb == "approve" => return Err(Stop::Usage("ID is missing".into())),
+        [verb, ..] => return Err(Stop::Usage(format!("there is no `servers {verb}`"))),
+    }
     let answer = call.ask::<Servers>(&Request::Servers)?;
     call.print(&answer, |answer| table(&answer.servers))?;
     Ok(0)
@@ -37,14 +51,15 @@ fn table(servers: &[ServerView]) -> String {
     if servers.is_empty() {
         return NONE.to_owned();
     }
-    let mut table = Table::new(&["ID", "STATE", "MAPPED", "WANTED", "NAMED"]);
+    let mut table = Table::new(&["ID", "STATE", "MAPPED", "WANTED", "NAMED", "NOTES"]);
     for server in servers {
         table.row([
             server.id.as_str(),
             &server.state,
             &number(server.mapped),
             &number(server.wanted),
-            &format!("{} ago", age(server.age)),
+            &server.age.map(|seconds| format!("{} ago", age(seconds))).unwrap_or_default(),
+            server.why.as_deref().unwrap_or_default(),
         ]);
     }
     table.render()
@@ -64,15 +79,16 @@ mod tests {
         let server = |id: &str, state: &str, mapped, wanted| ServerView {
             id: id.into(),
             state: state.into(),
+            why: None,
             mapped,
             wanted,
-            age: 7200,
+            age: Some(7200),
         };
         assert_eq!(
             table(&[server("com.example.a", "mapped", 12, 0), server("b", "wanted", 0, 1)]),
-            "ID             STATE   MAPPED  WANTED  NAMED\n\
-             com.example.a  mapped  12      -       2 h ago\n\
-             b              wanted  -       1       2 h ago\n"
+            "ID             STATE   MAPPED  WANTED  NAMED    NOTES\n\
+             com.example.a  mapped  12      -       2 h ago  -\n\
+             b              wanted  -       1       2 h ago  -\n"
         );
         assert!(table(&[]).starts_with("no DM servers yet: ") && table(&[]).contains("try: "));
     }

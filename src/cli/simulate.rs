@@ -1,7 +1,10 @@
 //! `dm-gateway simulate device | server | farm`: simulated peers, one JSON line an event.
 
 mod arguments;
+mod managing;
 
+use crate::proto::auth::Secret;
+use crate::simulate::managing::Options as Management;
 use crate::simulate::{
     DmServer, DmServerOptions, EndDevice, EndDeviceOptions, Farm, FarmOptions, Report, Sink, gate,
 };
@@ -26,8 +29,11 @@ dm-gateway simulate device --id ID --listen ADDR:PORT --gateway URL [options]
   --auth none|basic|md5 --user U --secret-file FILE --server-secret-file FILE
   --quirk NAME              a real client's behaviour; may be repeated, `list` prints all
   --open-session            opens a session without waiting for a push
+  --factory-fresh           has no account, so no --gateway: a bootstrap push gives it one
+  --pin-file FILE           the pin that must prove that bootstrap
 dm-gateway simulate server --id ID --listen ADDR:PORT [options]
-  --push-to ADDR:PORT --device ID   pushes there, X-Oma-GwMO naming the device
+  --push-to ADDR:PORT [--device ID]   pushes there, X-Oma-GwMO naming the device; without
+                            one the gateway itself is asked into a session
   --session N               first session id (default 1)
   --count N --interval S    how many pushes (default 1), how far apart (default 1)
   --repeat                  sends the same octets each time instead of counting up
@@ -35,6 +41,30 @@ dm-gateway simulate server --id ID --listen ADDR:PORT [options]
   --secret-file FILE        signs Package #0
   --push-on-association     pushes to every gateway that a device names
   --push-port PORT          port of those gateways (default 2948)
+  It manages its clients, and so a gateway, with any of these:
+  --script FILE             commands to send, one a line, see below
+  --auth none|basic|md5|mac how both sides prove who they are (default md5)
+  --user U --secret-file FILE --nonce TEXT          the server's own account (user: its id)
+  --client-user U --client-secret-file FILE --client-nonce TEXT   that of its clients
+  --url URL                 where clients are told to send answers
+  --max-message-size N      octets that it takes in one message
+  --certificate FILE --key FILE   PEM: serves over HTTPS instead of HTTP
+  and may misbehave in one way:
+  --wrong-credentials       proves itself with another secret
+  --no-credentials          does not prove itself
+  --stale-nonce             proves itself with an old nonce until it is given a new one
+  --basic-only              asks for the client's secret in clear
+  --version-513             refuses the version of the protocol, Status 513
+  --broken-object           sends a large object that is shorter than it said
+  --redirect                answers with HTTP 302
+  --private-uri             wants answers sent to a private address
+  --slow                    takes 5 seconds for each answer
+  --cut                     closes the connection instead of an answer
+  A script's lines: get URI, delete URI, copy FROM TO, exec URI [DATA], alert CODE,
+  add URI FORMAT [VALUE], replace URI FORMAT [VALUE] (FORMAT chr, int, bool, node, xml, b64,
+  bin with octets in hexadecimal), atomic or sequence up to end, send (the next message), more
+  (the next message of the same package), large SIZE COMMAND and chunk COMMAND (a value that
+  goes on in the next message), abort
 dm-gateway simulate farm --count N --base-address ADDR --gateway URL [options]
   --push-port PORT          UDP port of all devices (default 2948)
   --gateway-id, --server, --encoding, --quirk, --open-session: as for a device
@@ -57,7 +87,7 @@ pub fn run(arguments: Parser) -> ExitCode {
             ExitCode::from(EX_USAGE)
         }
         Err(Failure::Io(what, error)) => {
-            eprintln!("error: {what}: {error}");
+            eprintln!("error: {what}: {}", crate::io::plain(&error));
             ExitCode::FAILURE
         }
     }
@@ -80,9 +110,33 @@ impl From<lexopt::Error> for Failure {
 #[derive(Debug)]
 enum Task {
     Print(String),
-    Device { options: EndDeviceOptions, open: bool, until: Until },
-    Server { options: DmServerOptions, pushes: Option<Pushes>, until: Until },
-    Farm { options: FarmOptions, leases: Option<String>, until: Until },
+    Device {
+        options: EndDeviceOptions,
+        start: Start,
+        until: Until,
+    },
+    Server {
+        options: DmServerOptions,
+        management: Option<Box<Management>>,
+        pushes: Option<Pushes>,
+        until: Until,
+    },
+    Farm {
+        options: FarmOptions,
+        leases: Option<String>,
+        until: Until,
+    },
+}
+
+/// How an end device begins.
+#[derive(Debug)]
+enum Start {
+    /// It waits for a push.
+    Wait,
+    /// It opens a session.
+    Session,
+    /// It waits for a bootstrap, proven by a pin if there is one.
+    FactoryFresh(Option<Secret>),
 }
 
 /// When to end.
@@ -96,7 +150,7 @@ struct Until {
 #[derive(Debug)]
 struct Pushes {
     to: SocketAddr,
-    device: String,
+    device: Option<String>,
     first: u16,
     count: u16,
     interval: Duration,
@@ -113,10 +167,16 @@ impl Task {
                 written.map_err(|error| Failure::Io("cannot write".into(), error))?;
                 Ok(true)
             }
-            Self::Device { options, open, until } => {
+            Self::Device { options, start, until } => {
                 let what = format!("end device at {}", options.listen);
                 let (sink, reports) = reporter();
-                let device = EndDevice::new(options, gate(64), sink);
+                let open = matches!(start, Start::Session);
+                let device = match start {
+                    Start::FactoryFresh(pin) => {
+                        EndDevice::factory_fresh(options, pin, gate(64), sink)
+                    }
+                    Start::Wait | Start::Session => EndDevice::new(options, gate(64), sink),
+                };
                 let own = Rc::clone(&device);
                 let task = async {
                     let opens = async {
@@ -129,10 +189,13 @@ impl Task {
                 };
                 conclude(smol::block_on(executor.run(until.reached(task, reports))), what)
             }
-            Self::Server { options, pushes, until } => {
+            Self::Server { options, management, pushes, until } => {
                 let what = format!("DM server at {}", options.listen);
                 let (sink, reports) = reporter();
-                let server = DmServer::new(options, sink);
+                let server = match management {
+                    Some(management) => DmServer::managing(options, *management, sink),
+                    None => DmServer::new(options, sink),
+                };
                 let pusher = Rc::clone(&server);
                 let task = async {
                     let pushing = async {
@@ -195,7 +258,7 @@ impl Pushes {
                 None if self.repeat && number > 0 => server.push_again().await?,
                 None => {
                     let session = self.first.wrapping_add(number).max(1);
-                    server.push_session(self.to, &self.device, session).await?;
+                    server.push_package0(self.to, self.device.as_deref(), session).await?;
                 }
             }
         }

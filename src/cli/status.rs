@@ -105,6 +105,16 @@ fn facts(status: &Status, io: &IoCounters) -> String {
         count(counters.alerted, "time"),
         count(counters.lists, "server list")
     );
+    let servers = match status.accounts {
+        0 => String::new(),
+        accounts => format!(
+            "{} with a DM server; {} with them, {} failed; {} Package #0 for the gateway itself",
+            count(accounts as u64, "account"),
+            count(counters.managed_sessions, "session"),
+            counters.managed_sessions_failed,
+            counters.notifications
+        ),
+    };
     let store = format!(
         "{} made durable, {} failed; flushed {}",
         count(counters.commits.saturating_sub(counters.commits_failed), "change"),
@@ -119,6 +129,7 @@ fn facts(status: &Status, io: &IoCounters) -> String {
         ("pushes", pushes),
         ("losses", losses(io)),
         ("sessions", sessions),
+        ("managed", servers),
         ("store", store),
     ];
     let facts = facts.into_iter().filter(|(_, text)| !text.is_empty());
@@ -177,8 +188,12 @@ mod tests {
             mappings: 3,
             wanted: 2,
             waiting: 1,
+            accounts: 2,
             counters: Counters {
                 pushes: 9,
+                managed_sessions: 4,
+                managed_sessions_failed: 1,
+                notifications: 3,
                 forwarded: 5,
                 commits: 3,
                 commits_failed: 2,
@@ -207,6 +222,7 @@ triggers  1 waits for its device
 pushes    9 received, 5 forwarded, 0 held, 0 released, 0 refused
 losses    7 too long to be a push, 1 found a LAN's send buffer full
 sessions  0 opened, 0 asked for; Alert 1230 sent 0 times, 0 server lists taken
+managed   2 accounts with a DM server; 4 sessions with them, 1 failed; 3 Package #0 for the gateway itself
 store     1 change made durable, 2 failed; flushed 0 times
 
 LANs

@@ -9,6 +9,9 @@ pub(crate) const NOTHING: &str = "-";
 /// server ids are shorter, and one device must not spoil the table of all.
 const CELL: usize = 64;
 
+/// Most characters of a cell in the last column, which nothing stands behind: reasons and values.
+const LAST_CELL: usize = 240;
+
 /// Blanks between columns.
 const GAP: &str = "  ";
 
@@ -25,7 +28,10 @@ impl Table {
 
     /// Adds a row; whatever is in it may come from strangers.
     pub(crate) fn row<C: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = C>) {
-        self.rows.push(cells.into_iter().map(|text| cell(text.as_ref())).collect());
+        let last = self.rows.first().map_or(0, Vec::len).saturating_sub(1);
+        let most = |index| if index == last { LAST_CELL } else { CELL };
+        let cells = cells.into_iter().enumerate();
+        self.rows.push(cells.map(|(index, text)| cell(text.as_ref(), most(index))).collect());
     }
 
     /// The table, every line ended.
@@ -37,7 +43,7 @@ impl Table {
 /// Rows whose columns line up, without a head, each after `indent` blanks.
 pub(crate) fn columns<const N: usize>(indent: usize, rows: &[[String; N]]) -> String {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|text| cell(text)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|text| cell(text, CELL)).collect()).collect();
     let indent = " ".repeat(indent);
     aligned(&rows).lines().fold(String::new(), |all, line| all + &indent + line + "\n")
 }
@@ -88,13 +94,13 @@ fn is_harmless(character: char) -> bool {
     !character.is_control() && !steers
 }
 
-fn cell(text: &str) -> String {
+fn cell(text: &str, most: usize) -> String {
     let text = printable(text.trim());
     if text.is_empty() {
         return NOTHING.to_owned();
     }
-    match text.char_indices().nth(CELL) {
-        Some(_) => text.chars().take(CELL - 1).chain(['…']).collect(),
+    match text.char_indices().nth(most) {
+        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
         None => text,
     }
 }
@@ -163,6 +169,16 @@ mod tests {
         let text = table.render();
         assert!(text.lines().all(|line| line.chars().count() <= CELL + 7), "{text}");
         assert!(text.contains("x…  depot"));
+    }
+
+    #[test]
+    fn a_reason_in_the_last_column_is_told_to_its_end() {
+        let mut table = Table::new(&["ID", "NOTES"]);
+        let reason = "no secure connection: ".repeat(10);
+        table.row(["a", &reason]);
+        assert!(table.render().contains(reason.trim()));
+        table.row(["b", &"x".repeat(70_000)]);
+        assert!(table.render().lines().all(|line| line.chars().count() <= LAST_CELL + 4));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `[[device]]`.
 
 use super::section::{ConfigError, Section, Source, shown};
-use super::{DEVICE, path, value};
+use super::{DEVICE, secret_path, value};
 use crate::gateway::device::DeviceId;
 use crate::gateway::policy::DeviceAuth;
 use crate::gateway::seam::LanId;
@@ -40,7 +40,7 @@ pub(super) fn devices(
     }
     for (index, lan) in lans.iter().enumerate() {
         let known = || accounts.iter().any(|account| account.lan == Some(LanId(index)));
-        if lan.device_auth != DeviceAuth::None && !known() {
+        if lan.device_auth != DeviceAuth::None && !known() && !gives_accounts(lan) {
             let name = &lan.name;
             warnings.push(format!("LAN {name} asks for credentials, and no [[device]] has any"));
         }
@@ -76,7 +76,7 @@ fn device(
     };
     let mut secret = |key| {
         let Some(value) = section.get(key) else { return Ok(None) };
-        let path = path(source, &value)?;
+        let path = secret_path(source, &value)?;
         let (secret, is_public) = value::secret(&value, &path)?;
         if is_public {
             let path = path.display();
@@ -93,14 +93,20 @@ fn device(
         },
         secret: secret("secret-file")?,
         server_secret: secret("server-secret-file")?,
+        pin: secret("pin-file")?,
         id,
     };
     Ok((account, LanId(lan)))
 }
 
+/// Whether devices of a LAN may get their secrets from us.
+fn gives_accounts(lan: &LanOptions) -> bool {
+    lan.trusted_link || !lan.bootstrap_listen.is_empty()
+}
+
 fn warn_of_device(account: &Account, lan: &LanOptions, warnings: &mut Vec<String>) {
     let (id, name) = (&account.id, &lan.name);
-    if lan.device_auth != DeviceAuth::None && account.secret.is_none() {
+    if lan.device_auth != DeviceAuth::None && account.secret.is_none() && !gives_accounts(lan) {
         warnings.push(format!(
             "device {id} has no secret-file: it cannot prove itself on LAN {name}, which asks \
              for credentials"

@@ -1,11 +1,15 @@
 //! `[[lan]]`.
 
+use super::http_push::tls;
 use super::section::{ConfigError, Section, Source};
 use super::{LAN, LanConfig, PUSH_PORT, interface, path, some, twice, value};
 use crate::gateway::policy::{DeviceAuth, Policy, Verify};
 use crate::gateway::{Detect, LanOptions};
+use crate::io::tls_server::TlsServer;
 use crate::limits;
+use crate::proto::bootstrap::Profile;
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 use toml::de::DeTable;
 
@@ -23,7 +27,7 @@ pub(super) fn lans(
     let (mut options, mut configs) = (Vec::<LanOptions>::new(), Vec::new());
     let mut seen = HashSet::new();
     for section in sections {
-        let lan = lan_options(&section)?;
+        let mut lan = lan_options(&section)?;
         if options.iter().any(|other| other.name == lan.name) {
             let value = section.need("name", "")?;
             return Err(value.error("is the name of another LAN too", "a name of its own"));
@@ -52,8 +56,15 @@ pub(super) fn lans(
         }
         let lease_file = section.get("lease-file").map(|value| path(source, &value)).transpose()?;
         warn_of_lan(&lan, lease_file.is_some(), wan_interface, warnings);
+        lan.listen.clone_from(&listen);
+        let bootstrap_tls = bootstrap(source, &section, &mut lan, &listen, warnings)?;
+        if lan.provision && !lan.trusted_link && lan.bootstrap_listen.is_empty() {
+            let value = section.need("provision", "")?;
+            let advice = "`trusted-link = true` if nobody else is on it, or `bootstrap-listen`";
+            return Err(value.error("has no way to get secrets to a device", advice));
+        }
         options.push(lan);
-        configs.push(LanConfig { listen, lease_file });
+        configs.push(LanConfig { listen, lease_file, bootstrap_tls });
     }
     Ok((options, configs))
 }
@@ -103,7 +114,63 @@ fn lan_options(section: &Section<'_>) -> Result<LanOptions, ConfigError> {
             Some(value) => value.integer(1..=limits::LARGEST_REQUEST_BURST.into())? as u32,
             None => limits::REQUEST_BURST,
         },
+        listen: Vec::new(),
+        trusted_link: boolean(section, "trusted-link")?,
+        provision: boolean(section, "provision")?,
+        bootstrap_profile: match section.get("bootstrap-profile") {
+            Some(value) => value.choice(&[("dm", Profile::Dm), ("cp", Profile::Cp)])?,
+            None => Profile::Dm,
+        },
+        bootstrap_listen: Vec::new(),
     })
+}
+
+/// Reads `bootstrap-listen` into `lan`, and what is shown there.
+fn bootstrap(
+    source: Source<'_>,
+    section: &Section<'_>,
+    lan: &mut LanOptions,
+    listen: &[SocketAddr],
+    warnings: &mut Vec<String>,
+) -> Result<Option<TlsServer>, ConfigError> {
+    let keys = ("bootstrap-certificate", "bootstrap-key", None);
+    let tls = tls(source, section, keys, warnings)?;
+    let name = &lan.name;
+    let Some(value) = section.get("bootstrap-listen") else {
+        if tls.is_some() {
+            warnings.push(format!(
+                "LAN {name}: bootstrap-certificate has no effect without bootstrap-listen"
+            ));
+        }
+        return Ok(None);
+    };
+    if tls.is_none() {
+        let advice = "`bootstrap-certificate` and `bootstrap-key`";
+        return Err(value.error("has no certificate to show", advice));
+    }
+    if lan.trusted_link {
+        warnings.push(format!(
+            "LAN {name} has a bootstrap-listen and is a trusted-link: accounts are pushed there, \
+             not fetched"
+        ));
+    }
+    for (value, text) in some(&value, "the gateway's address on this LAN, with a port")? {
+        let address = value::listen_address(&value, text)?;
+        if address.ip().is_unspecified() {
+            let advice = "the gateway's own address on this LAN: devices are told it";
+            return Err(value.error("holds no address of this LAN", advice));
+        }
+        if listen.contains(&address) || lan.bootstrap_listen.contains(&address) {
+            return Err(twice(&value, address));
+        }
+        lan.bootstrap_listen.push(address);
+    }
+    Ok(tls)
+}
+
+/// A truth, false by default.
+fn boolean(section: &Section<'_>, key: &'static str) -> Result<bool, ConfigError> {
+    section.get(key).map_or(Ok(false), |value| value.boolean())
 }
 
 fn detect(section: &Section<'_>) -> Result<Detect, ConfigError> {

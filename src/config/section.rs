@@ -37,6 +37,7 @@ impl std::error::Error for ConfigError {}
 /// What a kind of section is called, and what it may hold.
 #[derive(Debug)]
 pub(super) struct Form {
+    /// Below another section: both names with a dot between.
     pub(super) name: &'static str,
     /// Whether there may be several.
     pub(super) many: bool,
@@ -73,9 +74,10 @@ impl<'a> Source<'a> {
         tables: &DeTable<'_>,
         forms: &[&'static Form],
     ) -> Result<(), ConfigError> {
+        let top = |form: &&&Form| !form.name.contains('.');
         let unknown = tables
             .keys()
-            .filter(|key| forms.iter().all(|form| form.name != key.get_ref().as_ref()));
+            .filter(|key| forms.iter().filter(top).all(|form| form.name != key.get_ref().as_ref()));
         let Some(key) = unknown.min_by_key(|key| key.span().start) else { return Ok(()) };
         let name = key.get_ref();
         let names: Vec<_> = forms.iter().map(|form| form.name).collect();
@@ -99,7 +101,12 @@ impl<'a> Source<'a> {
     where
         'a: 't,
     {
-        let Some(value) = tables.get(form.name) else { return Ok(Vec::new()) };
+        let (mut table, mut value) = (Some(tables), None);
+        for name in form.name.split('.') {
+            value = table.and_then(|table| table.get(name));
+            table = value.and_then(|value| value.get_ref().as_table());
+        }
+        let Some(value) = value else { return Ok(Vec::new()) };
         let elements = match (value.get_ref(), form.many) {
             (DeValue::Table(_), false) => std::slice::from_ref(value),
             (DeValue::Array(elements), true) => elements,

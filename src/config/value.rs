@@ -205,8 +205,13 @@ pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), C
     if text.chars().any(char::is_control) {
         return Err(failed("holds more than one line of text"));
     }
+    Ok((text.to_owned(), is_public(path)))
+}
+
+/// Whether everybody may read a file.
+pub(super) fn is_public(path: &Path) -> bool {
     let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-    Ok((text.to_owned(), mode & 0o004 != 0))
+    mode & 0o004 != 0
 }
 
 /// The content of a regular file, or what is wrong with the file.
@@ -214,7 +219,7 @@ pub(super) fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, String> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => "does not exist".to_owned(),
         io::ErrorKind::PermissionDenied => "may not be read by this user".to_owned(),
-        _ => format!("cannot be read: {error}"),
+        _ => format!("cannot be read: {}", crate::io::plain(&error)),
     };
     // Looked at before it is opened: opening a pipe would wait for its other end.
     if !fs::metadata(path).map_err(failed)?.is_file() {

@@ -2,13 +2,16 @@
 //! [`Input`](crate::gateway::seam::Input)s and carries out the gateway's outputs.
 //!
 //! ```text
-//!   start: control socket ─ push ports ─ LAN listeners ─ lease files ─ store ─ gateway
+//!   start: control socket ─ push ports ─ HTTP listeners ─ lease files ─ store ─ gateway
 //!   run:   one task for each of them, one for timers, one for commits        ─ until told
 //!   stop:  no new work ─ requests in progress end (1 s) ─ commits end        ─ within 2 s
 //! ```
 //!
 //! `run` and `demo` both come here.
 
+mod bootstraps;
+mod calls;
+mod http_pushes;
 mod operators;
 mod pushes;
 mod shell;
@@ -20,17 +23,18 @@ use crate::gateway::store::Store;
 use crate::gateway::view::Health;
 use crate::io::clock::Clock;
 use crate::io::control_socket::ControlSocket;
-use crate::io::http_server::{LanListener, Stopper};
+use crate::io::http_server::LanListener;
 use crate::io::leases::LeaseWatch;
 use crate::io::push::PushReceiver;
 use crate::io::sled_store::{Committer, SledStore};
 use crate::io::systemd;
 use crate::limits;
-use shell::Shell;
+use bootstraps::BootstrapPort;
+use calls::Caller;
+use http_pushes::HttpPort;
+use shell::{Shell, Stoppers};
 use smol::channel::{self, Receiver, Sender};
 use smol::{LocalExecutor, Timer, future};
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::future::Future;
 use std::io;
@@ -45,6 +49,8 @@ pub struct Daemon {
     shell: Rc<Shell>,
     control: ControlSocket,
     push_ports: Vec<PushPort>,
+    http_ports: Vec<HttpPort>,
+    bootstrap_ports: Vec<BootstrapPort>,
     listeners: Vec<Listener>,
     leases: Vec<(LanId, LeaseWatch)>,
 }
@@ -81,6 +87,8 @@ impl Daemon {
                 .map_err(|error| advise_address(&error, address, "[wan] push-listen"))?;
             push_ports.push(PushPort { address, receiver });
         }
+        let http_ports = http_pushes::bind(config)?;
+        let bootstrap_ports = bootstraps::bind(config)?;
         let (mut listeners, mut leases) = (Vec::new(), Vec::new());
         for (index, lan) in config.lans.iter().enumerate() {
             let options = &config.options.lans[index];
@@ -95,8 +103,10 @@ impl Daemon {
                 leases.push((LanId(index), watch));
             }
         }
-        let mut store = SledStore::open(&config.state_dir.join("store"))
-            .map_err(|error| format!("{error}; try: `df`, and `ls -l` on the `state-dir`"))?;
+        let mut store = SledStore::open(&config.state_dir.join("store")).map_err(|error| {
+            let hint = "`dm-gateway status`, `df`, and `ls -l` on the `state-dir`";
+            format!("{error}; try: {hint}")
+        })?;
         let records = store.load().map_err(|error| error.to_string())?;
         let gateway = Gateway::new(config.options.clone(), records, clock.entropy(), clock.now());
         let interfaces = config.options.lans.iter().map(|lan| lan.interface.as_str());
@@ -107,8 +117,11 @@ impl Daemon {
             interfaces,
             config.wan_interface.as_deref(),
             config.push_listen.len(),
+            Caller::new(config.client.clone()),
         );
-        Ok(Self { shell: Rc::new(shell), control, push_ports, listeners, leases })
+        shell.bootstrap_files();
+        let shell = Rc::new(shell);
+        Ok(Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases })
     }
 
     /// How long ago the clock began by which the daemon's events tell their uptime.
@@ -123,12 +136,15 @@ impl Daemon {
     }
 
     async fn run_on(self, executor: &LocalExecutor<'_>, stop: impl Future<Output = ()>) {
-        let Self { shell, control, push_ports, listeners, leases } = self;
+        let Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases } =
+            self;
         let mut tasks = Vec::new();
         let mut serving = Vec::new();
         let commits = executor.spawn(Rc::clone(&shell).commits());
         tasks.push(executor.spawn(Rc::clone(&shell).timers()));
         tasks.push(executor.spawn(Rc::clone(&shell).flushes()));
+        tasks.push(executor.spawn(Rc::clone(&shell).calls()));
+        tasks.push(executor.spawn(Rc::clone(&shell).card()));
         tasks.push(executor.spawn(Rc::clone(&shell).kernel_events()));
         for (lan, watch) in leases {
             tasks.push(executor.spawn(Rc::clone(&shell).leases(lan, watch)));
@@ -136,7 +152,15 @@ impl Daemon {
         for (index, port) in push_ports.into_iter().enumerate() {
             tasks.push(executor.spawn(Rc::clone(&shell).pushes(index, port)));
         }
-        let stoppers = Rc::new(RefCell::new(HashMap::<_, Stopper>::new()));
+        let stoppers = Stoppers::default();
+        for port in http_ports {
+            let task = Rc::clone(&shell).http_pushes(port, Rc::clone(&stoppers));
+            serving.push(executor.spawn(task));
+        }
+        for port in bootstrap_ports {
+            let task = Rc::clone(&shell).bootstraps(port, Rc::clone(&stoppers));
+            serving.push(executor.spawn(task));
+        }
         for listener in listeners {
             let task = Rc::clone(&shell).lan(listener, Rc::clone(&stoppers));
             serving.push(executor.spawn(task));
@@ -192,9 +216,10 @@ async fn pause(time: Duration) {
 fn make_state_directory(path: &Path) -> Result<(), String> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
         format!(
-            "cannot make the state directory {}: {error}; try: another `[gateway] state-dir`, or \
-             run as a user who may write there",
-            path.display()
+            "cannot make the state directory {}: {}; try: another `[gateway] state-dir`, or run as \
+             a user who may write there",
+            path.display(),
+            crate::io::plain(&error)
         )
     })
 }

@@ -43,8 +43,14 @@ impl Shell {
         let Ok(line) = connection.request().await else { return };
         let answered = match control::parse(&line) {
             Ok(request) => {
-                let monitor = matches!(request, Request::Monitor).then(|| self.subscribe());
-                let answer = self.answer(&request);
+                let watches =
+                    matches!(request, Request::Monitor | Request::Session { wait: true, .. });
+                let monitor = watches.then(|| self.subscribe());
+                let answer = match control::operation(&request) {
+                    Ok(Some(operation)) => control::operated(self.operate(operation).await),
+                    Ok(None) => self.answer(&request),
+                    Err(refusal) => refusal,
+                };
                 let sent = connection.send(&answer).await;
                 match monitor {
                     Some((lines, lost)) if sent.is_ok() => {
@@ -62,7 +68,12 @@ impl Shell {
     }
 
     fn answer(&self, request: &Request) -> String {
-        control::answer(&self.gateway.borrow(), request, &self.io_counters(), self.clock.now())
+        control::answer(
+            &mut self.gateway.borrow_mut(),
+            request,
+            &self.io_counters(),
+            self.clock.now(),
+        )
     }
 
     fn io_counters(&self) -> IoCounters {

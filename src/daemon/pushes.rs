@@ -193,6 +193,7 @@ impl Shell {
         for port in self.wan_ports.iter().filter(|port| before != 0 || !port.bound.get()) {
             port.renewed.set();
         }
+        self.wan_renewed.borrow().iter().for_each(|renewed| renewed.set());
     }
 }
 

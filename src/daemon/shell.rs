@@ -3,6 +3,7 @@
 //!
 //! Cells are borrowed between two awaits only; everything runs on one thread.
 
+use super::calls::Caller;
 use super::operators::Monitor;
 use super::pushes::{Lan, WanPort};
 use super::{Listener, Signal, bind_listener, is_absent, pause};
@@ -15,7 +16,7 @@ use crate::io::leases::LeaseWatch;
 use crate::io::netlink::{Event as KernelEvent, Netlink};
 use crate::io::sled_store::{Committer, SledStore};
 use crate::limits;
-use smol::channel::{self, Sender};
+use smol::channel::{self, Receiver, Sender};
 use smol::{LocalExecutor, future};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -48,7 +49,10 @@ pub(super) struct Shell {
     pub(super) wan_ports: Vec<WanPort>,
     /// Index of the WAN interface, where one is configured and there.
     pub(super) wan_index: Cell<u32>,
+    /// For each HTTP listener that is tied to the WAN interface: it is another one now.
+    pub(super) wan_renewed: RefCell<Vec<Rc<Signal>>>,
     pub(super) monitors: RefCell<Vec<Monitor>>,
+    pub(super) caller: Caller,
 }
 
 impl Shell {
@@ -59,6 +63,7 @@ impl Shell {
         interfaces: impl Iterator<Item = &'a str>,
         wan_interface: Option<&str>,
         push_ports: usize,
+        caller: Caller,
     ) -> Self {
         let shell = Self {
             gateway: RefCell::new(gateway),
@@ -77,7 +82,9 @@ impl Shell {
             pushes_taken: Cell::default(),
             wan_ports: (0..push_ports).map(|_| WanPort::new()).collect(),
             wan_index: Cell::new(0),
+            wan_renewed: RefCell::default(),
             monitors: RefCell::default(),
+            caller,
         };
         for lan in &shell.lans {
             lan.open_sender();
@@ -143,6 +150,8 @@ impl Shell {
                         log::debug!("cannot probe {address}: {error}");
                     }
                 }
+                Output::Call { call, request } => self.caller.call(call, request),
+                Output::Operated { operation, result } => self.caller.operated(operation, result),
                 Output::Event(event) => self.publish(&event),
             }
         }
@@ -154,41 +163,28 @@ impl Shell {
         }
     }
 
+    /// Names a request, and gives what its answer comes through.
+    pub(super) fn connection(&self) -> (ConnectionId, Receiver<Response>) {
+        let number = self.next_connection.get();
+        self.next_connection.set(number + 1);
+        let (reply, answer) = channel::bounded(1);
+        self.replies.borrow_mut().insert(ConnectionId(number), reply);
+        (ConnectionId(number), answer)
+    }
+
     // --- LANs -----------------------------------------------------------------------------
 
     /// Serves one `listen` address of a LAN, until stopped.
-    pub(super) async fn lan(
-        self: Rc<Self>,
-        listener: Listener,
-        stoppers: Rc<RefCell<HashMap<(LanId, SocketAddr), Stopper>>>,
-    ) {
-        let Listener { lan, address, mut listener } = listener;
+    pub(super) async fn lan(self: Rc<Self>, listener: Listener, stoppers: Stoppers) {
+        let Listener { lan, address, listener } = listener;
         let bind = || bind_listener(address, &self.lans[lan.0].interface);
         let renewed = Rc::new(Signal::new());
         if address.ip().is_unspecified() {
             // Tied to the interface, as `bind_listener` has it.
             self.lans[lan.0].renewed.borrow_mut().push(Rc::clone(&renewed));
         }
-        loop {
-            let listener: LanListener = match listener.take() {
-                Some(listener) => listener,
-                None => until_bound(bind, &renewed).await,
-            };
-            stoppers.borrow_mut().insert((lan, address), listener.stopper());
-            let connections = LocalExecutor::new();
-            let handler = Rc::new(LanHandler { shell: Rc::clone(&self), lan });
-            let stopped = async {
-                connections.run(listener.serve(&connections, handler)).await;
-                true
-            };
-            let gone = async {
-                renewed.wait().await;
-                false
-            };
-            if future::or(stopped, gone).await {
-                return;
-            }
-        }
+        let handler = Rc::new(LanHandler { shell: Rc::clone(&self), lan });
+        serve((Some(lan), address), listener, bind, &renewed, handler, &stoppers).await;
     }
 
     /// Hands every state of a LAN's lease file to the gateway, for ever.
@@ -294,6 +290,40 @@ impl Shell {
     }
 }
 
+/// What stops the HTTP listeners, each by its LAN (or the WAN) and its address.
+pub(super) type Stoppers = Rc<RefCell<HashMap<(Option<LanId>, SocketAddr), Stopper>>>;
+
+/// Serves HTTP at one place until stopped, with another socket whenever `renewed` tells of
+/// another interface.
+pub(super) async fn serve<H: Handler>(
+    place: (Option<LanId>, SocketAddr),
+    mut listener: Option<LanListener>,
+    bind: impl Fn() -> io::Result<LanListener>,
+    renewed: &Signal,
+    handler: Rc<H>,
+    stoppers: &Stoppers,
+) {
+    loop {
+        let listener = match listener.take() {
+            Some(listener) => listener,
+            None => until_bound(&bind, renewed).await,
+        };
+        stoppers.borrow_mut().insert(place, listener.stopper());
+        let connections = LocalExecutor::new();
+        let stopped = async {
+            connections.run(listener.serve(&connections, Rc::clone(&handler))).await;
+            true
+        };
+        let gone = async {
+            renewed.wait().await;
+            false
+        };
+        if future::or(stopped, gone).await {
+            return;
+        }
+    }
+}
+
 /// Binds when the interface and its address are there. `renewed` tells of an interface.
 pub(super) async fn until_bound<T>(bind: impl Fn() -> io::Result<T>, renewed: &Signal) -> T {
     let mut told = false;
@@ -324,11 +354,7 @@ impl Handler for LanHandler {
         let shell = Rc::clone(&self.shell);
         let lan = self.lan;
         async move {
-            let number = shell.next_connection.get();
-            shell.next_connection.set(number + 1);
-            let connection = ConnectionId(number);
-            let (reply, answer) = channel::bounded(1);
-            shell.replies.borrow_mut().insert(connection, reply);
+            let (connection, answer) = shell.connection();
             // Who is at the peer's address counts before what the peer says.
             shell.read_kernel();
             shell.handle(Input::Request {
@@ -338,12 +364,17 @@ impl Handler for LanHandler {
                 local: request.local,
                 request: request.as_request(),
             });
-            answer.recv().await.unwrap_or(Response {
-                status: 500,
-                content_type: None,
-                retry_after: None,
-                body: Vec::new(),
-            })
+            answered(answer).await
         }
     }
+}
+
+/// The answer to a request.
+pub(super) async fn answered(answer: Receiver<Response>) -> Response {
+    answer.recv().await.unwrap_or(Response {
+        status: 500,
+        content_type: None,
+        retry_after: None,
+        body: Vec::new(),
+    })
 }

@@ -2,7 +2,8 @@
 
 use crate::gateway::device::DeviceKey;
 use crate::gateway::event::Event;
-use crate::gateway::seam::{Change, CommitId, ConnectionId, LanId, Response};
+use crate::gateway::management::OperationId;
+use crate::gateway::seam::{Call, CallId, Change, CommitId, ConnectionId, LanId, Response};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -20,6 +21,8 @@ pub(super) enum Queued {
     Response { connection: ConnectionId, response: Response },
     Commit { commit: CommitId, changes: Vec<Change> },
     Probe { lan: LanId, interface: u32, address: IpAddr },
+    Call { call: CallId, request: Call },
+    Operated { operation: OperationId, result: Result<Vec<String>, String> },
     Event(Box<Event>),
 }
 
@@ -39,10 +42,16 @@ pub(super) enum Timer {
     Expire(DeviceKey),
     /// A device's unconfirmed mappings may be out of date.
     Unconfirmed(DeviceKey),
+    /// A push over HTTP may have waited too long for its answer.
+    Answers,
+    /// A device may be due for an account.
+    Provision(DeviceKey),
     /// Sessions may be out of date.
     Sessions,
     /// A lease file is still to be looked at.
     Leases(LanId),
+    /// Something of the management may be due.
+    Manage,
 }
 
 /// When what is due. A timer that is no longer wanted does nothing when it fires.

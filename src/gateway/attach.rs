@@ -374,6 +374,8 @@ impl Gateway {
         self.tell_of(EventKind::Detected, key, None, Some(address), || {
             "an end device came to this LAN".to_owned()
         });
+        self.alert_servers(key, true, now);
+        self.provision_new(key, now);
     }
 
     /// The device is on another LAN than before.
@@ -390,6 +392,8 @@ impl Gateway {
             }
         }
         self.recall(key, now);
+        // Its list may count here.
+        self.look_for_wanted_soon(now);
     }
 
     /// A device lost an address: it is detached if that was its last live one, and what was
@@ -397,6 +401,7 @@ impl Gateway {
     fn address_lost(&mut self, key: DeviceKey, why: &'static str, now: Now) {
         self.detach_if_gone(key, why, now);
         self.recall(key, now);
+        self.settle_answers(key);
     }
 
     fn detach_if_gone(&mut self, key: DeviceKey, why: &'static str, now: Now) {
@@ -408,6 +413,7 @@ impl Gateway {
         device.detached = Some(now.uptime);
         let elsewhere = device.elsewhere.take();
         self.tell_of(EventKind::Detached, key, None, None, || why.to_owned());
+        self.alert_servers(key, false, now);
         if let Some((lan, ip)) = elsewhere
             && self.neighbour(lan, ip).is_some_and(|neighbour| {
                 let device = self.inventory.device(key);

@@ -316,6 +316,19 @@ pub struct Device {
     pub elsewhere: Option<(LanId, IpAddr)>,
     /// When the kernel was last asked to confirm the device's neighbour entry.
     pub probed: Option<Duration>,
+    /// How far the device is with an account for the gateway, if it was offered one.
+    pub offer: Option<Box<Offer>>,
+}
+
+/// An account that a device is offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// How often that was tried without an operator's word.
+    pub tries: u8,
+    /// Not before then it is tried like that again.
+    pub again: Duration,
+    /// Until when the device may fetch it, once.
+    pub open_until: Option<Duration>,
 }
 
 /// One stay of a device on a LAN.
@@ -386,12 +399,19 @@ impl Device {
             confirming: false,
             elsewhere: None,
             probed: None,
+            offer: None,
         }
     }
 
     /// The newest facts, reported back by the store or not: what a further change builds on.
     pub fn newest(&self) -> &Record {
         self.planned.as_deref().unwrap_or(&self.record)
+    }
+
+    /// Whether the device's list names a server.
+    pub fn names(&self, server: &str) -> bool {
+        let list = self.record.list.as_ref();
+        list.is_some_and(|list| list.servers.iter().any(|named| named.as_str() == server))
     }
 
     /// Whether one of the device's Ethernet addresses is `mac`.

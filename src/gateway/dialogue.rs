@@ -130,7 +130,7 @@ impl Gateway {
         let mut session = match self.sessions.remove(&key) {
             Some(session) if message.header.message_id > 1 && session.mac == mac => session,
             before => {
-                let mut credentials = self.credentials(call.lan, &source);
+                let mut credentials = self.credentials(call.lan, call.peer, &source);
                 // A device that starts over after a challenge uses the nonce that came with it.
                 if let Some(nonce) = before.and_then(|session| session.protocol.open_challenge()) {
                     credentials.client_nonce = nonce;
@@ -196,6 +196,7 @@ impl Gateway {
             && message.header.credentials.is_some();
         let mut dependent = Vec::new();
         self.opened(key, session, now);
+        self.account_used(key);
         if !record.named && id.mac().is_none() {
             record.id = id.clone();
             record.named = true;
@@ -310,14 +311,15 @@ impl Gateway {
         })
     }
 
-    fn credentials(&self, lan: LanId, source: &DeviceId) -> Credentials {
+    fn credentials(&self, lan: LanId, peer: IpAddr, source: &DeviceId) -> Credentials {
         let scheme = match self.options.lans[lan.0].device_auth {
             DeviceAuth::None => return Credentials::default(),
             DeviceAuth::Basic => Scheme::Basic,
             DeviceAuth::Md5 => Scheme::Md5,
         };
-        let device =
-            self.inventory.find(source.normal()).and_then(|key| self.inventory.device(key));
+        // A device that was given its account before it told its name tells it now.
+        let owner = self.owner_of(source).or_else(|| self.unnamed_at(lan, peer));
+        let device = owner.and_then(|key| self.inventory.device(key));
         let account = self
             .options
             .account(source.normal())
@@ -380,7 +382,7 @@ impl Gateway {
         self.tell_of(EventKind::Refused, key, None, Some(from), || format!("{reason}: {error}"));
     }
 
-    fn refuse_request(&mut self, reason: Reason, lan: LanId, peer: IpAddr) {
+    pub(super) fn refuse_request(&mut self, reason: Reason, lan: LanId, peer: IpAddr) {
         self.metrics.refuse(reason);
         self.tell_of_peer(reason, lan, peer, None);
     }
@@ -390,7 +392,7 @@ impl Gateway {
         self.respond(call.connection, response);
     }
 
-    fn take_request_token(&mut self, lan: LanId, peer: IpAddr, now: Now) -> bool {
+    pub(super) fn take_request_token(&mut self, lan: LanId, peer: IpAddr, now: Now) -> bool {
         let options = &self.options.lans[lan.0];
         let Some(interval) = options.request_interval else { return true };
         if self.request_sources.len() >= limits::REQUEST_SOURCES {

@@ -41,6 +41,9 @@ impl Gateway {
         now: Now,
     ) {
         for (key, value) in stored {
+            if self.restore_management(&key, &value) {
+                continue;
+            }
             let Some(key) = device_key(&key) else {
                 log::warn!("the store holds a key of another version: left alone");
                 continue;
@@ -95,6 +98,7 @@ impl Gateway {
 
     /// Removes a device, from the store as well.
     pub(super) fn forget(&mut self, key: DeviceKey) {
+        self.forget_given(key);
         if self.remove(key) {
             self.commit(vec![(key, None)], None);
         }
@@ -144,15 +148,15 @@ impl Gateway {
     }
 
     pub(super) fn committed(&mut self, commit: CommitId, result: Result<(), StoreError>, now: Now) {
-        let Some(index) = self.pending.iter().position(|pending| pending.commit == commit) else {
-            return;
-        };
-        let Some(PendingCommit { updates, mut reply, .. }) = self.pending.remove(index) else {
-            return;
-        };
-        self.metrics.counters.commits += 1;
+        if self.management_committed(commit, result.is_ok(), now) {
+            return self.note_commit(result);
+        }
+        let index = self.pending.iter().position(|pending| pending.commit == commit);
+        let pending = index.and_then(|index| self.pending.remove(index));
         let failed = result.is_err();
-        self.note_store(result.err());
+        self.note_commit(result);
+        // Nothing waits for nonces, approvals and the like.
+        let Some(PendingCommit { updates, mut reply, .. }) = pending else { return };
         for (key, record) in updates {
             let name = record.as_ref().map_or("", |record| record.id.normal());
             if self.naming.get(name) == Some(&key) {
@@ -165,14 +169,15 @@ impl Gateway {
             device.unsaved = failed;
             if let (Some(record), false) = (record, failed) {
                 let before = device.record.clone();
+                let is_new_list = before.list != record.list;
                 self.inventory.replace(key, *record);
                 self.settled(key, now);
                 self.tell_changes(key, &before);
+                if is_new_list {
+                    self.look_for_wanted_soon(now);
+                }
                 self.release(key, now);
             }
-        }
-        if failed {
-            self.metrics.counters.commits_failed += 1;
         }
         if let Some(reply) = &mut reply
             && failed
@@ -183,6 +188,12 @@ impl Gateway {
         if let Some(HeldReply { connection, encoding, message, .. }) = reply {
             self.respond(connection, dialogue::message_response(encoding, &message));
         }
+    }
+
+    fn note_commit(&mut self, result: Result<(), StoreError>) {
+        self.metrics.counters.commits += 1;
+        self.metrics.counters.commits_failed += u64::from(result.is_err());
+        self.note_store(result.err());
     }
 
     fn note_store(&mut self, error: Option<StoreError>) {
@@ -267,11 +278,19 @@ impl Gateway {
                 events.push(event(EventKind::Mapped, Some(server), why.to_owned()));
             }
             for server in old.iter().filter(|server| !new.contains(server)) {
-                let why = "the device does not name this server any more".to_owned();
+                let why = match list.policy {
+                    Policy::Transparent => {
+                        "the device does not name this server any more".to_owned()
+                    }
+                    policy => format!("the policy of its LAN is {policy} now"),
+                };
                 events.push(event(EventKind::Unmapped, Some(server), why));
             }
             let old = named(before, Policy::Bootstrap);
-            for server in named(record, Policy::Bootstrap).iter().filter(|s| !old.contains(s)) {
+            let is_new = |server: &&ServerId| {
+                !old.contains(server) && !self.management.has_account(server.as_str())
+            };
+            for server in named(record, Policy::Bootstrap).iter().filter(is_new) {
                 let why = "the policy is bootstrap and the gateway does not know this server";
                 events.push(event(EventKind::Wanted, Some(server), why.to_owned()));
             }

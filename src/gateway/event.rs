@@ -62,6 +62,32 @@ pub enum EventKind {
     Detached,
     /// The store failed or works again.
     Store,
+    /// A Package #0 for the gateway itself.
+    Notified,
+    /// A session with a DM server began.
+    SessionStarted,
+    /// A command of a DM server was answered.
+    Command,
+    /// A session with a DM server ended as it should.
+    SessionEnded,
+    /// A session with a DM server failed.
+    SessionFailed,
+    /// An account with a server is being looked for.
+    Bootstrapping,
+    /// The gateway has an account with a server, new or changed.
+    Bootstrapped,
+    /// No account with a server came about.
+    BootstrapFailed,
+    /// An account went with its source.
+    AccountGone,
+    /// A change on trial stays.
+    Kept,
+    /// A change on trial was taken back.
+    RolledBack,
+    /// A LAN has another policy.
+    Policy,
+    /// A device was sent its account for the gateway.
+    Provisioned,
 }
 
 impl EventKind {
@@ -86,6 +112,19 @@ impl EventKind {
             Self::Conflict => "conflict",
             Self::Detached => "detached",
             Self::Store => "store",
+            Self::Notified => "notified",
+            Self::SessionStarted => "session-started",
+            Self::Command => "command",
+            Self::SessionEnded => "session-ended",
+            Self::SessionFailed => "session-failed",
+            Self::Bootstrapping => "bootstrapping",
+            Self::Bootstrapped => "bootstrapped",
+            Self::BootstrapFailed => "bootstrap-failed",
+            Self::AccountGone => "account-gone",
+            Self::Kept => "kept",
+            Self::RolledBack => "rolled-back",
+            Self::Policy => "policy",
+            Self::Provisioned => "provisioned",
         }
     }
 }
@@ -98,7 +137,9 @@ pub enum Reason {
     UntrustedSource,
     /// The push came from an end device.
     FromLan,
-    /// The datagram is not a WSP push.
+    /// Nobody with a certificate of ours, or no TLS at all, is at the other end.
+    TlsHandshake,
+    /// The datagram is not a WSP push, the request not an HTTP one.
     MalformedPush,
     /// The content type is not `application/vnd.syncml.notification`.
     NotNotification,
@@ -146,13 +187,26 @@ pub enum Reason {
     InventoryFull,
     /// The store could not keep what would have been acknowledged.
     StoreFailed,
+    /// A Package #0 for the gateway itself is not proven.
+    Digest,
+    /// A pushed bootstrap is not proven.
+    BootstrapUnproven,
+    /// Too many pushed bootstraps were not proven: none is looked at for a while.
+    BootstrapTries,
+    /// A pushed bootstrap is proven and cannot be used.
+    BootstrapMalformed,
+    /// The request is not one for a bootstrap.
+    BootstrapRequest,
+    /// The device asks for a bootstrap, and none waits for it.
+    BootstrapClosed,
 }
 
 impl Reason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 33] = [
         Self::UntrustedSource,
         Self::FromLan,
+        Self::TlsHandshake,
         Self::MalformedPush,
         Self::NotNotification,
         Self::NotForDm,
@@ -177,6 +231,12 @@ impl Reason {
         Self::ListTooLarge,
         Self::InventoryFull,
         Self::StoreFailed,
+        Self::Digest,
+        Self::BootstrapUnproven,
+        Self::BootstrapTries,
+        Self::BootstrapMalformed,
+        Self::BootstrapRequest,
+        Self::BootstrapClosed,
     ];
 
     /// The name in JSON and in `status`.
@@ -184,6 +244,7 @@ impl Reason {
         match self {
             Self::UntrustedSource => "untrusted-source",
             Self::FromLan => "from-lan",
+            Self::TlsHandshake => "tls-handshake",
             Self::MalformedPush => "malformed-push",
             Self::NotNotification => "not-notification",
             Self::NotForDm => "not-for-dm",
@@ -208,6 +269,12 @@ impl Reason {
             Self::ListTooLarge => "list-too-large",
             Self::InventoryFull => "inventory-full",
             Self::StoreFailed => "store-failed",
+            Self::Digest => "digest",
+            Self::BootstrapUnproven => "bootstrap-unproven",
+            Self::BootstrapTries => "bootstrap-tries",
+            Self::BootstrapMalformed => "bootstrap-malformed",
+            Self::BootstrapRequest => "bootstrap-request",
+            Self::BootstrapClosed => "bootstrap-closed",
         }
     }
 
@@ -216,11 +283,14 @@ impl Reason {
         match self {
             Self::UntrustedSource => "its source address is not in trusted-sources",
             Self::FromLan => "it came from an end device, pushes come from the WAN",
-            Self::MalformedPush => "it is not a WSP push",
+            Self::TlsHandshake => {
+                "no TLS came of its connection, or no certificate that client-ca vouches for"
+            }
+            Self::MalformedPush => "it is neither a WSP push nor the POST of one",
             Self::NotNotification => "its content type is not application/vnd.syncml.notification",
             Self::NotForDm => "its application id is not that of the DM client",
             Self::NotForwardable => {
-                "it names no end device (X-Oma-GwMO) and the gateway itself has no account"
+                "it names no end device (X-Oma-GwMO) and the gateway has no account with its server"
             }
             Self::MalformedPackage0 => "its body is not a Package #0",
             Self::UnknownDevice => Rule::DeviceUnknown.sentence(),
@@ -242,6 +312,12 @@ impl Reason {
             Self::ListTooLarge => "its server list exceeds 16 servers, 255 octets an id or 16 KiB",
             Self::InventoryFull => "the inventory has no room for one more device",
             Self::StoreFailed => "the store could not keep it",
+            Self::Digest => "the digest of the Package #0 for the gateway itself is wrong",
+            Self::BootstrapUnproven => "the pushed bootstrap is not proven by a shared secret",
+            Self::BootstrapTries => "too many pushed bootstraps were not proven",
+            Self::BootstrapMalformed => "the pushed bootstrap holds no account that can be used",
+            Self::BootstrapRequest => "it is not a GET of /bootstrap",
+            Self::BootstrapClosed => "no account waits to be fetched by this device",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A push arrives from the WAN: refuse it, forward it, or hold it for its device.
+//! A push came from the WAN: refuse it, forward it, or hold it for its device.
 //!
 //! The header X-Oma-GwMO picks the device, the mapping (server, device) authorises. The digest
 //! in Package #0 is between server and device; the gateway cannot check it and must not touch
@@ -6,24 +6,28 @@
 //! 8.6.1.3; OMA-TS-DM_Notification 1.2.1, 6.)
 //!
 //! ```text
-//!   datagram ─ source? ─ WSP? ─ for DM? ─ header? ─ Package #0? ─ mapped? ─ repeat? ─ rate?
-//!                │        │        │         │          │            │         │        │
-//!                └────────┴────────┴─── refused: a counter, an event, silence ─┴────────┘
+//!   datagram ─ source? ─ WSP? ─┐
+//!                              ├─ for DM? ─ header? ─ Package #0? ─ mapped? ─ repeat? ─ rate?
+//!   request ── source? ─ HTTP? ┘     │         │           │          │         │        │
+//!                                    └─────────┴─ refused: a counter, an event ─┴────────┘
 //!   then:  device here, address verified ─► sent, kept until confirmed or 15 s
 //!          else                          ─► held: the newest trigger of each server
 //! ```
+//!
+//! A datagram is never answered; what a request is answered, `push_request` says.
 
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::alert::ServerId;
+use crate::gateway::arrival::{Arrival, Outcome};
 use crate::gateway::device::{Address, Device, DeviceKey, normalise};
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::policy::{Policy, Verify};
 use crate::gateway::seam::{LanId, NeighbourState, Now};
-use crate::gateway::trigger::{Slot, TriggerState};
+use crate::gateway::trigger::{Slot, TriggerState, is_repeat, remember};
 use crate::limits;
 use crate::proto::notification::Notification;
-use crate::proto::wsp::{self, Push};
+use crate::proto::wsp;
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
@@ -33,6 +37,8 @@ use std::time::Duration;
 pub enum Rule {
     /// The device named the server on a LAN whose policy is `transparent`.
     Mapped,
+    /// The gateway has an account with the server, and the device's LAN asks for that.
+    Account,
     /// Nobody by that identity is known.
     DeviceUnknown,
     /// The LAN on which the device was last seen is not configured any more.
@@ -52,6 +58,7 @@ impl Rule {
     pub fn name(self) -> &'static str {
         match self {
             Self::Mapped => "mapped",
+            Self::Account => "account",
             Self::DeviceUnknown => "device-unknown",
             Self::LanGone => "lan-gone",
             Self::NoAccount => "no-account",
@@ -65,6 +72,9 @@ impl Rule {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Mapped => "the device named this server and its LAN's policy is transparent",
+            Self::Account => {
+                "the gateway has an account with this server, as the device's LAN asks for"
+            }
             Self::DeviceUnknown => "no device by that identity is known",
             Self::LanGone => "the LAN on which the device was last seen is no longer configured",
             Self::NoAccount => {
@@ -83,7 +93,9 @@ impl Rule {
             Self::DeviceUnknown => Reason::UnknownDevice,
             Self::NoAccount => Reason::NoAccount,
             Self::ServerUnknown => Reason::UnknownServer,
-            Self::Mapped | Self::LanGone | Self::ListOutdated | Self::NotNamed => Reason::Unmapped,
+            Self::Mapped | Self::Account | Self::LanGone | Self::ListOutdated | Self::NotNamed => {
+                Reason::Unmapped
+            }
         }
     }
 }
@@ -111,51 +123,67 @@ impl Away {
 }
 
 impl Gateway {
-    /// Takes a datagram from the WAN.
-    pub(super) fn push(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
-        self.metrics.counters.pushes += 1;
-        let source = from.ip().to_canonical();
-        if !self.options.trusts(source) {
-            return self.refuse_push(Reason::UntrustedSource, from);
-        }
-        if self.inventory.is_device_address(source) {
-            return self.refuse_push(Reason::FromLan, from);
-        }
-        let Ok(push) = Push::decode(datagram) else {
-            return self.refuse_push(Reason::MalformedPush, from);
-        };
-        if !push.is_notification() {
-            return self.refuse_push(Reason::NotNotification, from);
-        }
-        if !push.is_for_dm() {
-            return self.refuse_push(Reason::NotForDm, from);
-        }
-        let Some(header) = push.gateway_header() else {
-            return self.refuse_push(Reason::NotForwardable, from);
+    /// Refuses a push whose source and form are right, or has it sent or held.
+    pub(super) fn forward(&mut self, push: Arrival<'_>, from: SocketAddr, now: Now) -> Outcome {
+        let Some(header) = push.device else {
+            return self.package0(from, push.body, now);
         };
         let Ok(notification) = Notification::decode(push.body) else {
             return self.refuse_push(Reason::MalformedPackage0, from);
         };
         let server = notification.server_id;
         let key = self.device_of_header(header);
-        let slot = match self.judge(server, key) {
-            Ok(slot) => slot,
-            Err(rule) => {
+        let (rule, key) = match (self.judge(server, key), key) {
+            (Ok(rule), Some(key)) => (rule, key),
+            (Ok(_), None) => return self.refuse_push(Reason::UnknownDevice, from),
+            (Err(rule), _) => {
                 return self.refuse_pair(rule.reason(), rule.sentence(), from, header, server);
             }
         };
-        let Some(key) = key else { return };
+        let (slot, until) = match self.take_turn(key, server, push, now) {
+            Ok(turn) => turn,
+            Err(reason) => {
+                return self.refuse_pair(reason, reason.sentence(), from, header, server);
+            }
+        };
+        match self.target(key) {
+            Ok((lan, to)) => {
+                self.metrics.counters.forwarded += 1;
+                self.send_trigger(key, slot, lan, to, until, now);
+                self.tell_of(EventKind::Forwarded, key, Some(slot), Some(to), || {
+                    let why = match rule {
+                        Rule::Account => "the gateway has an account with this server",
+                        _ => "the device named this server",
+                    };
+                    format!("{why}: the trigger goes on, without the header")
+                });
+                Outcome::Sent
+            }
+            Err(away) => {
+                self.hold(key, slot, away, now);
+                Outcome::Held { key, slot, away }
+            }
+        }
+    }
+
+    /// Puts a push that may pass into its slot: which, and until when it is worth delivering.
+    fn take_turn(
+        &mut self,
+        key: DeviceKey,
+        server: &str,
+        push: Arrival<'_>,
+        now: Now,
+    ) -> Result<(usize, Duration), Reason> {
         let hash = self.hash(push.body);
-        let Some(device) = self.inventory.device_mut(key) else { return };
+        let device = self.inventory.device_mut(key).ok_or(Reason::UnknownDevice)?;
+        let slot = slot_of(device, server).ok_or(Reason::UnknownServer)?;
         if is_repeat(device, hash, now.uptime) {
-            let reason = Reason::Repeat;
-            return self.refuse_pair(reason, reason.sentence(), from, header, server);
+            return Err(Reason::Repeat);
         }
         if let Some(interval) = self.options.push_interval
             && !device.slots[slot].take_token(interval, now.uptime)
         {
-            let reason = Reason::PushRate;
-            return self.refuse_pair(reason, reason.sentence(), from, header, server);
+            return Err(Reason::PushRate);
         }
         remember(device, hash, now.uptime);
         let until = now.uptime + self.options.trigger_expiry;
@@ -164,17 +192,7 @@ impl Gateway {
         newest.package.clear();
         newest.package.extend_from_slice(push.body);
         newest.state = TriggerState::Held { until };
-        match self.target(key) {
-            Ok((lan, to)) => {
-                self.metrics.counters.forwarded += 1;
-                self.send_trigger(key, slot, lan, to, until, now);
-                self.tell_of(EventKind::Forwarded, key, Some(slot), Some(to), || {
-                    "the device named this server: the trigger goes on, without the header"
-                        .to_owned()
-                });
-            }
-            Err(away) => self.hold(key, slot, away, now),
-        }
+        Ok((slot, until))
     }
 
     /// The device that an X-Oma-GwMO value names, if this gateway is the last hop to it.
@@ -191,23 +209,23 @@ impl Gateway {
         normalise(route.device, normal).then(|| self.inventory.find(normal)).flatten()
     }
 
-    /// Whether pushes of `server` for the device may pass: the slot, or the rule against it.
-    /// `map explain` and the live path both end here.
-    pub(super) fn judge(&self, server: &str, key: Option<DeviceKey>) -> Result<usize, Rule> {
+    /// Whether pushes of `server` for the device may pass: the rule that allows it, or the one
+    /// against it. `map explain` and the live path both end here.
+    pub(super) fn judge(&self, server: &str, key: Option<DeviceKey>) -> Result<Rule, Rule> {
         let device = key.and_then(|key| self.inventory.device(key)).ok_or(Rule::DeviceUnknown)?;
         let lan = device.lan.ok_or(Rule::LanGone)?;
         if self.options.lans[lan.0].policy != Policy::Transparent {
-            return Err(Rule::NoAccount);
+            let has = self.management.has_account(server);
+            return if has { Ok(Rule::Account) } else { Err(Rule::NoAccount) };
         }
-        let slot = device.slots.iter().position(|slot| slot.server.as_str() == server);
-        let Some(slot) = slot else {
+        if !device.names(server) {
             let known = self.inventory.names_server(server);
             return Err(if known { Rule::NotNamed } else { Rule::ServerUnknown });
-        };
+        }
         if device.record.list.as_ref().is_none_or(|list| list.policy != Policy::Transparent) {
             return Err(Rule::ListOutdated);
         }
-        Ok(slot)
+        Ok(Rule::Mapped)
     }
 
     /// Where the device can be reached this instant: its best address at which it is verified.
@@ -336,6 +354,7 @@ impl Gateway {
                 "the device is back: the trigger that waited goes on".to_owned()
             });
         }
+        self.settle_answers(key);
     }
 
     /// The device's neighbour entry at `ip` was confirmed just now: what was sent there has
@@ -410,44 +429,44 @@ impl Gateway {
         }
     }
 
-    fn refuse_push(&mut self, reason: Reason, from: SocketAddr) {
-        self.refuse_named(reason, reason.sentence(), from, None);
+    pub(super) fn refuse_push(&mut self, reason: Reason, from: SocketAddr) -> Outcome {
+        self.refuse_named(reason, reason.sentence(), from, None)
     }
 
     /// Refuses a push that names a device and a server.
     fn refuse_pair(
         &mut self,
         reason: Reason,
-        why: &str,
+        why: &'static str,
         from: SocketAddr,
         device: &str,
         server: &str,
-    ) {
-        self.refuse_named(reason, why, from, Some((device, server)));
+    ) -> Outcome {
+        self.refuse_named(reason, why, from, Some((device, server)))
     }
 
     fn refuse_named(
         &mut self,
         reason: Reason,
-        why: &str,
+        why: &'static str,
         from: SocketAddr,
         pair: Option<(&str, &str)>,
-    ) {
+    ) -> Outcome {
         self.metrics.refuse(reason);
         self.metrics.counters.pushes_refused += 1;
         log::trace!("push from {from} refused: {why}");
-        if !self.observed {
-            return;
+        if self.observed {
+            let (device, server) = pair.unzip();
+            self.tell(super::event::Event {
+                kind: EventKind::Refused,
+                device: device.map(Into::into),
+                server: server.and_then(|server| ServerId::new(server).ok()),
+                lan: None,
+                address: Some(from),
+                why: why.to_owned(),
+            });
         }
-        let (device, server) = pair.unzip();
-        self.tell(super::event::Event {
-            kind: EventKind::Refused,
-            device: device.map(Into::into),
-            server: server.and_then(|server| ServerId::new(server).ok()),
-            lan: None,
-            address: Some(from),
-            why: why.to_owned(),
-        });
+        Outcome::Refused { reason, why }
     }
 
     /// A hash of the octets that nobody outside can aim at.
@@ -463,23 +482,12 @@ impl Gateway {
 /// A device that the kernel looks for is not looked for again within this.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-fn is_repeat(device: &Device, hash: u64, now: Duration) -> bool {
-    // Loops over slices: built for size, `VecDeque::iter().any()` is a call for each element.
-    let (older, newer) = device.repeats.as_slices();
-    for entries in [newer, older] {
-        for &(known, at) in entries {
-            if known == hash && now < at + limits::REPEAT {
-                return true;
-            }
-        }
-    }
-    false
-}
-
-fn remember(device: &mut Device, hash: u64, now: Duration) {
-    let expired = device.repeats.iter().take_while(|(_, at)| now >= *at + limits::REPEAT).count();
-    let most = limits::REPEATS * device.slots.len().max(4);
-    let crowded = usize::from(device.repeats.len() >= most);
-    device.repeats.drain(..expired.max(crowded));
-    device.repeats.push_back((hash, now));
+/// The place for a server's triggers, made if there is none: servers that may push without being
+/// named are those of the gateway's own accounts.
+fn slot_of(device: &mut Device, server: &str) -> Option<usize> {
+    let known = device.slots.iter().position(|slot| slot.server.as_str() == server);
+    known.or_else(|| {
+        device.slots.push(Slot::new(ServerId::new(server).ok()?));
+        Some(device.slots.len() - 1)
+    })
 }

@@ -44,7 +44,7 @@ impl Gateway {
         let is_free = owner.is_none() && account(id).is_none();
         is_free
             || owner.is_some() && owner == self.owner_of(source)
-            || account(id) == account(source)
+            || account(id).is_some() && account(id) == account(source)
     }
 
     /// The device of that identity or alias; also one that is just being given the identity.
@@ -234,6 +234,17 @@ impl Gateway {
 
     fn has_hardware(&self, key: DeviceKey, mac: MacAddress) -> bool {
         self.inventory.device(key).is_some_and(|device| device.has_hardware(mac))
+    }
+
+    /// Who is at an address, if that is a device that has not named itself.
+    pub(super) fn unnamed_at(&self, lan: LanId, peer: IpAddr) -> Option<DeviceKey> {
+        self.unnamed(match self.options.lans[lan.0].verify {
+            Verify::None => self.inventory.all_at(lan, peer).last(),
+            Verify::Neighbour => {
+                let entry = self.neighbour(lan, peer).filter(|entry| entry.is_usable())?;
+                self.inventory.by_hardware(entry.mac?)
+            }
+        })
     }
 
     /// The device, if it has not named itself.

@@ -215,6 +215,8 @@ impl Inventory {
                 None => Slot::new(server.clone()),
             })
             .collect();
+        // Triggers of servers that may push without being named are not lost.
+        device.slots.extend(old.into_iter().filter(Slot::holds));
     }
 
     fn unindex(&mut self, key: DeviceKey) {

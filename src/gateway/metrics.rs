@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 pub struct Metrics {
     /// Everything but refusals.
     pub counters: Counters,
-    refused: [u64; Reason::ALL.len()],
+    refused: Refused,
 }
 
 /// What happened how often, as `status` shows it.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Counters {
-    /// Datagrams that came to the WAN push ports.
+    /// Datagrams and requests that came to the WAN push ports.
     pub pushes: u64,
     /// Pushes that went straight on to their device.
     pub forwarded: u64,
@@ -34,6 +34,12 @@ pub struct Counters {
     pub alerted: u64,
     /// Well-formed BootstrappedDMSLists received.
     pub lists: u64,
+    /// Package #0 for the gateway itself, proven.
+    pub notifications: u64,
+    /// Sessions with DM servers begun.
+    pub managed_sessions: u64,
+    /// Sessions with DM servers that failed, or could not begin.
+    pub managed_sessions_failed: u64,
     /// Commits made, and commits that failed.
     pub commits: u64,
     /// Commits that the store could not make.
@@ -43,11 +49,21 @@ pub struct Counters {
 impl Metrics {
     /// Counts one refusal.
     pub fn refuse(&mut self, reason: Reason) {
-        self.refused[reason as usize] += 1;
+        self.refused.0[reason as usize] += 1;
     }
 
     /// Refusals by reason, those that happened.
     pub fn refused(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
-        Reason::ALL.into_iter().zip(self.refused).filter(|(_, count)| *count > 0)
+        Reason::ALL.into_iter().zip(self.refused.0).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// Counts by reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refused([u64; Reason::ALL.len()]);
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self([0; Reason::ALL.len()])
     }
 }

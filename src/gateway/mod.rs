@@ -19,6 +19,7 @@
 
 mod agenda;
 pub mod alert;
+mod arrival;
 mod attach;
 pub mod device;
 mod dialogue;
@@ -27,9 +28,11 @@ pub mod event;
 pub mod forward;
 mod identity;
 pub mod inventory;
+pub mod management;
 mod mapping;
 pub mod metrics;
 pub mod policy;
+mod push_request;
 pub mod seam;
 pub mod store;
 pub mod trigger;
@@ -43,13 +46,16 @@ use crate::gateway::dialogue::{LanSession, SessionKey};
 use crate::gateway::durable::PendingCommit;
 use crate::gateway::event::{Event, EventKind, Reason};
 use crate::gateway::inventory::Inventory;
+use crate::gateway::management::Management;
 use crate::gateway::metrics::Metrics;
 use crate::gateway::policy::{DeviceAuth, Policy, Verify};
+use crate::gateway::push_request::Unanswered;
 use crate::gateway::seam::{
     ConnectionId, Input, LanId, MacAddress, Now, Output, Response, StoreError,
 };
 use crate::limits;
 use crate::proto::auth::Secret;
+use crate::proto::bootstrap::Profile;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -72,10 +78,14 @@ pub struct Options {
     pub trigger_expiry: Duration,
     /// `[wan] trusted-sources`; empty trusts any.
     pub trusted_sources: Vec<Prefix>,
+    /// `[wan.http-push] token-file`: what each push over HTTP has to bring, if given.
+    pub push_token: Option<Secret>,
     /// `[[lan]]`.
     pub lans: Vec<LanOptions>,
     /// `[[device]]`.
     pub accounts: Vec<Account>,
+    /// The gateway as a DM client.
+    pub management: management::Options,
 }
 
 /// One `[[lan]]`.
@@ -99,6 +109,17 @@ pub struct LanOptions {
     pub request_interval: Option<Duration>,
     /// Requests of one address at once.
     pub request_burst: u32,
+    /// `listen`: where devices find our DM server.
+    pub listen: Vec<SocketAddr>,
+    /// `trusted-link`: whether nobody else listens there, so that secrets may go in clear.
+    pub trusted_link: bool,
+    /// `provision`: whether devices without an account are given one when they come.
+    pub provision: bool,
+    /// `bootstrap-profile` of the devices.
+    pub bootstrap_profile: Profile,
+    /// `bootstrap-listen`: where devices fetch their account over HTTPS, if the link is not
+    /// trusted.
+    pub bootstrap_listen: Vec<SocketAddr>,
 }
 
 /// `detect`: what makes a device known.
@@ -127,6 +148,8 @@ pub struct Account {
     pub secret: Option<Secret>,
     /// What we prove ourselves to the device by.
     pub server_secret: Option<Secret>,
+    /// What proves a bootstrap to the device: its user's pin.
+    pub pin: Option<Secret>,
 }
 
 /// A block of network addresses.
@@ -169,6 +192,7 @@ impl Options {
 pub struct Gateway {
     options: Options,
     inventory: Inventory,
+    management: Management,
     interfaces: HashMap<u32, Interface>,
     /// The interface of each LAN, while it exists.
     lan_interfaces: Vec<Option<u32>>,
@@ -176,6 +200,8 @@ pub struct Gateway {
     neighbours_available: bool,
     dump: u32,
     sessions: HashMap<SessionKey, LanSession>,
+    /// Pushes over HTTP that are not answered yet, the oldest first.
+    unanswered: VecDeque<Unanswered>,
     request_sources: HashMap<(LanId, IpAddr), Duration>,
     pending: VecDeque<PendingCommit>,
     /// Lease files of which a part is still to be looked at.
@@ -213,6 +239,7 @@ impl Gateway {
         let hash_key = (entropy.u64(), entropy.u64());
         let mut gateway = Self {
             lan_interfaces: vec![None; options.lans.len()],
+            management: Management::new(&options),
             options,
             inventory: Inventory::default(),
             interfaces: HashMap::new(),
@@ -220,6 +247,7 @@ impl Gateway {
             neighbours_available: true,
             dump: 0,
             sessions: HashMap::new(),
+            unanswered: VecDeque::new(),
             request_sources: HashMap::new(),
             pending: VecDeque::new(),
             lease_rounds: HashMap::new(),
@@ -237,6 +265,7 @@ impl Gateway {
         };
         gateway.restore(stored, now);
         gateway.configured_devices(now);
+        gateway.resume_management(now);
         gateway
     }
 
@@ -251,10 +280,24 @@ impl Gateway {
                 self.request(connection, lan, from, local, request, now);
             }
             Input::BadRequest { lan, from } => self.bad_request(lan, from),
+            Input::PushRequest { connection, from, request } => {
+                self.push_request(connection, from, request, now);
+            }
+            Input::NoPushRequest { from, fault } => self.no_push_request(from, fault, now),
+            Input::BootstrapRequest { connection, lan, from, request } => {
+                self.bootstrap_request(connection, lan, from.ip(), request, now);
+            }
+            Input::NoBootstrapRequest { lan, from, handshake } => {
+                self.no_bootstrap_request(lan, from.ip(), handshake);
+            }
             Input::Neighbour(event) => self.neighbour_event(event, now),
             Input::Link(event) => self.link_event(event, now),
             Input::Leases { lan, leases } => self.leases(lan, leases, now),
             Input::Committed { commit, result } => self.committed(commit, result, now),
+            Input::Called { call, result } => self.called(call, result, now),
+            Input::BootstrapFile { name, document } => self.bootstrap_file(name, document, now),
+            Input::Card(document) => self.card(document, now),
+            Input::Operate { operation, request } => self.operate(operation, request, now),
             Input::Timeout => self.timeout(now),
         }
     }
@@ -268,6 +311,8 @@ impl Gateway {
             Queued::Response { connection, response } => Output::Response { connection, response },
             Queued::Commit { commit, changes } => Output::Commit { commit, changes },
             Queued::Probe { lan, interface, address } => Output::Probe { lan, interface, address },
+            Queued::Call { call, request } => Output::Call { call, request },
+            Queued::Operated { operation, result } => Output::Operated { operation, result },
             Queued::Event(event) => Output::Event(*event),
         })
     }
@@ -291,8 +336,11 @@ impl Gateway {
                 Timer::Confirm(key) => self.confirm_due(key, now),
                 Timer::Expire(key) => self.expire(key, now),
                 Timer::Unconfirmed(key) => self.unconfirmed_due(key, now),
+                Timer::Answers => self.answers_due(now),
                 Timer::Sessions => self.sessions_due(now),
                 Timer::Leases(lan) => self.leases_due(lan, now),
+                Timer::Provision(key) => self.provision_due(key, now),
+                Timer::Manage => self.manage(now),
             }
         }
     }

@@ -3,6 +3,7 @@
 //! `io` makes [`Input`]s of what Linux tells it and carries out [`Output`]s; it decides nothing
 //! in between. Times are [`Now`]s: the gateway never reads a clock.
 
+use crate::gateway::management::{Operation, OperationId};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -28,6 +29,81 @@ pub struct ConnectionId(pub u64);
 /// One batch of changes handed to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommitId(pub u64);
+
+/// One call to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+/// A call to a server.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The id of the server concerned: whose `[[server]]` says whom to trust.
+    pub server: String,
+    /// What to do.
+    pub kind: CallKind,
+}
+
+/// What a [`Call`] does.
+#[derive(Clone, Debug)]
+pub enum CallKind {
+    /// Post a message of a DM session.
+    Message {
+        /// Where to.
+        url: String,
+        /// Whether it may go without TLS.
+        allow_http: bool,
+        /// `Content-Type`, and `Accept`.
+        content_type: &'static str,
+        /// The header [`MAC_HEADER`](crate::proto::auth::MAC_HEADER).
+        mac: Option<String>,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// Get a bootstrap document over HTTPS.
+    Fetch {
+        /// From where.
+        url: String,
+        /// `Accept`.
+        accept: &'static str,
+    },
+    /// Look services up in DNS (SRV).
+    Services {
+        /// `_dm-bootstrap._tcp.example.com` …
+        name: String,
+    },
+    /// Read the smartcard.
+    Card,
+}
+
+/// How a [`Call`] ended.
+pub type CallResult = Result<Reply, String>;
+
+/// What a [`Call`] brought.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// An HTTP answer.
+    Http(HttpReply),
+    /// Hosts and ports, in the order in which they are to be asked.
+    Services(Vec<(String, u16)>),
+    /// What the smartcard has for bootstrapping.
+    Card(Option<Vec<u8>>),
+}
+
+/// An HTTP answer to us.
+#[derive(Clone, Debug, Default)]
+pub struct HttpReply {
+    /// HTTP status code.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// The header [`MAC_HEADER`](crate::proto::auth::MAC_HEADER).
+    pub mac: Option<String>,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// The body, at most [`CLIENT_MESSAGE`](crate::limits::CLIENT_MESSAGE) octets in a
+    /// session, [`BOOTSTRAP`](crate::limits::BOOTSTRAP) of a bootstrap server.
+    pub body: Vec<u8>,
+}
 
 /// What happened outside.
 #[derive(Debug)]
@@ -59,6 +135,42 @@ pub enum Input<'a> {
         /// The peer's address and port.
         from: SocketAddr,
     },
+    /// Somebody on the WAN posts a push to our HTTP listener.
+    PushRequest {
+        /// Names the answer.
+        connection: ConnectionId,
+        /// The peer's address and port.
+        from: SocketAddr,
+        /// The request, its body complete.
+        request: PushRequest<'a>,
+    },
+    /// Somebody on the WAN came to our HTTP listener, and it came to no request.
+    NoPushRequest {
+        /// The peer's address and port.
+        from: SocketAddr,
+        /// What was wrong.
+        fault: PushFault,
+    },
+    /// Somebody on a LAN asks for a bootstrap over HTTPS.
+    BootstrapRequest {
+        /// Names the answer.
+        connection: ConnectionId,
+        /// The LAN whose listener took the connection.
+        lan: LanId,
+        /// The peer's address and port.
+        from: SocketAddr,
+        /// The request.
+        request: BootstrapRequest<'a>,
+    },
+    /// Somebody on a LAN came for a bootstrap, and it came to no request.
+    NoBootstrapRequest {
+        /// The LAN whose listener took the connection.
+        lan: LanId,
+        /// The peer's address and port.
+        from: SocketAddr,
+        /// Whether TLS failed; else what came is not HTTP, or beyond the bounds.
+        handshake: bool,
+    },
     /// The kernel's neighbour table changed.
     Neighbour(NeighbourEvent),
     /// A network interface appeared, changed or went.
@@ -77,6 +189,29 @@ pub enum Input<'a> {
         /// How it went.
         result: Result<(), StoreError>,
     },
+    /// A call is over.
+    Called {
+        /// Which.
+        call: CallId,
+        /// Its reply, or a sentence that says why there is none.
+        result: CallResult,
+    },
+    /// A file in one of the bootstrap directories, at the start.
+    BootstrapFile {
+        /// Its name, by which it is remembered.
+        name: &'a str,
+        /// Its octets.
+        document: &'a [u8],
+    },
+    /// What the smartcard has for bootstrapping, at the start; `None` if it has nothing.
+    Card(Option<&'a [u8]>),
+    /// An operator wants something done.
+    Operate {
+        /// Names the answer.
+        operation: OperationId,
+        /// What.
+        request: Operation,
+    },
     /// The time that [`Gateway::poll_timeout`](super::Gateway::poll_timeout) named has come.
     Timeout,
 }
@@ -92,6 +227,39 @@ pub struct Request<'a> {
     pub content_type: Option<&'a str>,
     /// The body, at most [`LAN_BODY`](crate::limits::LAN_BODY) octets.
     pub body: &'a [u8],
+}
+
+/// An HTTP request from the WAN.
+#[derive(Clone, Copy, Debug)]
+pub struct PushRequest<'a> {
+    /// `POST` …
+    pub method: &'a str,
+    /// Every header field: its name, its value as it came.
+    pub fields: &'a [(&'a str, &'a [u8])],
+    /// The body, at most [`PUSH_BODY`](crate::limits::PUSH_BODY) octets.
+    pub body: &'a [u8],
+}
+
+/// An HTTPS request for a bootstrap.
+#[derive(Clone, Copy, Debug)]
+pub struct BootstrapRequest<'a> {
+    /// `GET` …
+    pub method: &'a str,
+    /// Path without query.
+    pub path: &'a str,
+    /// What stands behind `?`.
+    pub query: Option<&'a str>,
+}
+
+/// Why a connection to the WAN's HTTP listener ended without a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushFault {
+    /// Its source may not push: it was closed before any work was done for it.
+    Source,
+    /// TLS failed, or the peer showed no certificate that counts.
+    Handshake,
+    /// What came is not HTTP, or beyond the bounds; HTTP's own answer went back.
+    Request,
 }
 
 /// What is to be done outside. Borrowed data lives until the next call on the gateway.
@@ -130,6 +298,20 @@ pub enum Output<'a> {
         interface: u32,
         /// The neighbour.
         address: IpAddr,
+    },
+    /// Call a server, then report [`Input::Called`].
+    Call {
+        /// Names the report.
+        call: CallId,
+        /// Whom, and what for.
+        request: Call,
+    },
+    /// Answer an operator.
+    Operated {
+        /// Which operation.
+        operation: OperationId,
+        /// Lines for people, or a sentence that says why it was not done.
+        result: Result<Vec<String>, String>,
     },
     /// Tell whoever watches.
     Event(super::event::Event),

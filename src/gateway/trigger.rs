@@ -1,6 +1,7 @@
 //! What is kept of the pushes of one server for one device: a bucket, and the newest trigger.
 
 use crate::gateway::alert::ServerId;
+use crate::gateway::device::Device;
 use crate::limits;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -47,6 +48,11 @@ impl Slot {
         matches!(self.state, TriggerState::Held { .. })
     }
 
+    /// Whether the newest trigger went out, and nothing spoke against it yet.
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self.state, TriggerState::Sent { .. })
+    }
+
     /// Takes one token of the bucket; false if there is none.
     pub(super) fn take_token(&mut self, interval: Duration, now: Duration) -> bool {
         if self.due > now + interval * (limits::PUSH_BURST - 1) {
@@ -55,4 +61,27 @@ impl Slot {
         self.due = self.due.max(now) + interval;
         true
     }
+}
+
+/// Whether the device was pushed the octets of that hash just now.
+pub(super) fn is_repeat(device: &Device, hash: u64, now: Duration) -> bool {
+    // Loops over slices: built for size, `VecDeque::iter().any()` is a call for each element.
+    let (older, newer) = device.repeats.as_slices();
+    for entries in [newer, older] {
+        for &(known, at) in entries {
+            if known == hash && now < at + limits::REPEAT {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Notes the hash of what a device was pushed.
+pub(super) fn remember(device: &mut Device, hash: u64, now: Duration) {
+    let expired = device.repeats.iter().take_while(|(_, at)| now >= *at + limits::REPEAT).count();
+    let most = limits::REPEATS * device.slots.len().max(4);
+    let crowded = usize::from(device.repeats.len() >= most);
+    device.repeats.drain(..expired.max(crowded));
+    device.repeats.push_back((hash, now));
 }

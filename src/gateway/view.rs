@@ -12,7 +12,7 @@ use crate::gateway::policy::{Policy, Verify};
 use crate::gateway::seam::{LanId, Now};
 use crate::limits;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The gateway as a whole.
@@ -34,10 +34,13 @@ pub struct Status {
     pub devices: DeviceCounts,
     /// Mappings in force.
     pub mappings: usize,
-    /// Servers that bootstrap LANs want.
+    /// Servers that bootstrap LANs want and the gateway has no account with.
     pub wanted: usize,
     /// Triggers that wait for their device.
     pub waiting: usize,
+    /// DM servers that the gateway has an account with.
+    #[serde(default)]
+    pub accounts: usize,
     /// Counters since the start.
     pub counters: Counters,
     /// Refusals since the start, by reason.
@@ -158,16 +161,20 @@ pub struct MappingView {
 pub struct ServerView {
     /// Its id.
     pub id: String,
-    /// `mapped`: it may wake devices through the gateway; `wanted`: devices of a `bootstrap`
-    /// LAN name it and the gateway has no account with it; `noted`: only devices of `ignore`
-    /// LANs name it.
+    /// With an account: `bootstrapping` until the first session, `active`, or `failed`. Without,
+    /// and wanted by devices of a `bootstrap` LAN: `pending-approval`, `wanted`, `bootstrapping`
+    /// while the account is looked for, `failed`. Else `mapped`: it may wake devices through the
+    /// gateway; `noted`: only devices of `ignore` LANs name it.
     pub state: String,
+    /// Why it is in that state, where there is more to say.
+    #[serde(default)]
+    pub why: Option<String>,
     /// Devices for which it has a mapping in force.
     pub mapped: usize,
     /// Devices of `bootstrap` LANs that want it.
     pub wanted: usize,
-    /// Age of the oldest list that names it, by the wall clock.
-    pub age: u64,
+    /// Age of the oldest list that names it, by the wall clock; absent if none does.
+    pub age: Option<u64>,
 }
 
 /// Whether a push would pass, and why.
@@ -223,8 +230,12 @@ impl Gateway {
             lans,
             devices,
             mappings: servers.iter().map(|server| server.mapped).sum(),
-            wanted: servers.iter().filter(|server| server.wanted > 0).count(),
+            wanted: servers
+                .iter()
+                .filter(|server| server.wanted > 0 && !self.management.has_account(&server.id))
+                .count(),
             waiting,
+            accounts: self.management.accounts().count(),
             counters: metrics.counters,
             refused: metrics.refused().map(|(reason, count)| refusals(reason, count)).collect(),
         }
@@ -252,6 +263,14 @@ impl Gateway {
                  {interface}",
                 name = lan.name,
                 interface = lan.interface
+            ));
+        }
+        // Pushes are still forwarded; but nobody reaches the gateway itself to change anything.
+        // Servers without an account are not told here: any device could name some.
+        for (server, why) in self.management.failed_servers() {
+            problems.push(format!(
+                "DM server {server}: the last session failed: {why}; it is tried again; try: \
+                 dm-gateway session {server} --wait"
             ));
         }
         let health = if problems.is_empty() {
@@ -319,7 +338,7 @@ impl Gateway {
         for (key, device) in self.inventory.iter() {
             let Some(list) = &device.record.list else { continue };
             for slot in &device.slots {
-                if self.judge(slot.server.as_str(), Some(key)).is_ok() {
+                if self.judge(slot.server.as_str(), Some(key)) == Ok(Rule::Mapped) {
                     mappings.push(MappingView {
                         server: slot.server.to_string(),
                         device: device.record.id.to_string(),
@@ -337,30 +356,40 @@ impl Gateway {
 
     /// Every server that a device names, by id.
     pub fn servers(&self, now: Now) -> Vec<ServerView> {
-        let mut servers = BTreeMap::<&str, (usize, usize, u64)>::new();
+        let mut servers = BTreeMap::<&str, (usize, usize, Option<u64>)>::new();
         for (key, device) in self.inventory.iter() {
             let Some(list) = &device.record.list else { continue };
             let age = now.unix.saturating_sub(list.received);
             for server in &list.servers {
                 let (mapped, wanted, oldest) = servers.entry(server.as_str()).or_default();
-                *mapped += usize::from(self.judge(server.as_str(), Some(key)).is_ok());
-                *wanted += usize::from(self.wants(device, &device.record));
-                *oldest = (*oldest).max(age);
+                *mapped += usize::from(self.judge(server.as_str(), Some(key)) == Ok(Rule::Mapped));
+                let is_known = self.management.has_account(server.as_str());
+                *wanted += usize::from(!is_known && self.wants(device, &device.record));
+                *oldest = (*oldest).max(Some(age));
             }
         }
-        let view = |(id, (mapped, wanted, age)): (&str, (usize, usize, u64))| ServerView {
-            id: id.to_owned(),
-            state: match (mapped, wanted) {
-                (0, 0) => "noted",
-                (0, _) => "wanted",
-                _ => "mapped",
-            }
-            .to_owned(),
-            mapped,
-            wanted,
-            age,
+        for server in self.management.accounts() {
+            servers.entry(server).or_default();
+        }
+        let view = |(id, (mapped, wanted, age)): (&str, (usize, usize, Option<u64>))| {
+            let (state, why) = match self.server_state(id, wanted > 0) {
+                Some(state) => state,
+                None if mapped > 0 => ("mapped", None),
+                None => ("noted", None),
+            };
+            ServerView { id: id.to_owned(), state: state.to_owned(), why, mapped, wanted, age }
         };
         servers.into_iter().map(view).collect()
+    }
+
+    /// Servers that devices of `bootstrap` LANs want, whether there is an account or not.
+    pub(super) fn wanted_servers(&self) -> Vec<String> {
+        let mut wanted = BTreeSet::new();
+        for (_, device) in self.inventory.iter().filter(|(_, it)| self.wants(it, &it.record)) {
+            let list = device.record.list.iter().flat_map(|list| &list.servers);
+            wanted.extend(list.map(|server| server.as_str().to_owned()));
+        }
+        wanted.into_iter().collect()
     }
 
     /// Whether a device's list makes its servers wanted.
@@ -374,7 +403,7 @@ impl Gateway {
     pub fn explain(&self, server: &str, device: &str) -> Explanation {
         let key = self.find_by_header(device, &mut String::new());
         let verdict = self.judge(server, key);
-        let rule = verdict.map_or_else(|rule| rule, |_| Rule::Mapped);
+        let rule = verdict.unwrap_or_else(|rule| rule);
         let known = key.and_then(|key| self.inventory.device(key));
         Explanation {
             server: server.to_owned(),

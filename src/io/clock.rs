@@ -46,6 +46,12 @@ impl Clock {
         (&self.random).read_exact(&mut octets).expect("an open /dev/urandom can be read");
         octets
     }
+
+    /// A number that nobody can foresee.
+    pub fn random(&self) -> u64 {
+        let octets = self.entropy();
+        octets.first_chunk().map_or(0, |octets| u64::from_be_bytes(*octets))
+    }
 }
 
 /// CLOCK_BOOTTIME: never jumps, and counts the time asleep.

@@ -1,4 +1,4 @@
-//! One TCP connection of the LAN's HTTP server, observed: is it waiting or busy, and does its
+//! One connection of the HTTP server, observed: is it waiting or busy, and does its
 //! request carry two lengths?
 //!
 //! hyper honours Transfer-Encoding and hides a Content-Length beside it (RFC 9112 6.3 allows
@@ -8,15 +8,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use async_io::{Async, Timer};
+use async_io::Timer;
 use smol::future::FutureExt;
 use smol::io::{AsyncRead, AsyncWrite};
 
+use super::tls_server::Stream;
 use crate::limits::{LAN_LINGER, LAN_LINGER_TIME, LAN_WRITE_TIME};
 
 /// What a connection's stream, its service and its server know of each other.
@@ -167,7 +167,7 @@ impl Head {
 
 /// The stream that reports to a [`State`].
 pub(super) struct Observed {
-    stream: Async<TcpStream>,
+    stream: Stream,
     state: Rc<State>,
     write_timer: Option<Timer>,
     linger: Option<Linger>,
@@ -180,8 +180,23 @@ struct Linger {
 }
 
 impl Observed {
-    pub(super) fn new(stream: Async<TcpStream>, state: Rc<State>) -> Self {
+    pub(super) fn new(stream: Stream, state: Rc<State>) -> Self {
         Self { stream, state, write_timer: None, linger: None }
+    }
+
+    /// What came of writing, or an error if nothing came of it for too long.
+    fn in_time<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.write_timer = None;
+            return result;
+        }
+        let timer = self.write_timer.get_or_insert_with(|| Timer::after(LAN_WRITE_TIME));
+        ready!(timer.poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -205,25 +220,21 @@ impl AsyncWrite for Observed {
         context: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_write(context, octets) {
-            this.write_timer = None;
-            return Poll::Ready(result);
-        }
-        let timer = this.write_timer.get_or_insert_with(|| Timer::after(LAN_WRITE_TIME));
-        ready!(timer.poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        let written = Pin::new(&mut self.stream).poll_write(context, octets);
+        self.in_time(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        // Octets that TLS has ciphered wait here for a peer that takes nothing.
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.in_time(context, flushed)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.linger.is_none() {
             // The peer may have gone already: nothing is left to be said to it.
-            let _ = this.stream.get_ref().shutdown(Shutdown::Write);
+            this.stream.end_writing(context);
             if !this.state.linger.get() {
                 return Poll::Ready(Ok(()));
             }

@@ -1,4 +1,5 @@
-//! HTTP/1 on a LAN: takes end devices' requests whole, hands them on, writes the answers.
+//! HTTP/1, on a LAN for end devices and on the WAN for pushes: takes requests whole, hands them
+//! on, writes the answers.
 //!
 //! hyper frames; this module bounds. A connection is in one of two states, which
 //! `http_connection` keeps:
@@ -8,7 +9,8 @@
 //!          ^------------------- answer written -----------'
 //! ```
 //!
-//! At most [`LAN_CONNECTIONS`] are open; further peers stay in the kernel's backlog. While one
+//! With TLS a connection waits until its handshake is over. At most
+//! [`Bounds::connections`] are open; further peers stay in the kernel's backlog. While one
 //! is there, answers close their connection and connections that wait too long are closed, so
 //! that everybody gets a turn.
 
@@ -22,9 +24,9 @@ use std::task::{Poll, Waker, ready};
 use std::time::Instant;
 
 use async_io::{Async, Timer};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
+use futures_rustls::TlsAcceptor;
+use hyper::HeaderMap;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use nix::errno::Errno;
@@ -33,11 +35,14 @@ use smol_hyper::rt::{FuturesIo, SmolTimer};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::http_connection::{Observed, Order, State};
+use super::http_message::{bare, encode, take};
+use super::tls_server::{self, Stream, TlsServer};
 use super::{bind_interface, explain};
 use crate::gateway::seam::{Request, Response};
 use crate::limits::{
-    LAN_ANSWER_TIME, LAN_BACKLOG, LAN_BODY, LAN_BODY_TIME, LAN_CONNECTIONS, LAN_DRAIN_TIME,
-    LAN_HEAD, LAN_HEAD_TIME, LAN_SCARCE_IDLE, LAN_SCARCE_SILENT, LAN_SCARCE_TICK,
+    LAN_ANSWER_TIME, LAN_BACKLOG, LAN_BODY, LAN_CONNECTIONS, LAN_DRAIN_TIME, LAN_HEAD,
+    LAN_HEAD_TIME, LAN_SCARCE_IDLE, LAN_SCARCE_SILENT, LAN_SCARCE_TICK, PUSH_BODY,
+    PUSH_CONNECTIONS, PUSH_HANDSHAKE_TIME, PUSH_HEAD,
 };
 
 /// Answers requests. All decisions beyond framing (404, 405, 415 …) are its own.
@@ -47,9 +52,35 @@ pub trait Handler {
 
     /// Hears of a peer whose request was refused before it was whole.
     fn refused(&self, _from: SocketAddr) {}
+
+    /// Whether a peer is worth a TLS handshake; if not, its connection is closed.
+    fn admits(&self, _from: SocketAddr) -> bool {
+        true
+    }
+
+    /// Hears of a peer that did not come through its TLS handshake.
+    fn not_secured(&self, _from: SocketAddr) {}
 }
 
-/// One request as it came over a LAN.
+/// What a listener grants its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections open at once.
+    pub connections: usize,
+    /// Octets of a request's head; at least 8 KiB, hyper wants no less.
+    pub head: usize,
+    /// Octets of a request's body.
+    pub body: usize,
+}
+
+impl Bounds {
+    /// For end devices.
+    pub const LAN: Self = Self { connections: LAN_CONNECTIONS, head: LAN_HEAD, body: LAN_BODY };
+    /// For whoever pushes.
+    pub const PUSH: Self = Self { connections: PUSH_CONNECTIONS, head: PUSH_HEAD, body: PUSH_BODY };
+}
+
+/// One request as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LanRequest {
     /// The peer.
@@ -60,9 +91,13 @@ pub struct LanRequest {
     pub method: String,
     /// Path without query.
     pub path: String,
+    /// What stands behind `?`.
+    pub query: Option<String>,
     /// `Content-Type`, if given and text.
     pub content_type: Option<String>,
-    /// At most [`LAN_BODY`] octets.
+    /// Every header field.
+    pub fields: HeaderMap,
+    /// At most [`Bounds::body`] octets.
     pub body: Vec<u8>,
 }
 
@@ -78,10 +113,9 @@ impl LanRequest {
     }
 }
 
-/// A listening TCP socket of one LAN.
+/// A listening TCP socket, by default with the bounds of a LAN and without TLS.
 pub struct LanListener {
     listener: Async<TcpListener>,
-    connections: usize,
     server: Rc<Server>,
 }
 
@@ -92,16 +126,22 @@ impl LanListener {
     pub fn bind(address: SocketAddr, interface: Option<&str>) -> io::Result<Self> {
         let listener = listening_socket(address, interface)
             .map_err(|error| explain(format_args!("cannot listen on {address}"), error))?;
-        Ok(Self {
-            listener: Async::new(listener)?,
-            connections: LAN_CONNECTIONS,
-            server: Rc::default(),
-        })
+        let listener = Async::new(listener)?;
+        Ok(Self { listener, server: Rc::new(Server::new(Bounds::LAN, None)) })
     }
 
-    /// With another cap than [`LAN_CONNECTIONS`] on open connections.
+    /// With another cap on open connections.
     pub fn with_connections(self, connections: usize) -> Self {
-        Self { connections: connections.max(1), ..self }
+        let bounds = Bounds { connections: connections.max(1), ..self.server.bounds };
+        let tls = self.server.tls.clone();
+        Self { server: Rc::new(Server::new(bounds, tls)), ..self }
+    }
+
+    /// With the bounds for pushes, and TLS if there is something to show by it. To be called before
+    /// [`Self::stopper`].
+    pub fn for_pushes(self, tls: Option<&TlsServer>) -> Self {
+        let tls = tls.map(TlsServer::acceptor);
+        Self { server: Rc::new(Server::new(Bounds::PUSH, tls)), ..self }
     }
 
     /// The address bound to.
@@ -118,7 +158,7 @@ impl LanListener {
     /// come to their end for [`LAN_DRAIN_TIME`], and returns.
     pub async fn serve<'a, H: Handler + 'a>(self, executor: &LocalExecutor<'a>, handler: Rc<H>) {
         let server = self.server;
-        let accept = accept_all(&self.listener, self.connections, &server, |stream, from| {
+        let accept = accept_all(&self.listener, &server, |stream, from| {
             let task = serve_connection(stream, from, Rc::clone(&server), Rc::clone(&handler));
             executor.spawn(task).detach();
         });
@@ -144,8 +184,9 @@ impl Stopper {
 }
 
 /// What one listener and its connections share.
-#[derive(Default)]
 struct Server {
+    bounds: Bounds,
+    tls: Option<TlsAcceptor>,
     stopping: Cell<bool>,
     /// Somebody waits in the backlog and there is no room.
     scarce: Cell<bool>,
@@ -157,6 +198,18 @@ struct Server {
 }
 
 impl Server {
+    fn new(bounds: Bounds, tls: Option<TlsAcceptor>) -> Self {
+        Self {
+            bounds,
+            tls,
+            stopping: Cell::default(),
+            scarce: Cell::default(),
+            looked: Cell::default(),
+            connections: RefCell::default(),
+            waker: Cell::default(),
+        }
+    }
+
     fn open(&self) -> usize {
         self.connections.borrow().len()
     }
@@ -209,11 +262,11 @@ impl Drop for Listed {
 
 async fn accept_all(
     listener: &Async<TcpListener>,
-    cap: usize,
     server: &Rc<Server>,
     mut spawn: impl FnMut(Async<TcpStream>, SocketAddr),
 ) {
     let mut complained = false;
+    let cap = server.bounds.connections;
     loop {
         while server.open() >= cap {
             let waiting = async { listener.readable().await.is_ok() };
@@ -247,7 +300,7 @@ async fn accept_all(
             Err(error) if is_peers_fault(&error) => future::yield_now().await,
             Err(error) => {
                 if !complained {
-                    log::warn!("cannot accept a connection from the LAN: {error}");
+                    log::warn!("cannot accept a connection: {error}");
                     complained = true;
                 }
                 server.make_room();
@@ -280,6 +333,7 @@ fn serve_connection<H: Handler>(
         if stream.get_ref().set_nodelay(true).is_err() {
             return;
         }
+        let Some(stream) = secured(stream, from, &server, &state, &*handler).await else { return };
         let stream = Observed::new(stream, Rc::clone(&state));
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let (server, state, handler) = (&server, &state, &handler);
@@ -289,7 +343,7 @@ fn serve_connection<H: Handler>(
                     state.linger();
                     Err(400)
                 } else {
-                    match take(request, from, local, state).await {
+                    match take(request, from, local, server.bounds.body, state).await {
                         Ok(request) => Ok(answer(&**handler, request).await),
                         Err(status) => Err(status),
                     }
@@ -306,7 +360,7 @@ fn serve_connection<H: Handler>(
         let connection = http1::Builder::new()
             .timer(SmolTimer::new())
             .header_read_timeout(LAN_HEAD_TIME)
-            .max_buf_size(LAN_HEAD)
+            .max_buf_size(server.bounds.head)
             .half_close(true)
             .auto_date_header(false)
             .serve_connection(FuturesIo::new(stream), service);
@@ -335,57 +389,32 @@ fn serve_connection<H: Handler>(
     }
 }
 
-/// Reads a request to its end, or says with which status to refuse it.
-async fn take(
-    request: hyper::Request<Incoming>,
+/// The stream as HTTP uses it: itself, or what TLS makes of it.
+async fn secured(
+    stream: Async<TcpStream>,
     from: SocketAddr,
-    local: SocketAddr,
+    server: &Server,
     state: &State,
-) -> Result<LanRequest, u16> {
-    let (head, body) = request.into_parts();
-    // Until the body is read, closing would send a reset after the answer.
-    state.linger();
-    if !is_plain(&head.headers) {
-        return Err(415);
+    handler: &impl Handler,
+) -> Option<Stream> {
+    let Some(tls) = &server.tls else { return Some(Stream::Plain(stream)) };
+    if !handler.admits(from) {
+        return None;
     }
-    if body.size_hint().lower() > LAN_BODY as u64 {
-        return Err(413);
-    }
-    let read = async { Some(Limited::new(body, LAN_BODY).collect().await) };
-    let timeout = async {
-        Timer::after(LAN_BODY_TIME).await;
+    let handshake = async { Some(tls_server::handshake(tls, stream).await) };
+    let late = async {
+        Timer::after(PUSH_HANDSHAKE_TIME).await;
+        Some(None)
+    };
+    let ordered = async {
+        poll_fn(|context| state.poll_order(context)).await;
         None
     };
-    let body = match future::or(read, timeout).await {
-        Some(Ok(body)) => Vec::from(body.to_bytes()),
-        Some(Err(error)) if error.is::<LengthLimitError>() => return Err(413),
-        Some(Err(_)) => return Err(400),
-        None => return Err(408),
-    };
-    state.body_read();
-    Ok(LanRequest {
-        from,
-        local,
-        method: head.method.as_str().to_owned(),
-        path: head.uri.path().to_owned(),
-        content_type: head
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned),
-        body,
-    })
-}
-
-/// Whether the body is coded in no way. Some devices write their character set where the
-/// content coding belongs.
-fn is_plain(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONTENT_ENCODING).iter().all(|value| {
-        let value = value.as_bytes().trim_ascii();
-        ["", "identity", "utf-8", "utf8"]
-            .iter()
-            .any(|harmless| value.eq_ignore_ascii_case(harmless.as_bytes()))
-    })
+    let secured = future::or(ordered, future::or(handshake, late)).await?;
+    if secured.is_none() {
+        handler.not_secured(from);
+    }
+    secured
 }
 
 async fn answer(handler: &impl Handler, request: LanRequest) -> Response {
@@ -394,28 +423,6 @@ async fn answer(handler: &impl Handler, request: LanRequest) -> Response {
         Response { retry_after: Some(60), ..bare(503) }
     };
     future::or(handler.request(request), late).await
-}
-
-fn bare(status: u16) -> Response {
-    Response { status, content_type: None, retry_after: None, body: Vec::new() }
-}
-
-fn encode(response: Response, close: bool) -> hyper::Response<Full<Bytes>> {
-    let mut reply = hyper::Response::new(Full::new(Bytes::from(response.body)));
-    *reply.status_mut() = hyper::StatusCode::from_u16(response.status)
-        .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = reply.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(content_type) = response.content_type {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    }
-    if let Some(seconds) = response.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if close {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    reply
 }
 
 async fn pause(time: std::time::Duration) {

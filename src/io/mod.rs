@@ -1,25 +1,55 @@
 //! IMPURE: executes Outputs, produces Inputs, decides nothing.
 
 use std::fmt::Display;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 
+pub mod card;
+pub mod card_directory;
 pub mod clock;
 pub mod control_socket;
+pub mod dm_client;
+mod dm_target;
+pub mod dns;
 #[cfg(feature = "simulate")]
 pub mod http_client;
 mod http_connection;
+mod http_message;
 pub mod http_server;
 pub mod leases;
 pub mod logger;
+pub mod modem;
 pub mod netlink;
 pub mod push;
 pub mod sled_store;
 pub mod systemd;
+pub mod tls;
+pub mod tls_server;
 
 /// The same error, its text saying what was tried.
 pub(crate) fn explain(what: impl Display, error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
-    io::Error::new(error.kind(), format!("{what}: {error}"))
+    io::Error::new(error.kind(), format!("{what}: {}", plain(&error)))
+}
+
+/// The text of an error without the number that the system has for it.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.find(" (os error ") {
+        text.truncate(end);
+    }
+    text
+}
+
+/// The content of a file of at most so many octets.
+pub(crate) fn read_bounded(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    File::open(path)?.take(most as u64 + 1).read_to_end(&mut octets)?;
+    if octets.len() > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is too large"));
+    }
+    Ok(octets)
 }
 
 /// Ties a socket to an interface by SO_BINDTODEVICE.

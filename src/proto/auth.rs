@@ -5,9 +5,13 @@
 //! ```text
 //! syncml:auth-basic   B(user ":" secret)
 //! syncml:auth-md5     B(H( B(H(user ":" secret)) ":" nonce ))
+//! syncml:auth-MAC     B(H( B(H(user ":" secret)) ":" nonce ":" B(H(body)) ))
 //! ```
 //!
-//! The nonce of that formula is the octets after `NextNonce` was base64-decoded, once.
+//! The nonce of these formulas is the octets after `NextNonce` was base64-decoded, once. The
+//! third stands in the HTTP header [`MAC_HEADER`], not in a `Cred`; its `body` is the octets of the
+//! message as they are sent. The prose of the specification calls it an HMAC of RFC 2104; its
+//! formula, and what clients compute, is this plain digest.
 
 use super::syncml::{Credentials, Data, Meta};
 use crate::limits;
@@ -39,6 +43,12 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether `given` is the secret; takes the same time wherever the two differ. How long the
+    /// secret is does show.
+    pub fn matches(&self, given: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(given).into()
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -54,7 +64,13 @@ pub enum Scheme {
     Basic,
     /// `syncml:auth-md5`: a digest over the secret and a nonce.
     Md5,
+    /// `syncml:auth-MAC`: a digest over the secret, a nonce and the whole message, in the HTTP
+    /// header [`MAC_HEADER`]. A `Cred` never carries it.
+    Mac,
 }
+
+/// The HTTP header of `syncml:auth-MAC`, in lower case.
+pub const MAC_HEADER: &str = "x-syncml-hmac";
 
 impl Scheme {
     /// The name on the wire.
@@ -62,7 +78,14 @@ impl Scheme {
         match self {
             Self::Basic => "syncml:auth-basic",
             Self::Md5 => "syncml:auth-md5",
+            Self::Mac => "syncml:auth-MAC",
         }
+    }
+
+    /// The scheme of that name, case and white space around it ignored.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let is = |scheme: &Self| name.trim().eq_ignore_ascii_case(scheme.name());
+        [Self::Basic, Self::Md5, Self::Mac].into_iter().find(is)
     }
 }
 
@@ -120,9 +143,58 @@ pub fn credentials(
     Credentials { meta: meta(scheme), data: Some(Data::Text(Cow::Owned(data))) }
 }
 
-/// Builds the Meta of a `Chal`; `nonce` goes out as NextNonce with `Md5` only.
+/// The value of [`MAC_HEADER`] for a message whose octets are `body`.
+pub fn mac(user: &str, secret: &Secret, nonce: &[u8], body: &[u8]) -> String {
+    // Whatever would end the header or its field cannot stand in it.
+    let name: String = user.chars().filter(|it| !it.is_control() && *it != '"').collect();
+    let mac = base64_of(&mac_of(user, secret, nonce, body));
+    format!("algorithm=MD5, username=\"{name}\", mac={mac}")
+}
+
+/// Judges the value of [`MAC_HEADER`], if the message had one. Its digest may lack padding, stand
+/// in quotes, or be the base64 of hexadecimal digits, as the specification's example has it.
+/// The comparison takes the same time wherever the two differ.
+pub fn verify_mac(
+    header: Option<&str>,
+    user: &str,
+    secret: &Secret,
+    nonce: &[u8],
+    body: &[u8],
+) -> Verdict {
+    let Some(header) = header.filter(|header| !header.trim().is_empty()) else {
+        return Verdict::Missing;
+    };
+    let (mut name, mut given) = (None, None);
+    for field in fields(header) {
+        let Some((key, value)) = field.split_once('=') else { continue };
+        let value = value.trim().trim_matches('"');
+        match key.trim().to_ascii_lowercase().as_str() {
+            "algorithm" if !value.eq_ignore_ascii_case("MD5") => return Verdict::Wrong,
+            "username" => name = Some(value),
+            "mac" => given = base64_decoded(value.as_bytes()),
+            _ => {}
+        }
+    }
+    let (Some(name), Some(given)) = (name, given) else { return Verdict::Wrong };
+    let expected = mac_of(user, secret, nonce, body);
+    let digits: String = expected.iter().map(|octet| format!("{octet:02x}")).collect();
+    let same = expected.ct_eq(given.as_slice())
+        | digits.as_bytes().ct_eq(given.to_ascii_lowercase().as_slice());
+    if bool::from(same) && name == user { Verdict::Accepted } else { Verdict::Wrong }
+}
+
+/// The fields of a header, cut at commas outside of quotes.
+fn fields(header: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    header.split(move |it| {
+        quoted ^= it == '"';
+        it == ',' && !quoted
+    })
+}
+
+/// Builds the Meta of a `Chal`; `nonce` goes out as NextNonce, except with `Basic`.
 pub fn challenge(scheme: Scheme, nonce: &[u8]) -> Meta<'static> {
-    let next_nonce = (scheme == Scheme::Md5).then(|| Cow::Owned(base64_of(nonce)));
+    let next_nonce = (scheme != Scheme::Basic).then(|| Cow::Owned(base64_of(nonce)));
     Meta { next_nonce, ..meta(scheme) }
 }
 
@@ -161,7 +233,15 @@ fn proof(scheme: Scheme, user: &str, secret: &Secret, nonce: &[u8]) -> Vec<u8> {
             let account = base64_of(&md5_of(&account));
             md5_of(&[account.as_bytes(), b":", nonce]).to_vec()
         }
+        // No Cred carries this one, and nothing that was given equals nothing.
+        Scheme::Mac => Vec::new(),
     }
+}
+
+fn mac_of(user: &str, secret: &Secret, nonce: &[u8], body: &[u8]) -> [u8; 16] {
+    let account = md5_of(&[user.as_bytes(), b":", secret.expose().as_bytes()]);
+    let (account, body) = (base64_of(&account), base64_of(&md5_of(&[body])));
+    md5_of(&[account.as_bytes(), b":", nonce, b":", body.as_bytes()])
 }
 
 fn meta(scheme: Scheme) -> Meta<'static> {
@@ -173,7 +253,7 @@ fn meta(scheme: Scheme) -> Meta<'static> {
 }
 
 /// Decodes base64, line breaks and blanks in it ignored.
-fn base64_decoded(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn base64_decoded(text: &[u8]) -> Option<Vec<u8>> {
     if text.iter().any(u8::is_ascii_whitespace) {
         let joined: Vec<u8> =
             text.iter().copied().filter(|octet| !octet.is_ascii_whitespace()).collect();
@@ -209,6 +289,42 @@ mod tests {
         let md5 = credentials(Scheme::Md5, "Bruce2", &secret, b"Nonce");
         assert_eq!(md5.data, text(MD5));
         assert_eq!(md5.meta.format.as_deref(), Some("b64"));
+    }
+
+    #[test]
+    fn the_mac_of_a_message_has_its_known_answer_and_is_read_in_every_form() {
+        let secret = Secret::new("OhBehave");
+        let header = mac("Bruce2", &secret, b"Nonce", b"<SyncML/>");
+        assert_eq!(header, "algorithm=MD5, username=\"Bruce2\", mac=urdCeS3JUmjFgi8SX3webw==");
+        let judge =
+            |header: &str, body: &[u8]| verify_mac(Some(header), "Bruce2", &secret, b"Nonce", body);
+        let digits = mac_of("Bruce2", &secret, b"Nonce", b"<SyncML/>");
+        let digits: String = digits.iter().map(|octet| format!("{octet:02x}")).collect();
+        for good in [
+            header.clone(),
+            "username=Bruce2,mac=\"urdCeS3JUmjFgi8SX3webw\"".to_owned(),
+            format!("mac={}, Username=\"Bruce2\", x", base64_of(digits.as_bytes())),
+        ] {
+            assert_eq!(judge(&good, b"<SyncML/>"), Verdict::Accepted, "{good}");
+            assert_eq!(judge(&good, b"<SyncML />"), Verdict::Wrong, "{good}");
+        }
+        for bad in [
+            "mac=urdCeS3JUmjFgi8SX3webw==",
+            "username=\"Bruce2\"",
+            "username=\"Bruce\", mac=urdCeS3JUmjFgi8SX3webw==",
+            "algorithm=SHA1, username=\"Bruce2\", mac=urdCeS3JUmjFgi8SX3webw==",
+            "username=Bruce2, mac=====",
+        ] {
+            assert_eq!(judge(bad, b"<SyncML/>"), Verdict::Wrong, "{bad}");
+        }
+        assert_eq!(verify_mac(None, "Bruce2", &secret, b"", b""), Verdict::Missing);
+        assert_eq!(verify_mac(Some(" "), "Bruce2", &secret, b"", b""), Verdict::Missing);
+        // In a Cred it counts for nothing.
+        assert_eq!(judge_cred_of_mac(), Verdict::Wrong);
+    }
+
+    fn judge_cred_of_mac() -> Verdict {
+        judge(Scheme::Mac, "syncml:auth-MAC", text("urdCeS3JUmjFgi8SX3webw=="))
     }
 
     #[test]

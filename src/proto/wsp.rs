@@ -38,8 +38,10 @@ const DEFAULT_PAGE: u8 = 1;
 pub struct Push<'a> {
     /// Transaction id; connectionless receivers ignore it.
     pub transaction_id: u8,
-    /// Content type; parameters are left out.
+    /// Content type; its encoded parameters are in the next field.
     pub content_type: ContentType<'a>,
+    /// The parameters of the content type, as they stand; [`Self::parameters`] walks them.
+    pub encoded_parameters: &'a [u8],
     /// The header fields after the content type, as they stand.
     pub headers: &'a [u8],
     /// The body.
@@ -107,10 +109,26 @@ impl<'a> Push<'a> {
 
         let mut reader = Reader::new(frame);
         reader.take(start)?;
-        let content_type = content_type(&mut reader)?;
+        let (content_type, encoded_parameters) = content_type(&mut reader)?;
         let headers = reader.remaining();
         check_fields(reader)?;
-        Ok(Self { transaction_id, content_type, headers, body })
+        Ok(Self { transaction_id, content_type, encoded_parameters, headers, body })
+    }
+
+    /// The parameters of the content type, in order, up to one that cannot be read.
+    pub fn parameters(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
+        let mut reader = Reader::new(self.encoded_parameters);
+        std::iter::from_fn(move || {
+            let name = match reader.peek()? {
+                octet @ 0x80.. => reader.u8().map(|_| HeaderName::WellKnown(octet & 0x7f)),
+                _ => clean_text(&mut reader).map(HeaderName::Text),
+            };
+            let value = match reader.peek() {
+                Some(0) => reader.u8().map(|_| HeaderValue::Octets(&[])),
+                _ => value(&mut reader),
+            };
+            Some(Header { name: name.ok()?, value: value.ok()? })
+        })
     }
 
     /// The header fields of the default code page, in order; those of other pages are skipped.
@@ -125,10 +143,7 @@ impl<'a> Push<'a> {
     pub fn is_notification(&self) -> bool {
         match self.content_type {
             ContentType::WellKnown(code) => code == NOTIFICATION_CODE,
-            ContentType::Text(text) => {
-                let essence = text.split(';').next().unwrap_or_default();
-                essence.trim().eq_ignore_ascii_case(NOTIFICATION_TEXT)
-            }
+            ContentType::Text(text) => is_notification(text),
         }
     }
 
@@ -141,10 +156,7 @@ impl<'a> Push<'a> {
             && ids.all(|field| match field.value {
                 HeaderValue::Short(code) => code == DM_CODE,
                 HeaderValue::Octets(octets) => octets == [DM_CODE],
-                HeaderValue::Text(text) => {
-                    let text = text.trim();
-                    text == "7" || text.eq_ignore_ascii_case(DM_URI)
-                }
+                HeaderValue::Text(text) => is_dm(text),
             })
     }
 
@@ -202,6 +214,18 @@ pub fn route(value: &str) -> Option<Route<'_>> {
     Some(Route { device: first?, has_further_hops: hops > 1 })
 }
 
+/// Whether a media type, parameters left aside, is `application/vnd.syncml.notification`.
+pub(super) fn is_notification(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(NOTIFICATION_TEXT)
+}
+
+/// Whether the text of X-Wap-Application-Id names the DM client.
+pub(super) fn is_dm(application: &str) -> bool {
+    let application = application.trim();
+    application == "7" || application.eq_ignore_ascii_case(DM_URI)
+}
+
 fn is_parameter(part: &str) -> bool {
     part.split_once('=').is_some_and(|(name, _)| !name.trim().is_empty())
 }
@@ -234,18 +258,59 @@ pub fn encode_notification(
     out.extend_from_slice(body);
 }
 
+/// Appends a push of the content type `code` with parameters (number and short integer or
+/// text without NUL), and X-Wap-Application-Id for the DM client if `for_dm`.
+pub fn encode_push(
+    out: &mut Vec<u8>,
+    transaction_id: u8,
+    code: u8,
+    parameters: &[(u8, HeaderValue<'_>)],
+    for_dm: bool,
+    body: &[u8],
+) {
+    let mut value = vec![0x80 | code];
+    for (name, parameter) in parameters {
+        value.push(0x80 | name);
+        match parameter {
+            HeaderValue::Short(number) => value.push(0x80 | number),
+            HeaderValue::Text(text) => {
+                value.extend(text.bytes().filter(|&octet| octet != 0));
+                value.push(0);
+            }
+            HeaderValue::Octets(_) => value.push(0),
+        }
+    }
+    let mut headers = Vec::new();
+    if !parameters.is_empty() {
+        if value.len() >= usize::from(LENGTH_QUOTE) {
+            headers.push(LENGTH_QUOTE);
+        }
+        put_uintvar(&mut headers, u32::try_from(value.len()).unwrap_or(u32::MAX));
+    }
+    headers.append(&mut value);
+    if for_dm {
+        headers.extend([0x80 | APPLICATION_ID, 0x80 | DM_CODE]);
+    }
+    out.extend([transaction_id, PDU_PUSH]);
+    put_uintvar(out, u32::try_from(headers.len()).unwrap_or(u32::MAX));
+    out.append(&mut headers);
+    out.extend_from_slice(body);
+}
+
 /// Takes the content type: a short integer, a NUL-ended text, or a length and then either of
 /// the two (or a long integer) with parameters, which that length delimits.
-fn content_type<'a>(reader: &mut Reader<'a>) -> Result<ContentType<'a>, DecodeError> {
+fn content_type<'a>(reader: &mut Reader<'a>) -> Result<(ContentType<'a>, &'a [u8]), DecodeError> {
     match reader.peek() {
         Some(0..=LENGTH_QUOTE) => {
             let start = reader.position();
             let value = length_prefixed(reader)?;
             let skipped = reader.position() - start - value.len();
-            media_type(&mut Reader::new(value))
-                .map_err(|error| DecodeError { offset: start + skipped + error.offset, ..error })
+            let mut inner = Reader::new(value);
+            let media = media_type(&mut inner)
+                .map_err(|error| DecodeError { offset: start + skipped + error.offset, ..error })?;
+            Ok((media, inner.remaining()))
         }
-        _ => media_type(reader),
+        _ => Ok((media_type(reader)?, &[])),
     }
 }
 
@@ -276,23 +341,29 @@ fn check_fields(reader: Reader<'_>) -> Result<(), DecodeError> {
         if !field.name.is_gateway() {
             continue;
         }
-        let error = |kind| Err(DecodeError { offset, kind });
+        let error = |kind| DecodeError { offset, kind };
         if is_named {
-            return error(DecodeErrorKind::Malformed("X-Oma-GwMO stands twice"));
+            return Err(error(GATEWAY_TWICE));
         }
-        match gateway_value(field.value) {
-            None => return error(DecodeErrorKind::Malformed("X-Oma-GwMO is not text")),
-            Some("") => return error(DecodeErrorKind::Malformed("X-Oma-GwMO is empty")),
-            Some(value) if value.len() > limits::DEVICE_ID => {
-                return error(DecodeErrorKind::Limit("X-Oma-GwMO"));
-            }
-            Some(value) if value.chars().any(char::is_control) => {
-                return error(DecodeErrorKind::Text);
-            }
-            Some(_) => is_named = true,
-        }
+        check_gateway_value(field.value).map_err(error)?;
+        is_named = true;
     }
     Ok(())
+}
+
+/// More than one device cannot be meant.
+pub(super) const GATEWAY_TWICE: DecodeErrorKind =
+    DecodeErrorKind::Malformed("X-Oma-GwMO stands twice");
+
+/// The text of an X-Oma-GwMO value, if it can be a device's id.
+pub(super) fn check_gateway_value(value: HeaderValue<'_>) -> Result<&str, DecodeErrorKind> {
+    match gateway_value(value) {
+        None => Err(DecodeErrorKind::Malformed("X-Oma-GwMO is not text")),
+        Some("") => Err(DecodeErrorKind::Malformed("X-Oma-GwMO is empty")),
+        Some(value) if value.len() > limits::DEVICE_ID => Err(DecodeErrorKind::Limit("X-Oma-GwMO")),
+        Some(value) if value.chars().any(char::is_control) => Err(DecodeErrorKind::Text),
+        Some(value) => Ok(value),
+    }
 }
 
 /// The text of an X-Oma-GwMO value. WSP writes a quoted string with its opening mark only;
@@ -350,21 +421,24 @@ impl<'a> Fields<'a> {
             }
             _ => HeaderName::Text(clean_text(&mut self.reader)?),
         };
-        let value = match self.reader.peek() {
-            None => return Err(self.reader.error(DecodeErrorKind::Truncated)),
-            Some(octet @ 0x80..) => {
-                self.reader.u8()?;
-                HeaderValue::Short(octet & 0x7f)
-            }
-            Some(0..=LENGTH_QUOTE) => HeaderValue::Octets(length_prefixed(&mut self.reader)?),
-            Some(_) => {
-                let octets = self.reader.until_nul()?;
-                let octets = octets.strip_prefix(&[QUOTE]).unwrap_or(octets);
-                str::from_utf8(octets).map_or(HeaderValue::Octets(octets), HeaderValue::Text)
-            }
-        };
-        Ok(Header { name, value })
+        Ok(Header { name, value: value(&mut self.reader)? })
     }
+}
+
+fn value<'a>(reader: &mut Reader<'a>) -> Result<HeaderValue<'a>, DecodeError> {
+    Ok(match reader.peek() {
+        None => return Err(reader.error(DecodeErrorKind::Truncated)),
+        Some(octet @ 0x80..) => {
+            reader.u8()?;
+            HeaderValue::Short(octet & 0x7f)
+        }
+        Some(0..=LENGTH_QUOTE) => HeaderValue::Octets(length_prefixed(reader)?),
+        Some(_) => {
+            let octets = reader.until_nul()?;
+            let octets = octets.strip_prefix(&[QUOTE]).unwrap_or(octets);
+            str::from_utf8(octets).map_or(HeaderValue::Octets(octets), HeaderValue::Text)
+        }
+    })
 }
 
 fn length_prefixed<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {

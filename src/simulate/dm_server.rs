@@ -2,6 +2,7 @@
 
 use super::command::number;
 use super::event::{Report, SimEvent, Sink, summary};
+use super::managing::{self, Manager, http};
 use super::payload::associated_gateway;
 use crate::gateway::seam::Response;
 use crate::io::http_server::{Handler, LanListener, LanRequest};
@@ -18,8 +19,9 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
+use std::sync::Mutex;
 
 /// Most connections at one time: a storm of end devices is the gateway's test, not this one's.
 const CONNECTIONS: usize = 4096;
@@ -51,6 +53,8 @@ pub struct DmServer {
     gateways: RefCell<HashMap<String, String>>,
     /// Sessions in progress by device and SessionID: whether a Get is still to be sent.
     sessions: RefCell<HashMap<(String, String), Phase>>,
+    /// How it manages; else it asks for one leaf.
+    manager: Option<Mutex<Manager>>,
     /// The last push, for retransmission.
     last: RefCell<Option<(SocketAddr, Vec<u8>)>>,
     sink: Sink,
@@ -68,15 +72,31 @@ enum Phase {
 impl DmServer {
     /// Makes a server; it does nothing yet.
     pub fn new(options: DmServerOptions, sink: Sink) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new(Self::with(options, None, sink))
+    }
+
+    /// Makes a server that manages its clients. If `management` has an account for it, this signs
+    /// Package #0.
+    pub fn managing(
+        options: DmServerOptions,
+        management: managing::Options,
+        sink: Sink,
+    ) -> Rc<Self> {
+        let manager = Manager::new(management);
+        Rc::new(Self::with(options, Some(Mutex::new(manager)), sink))
+    }
+
+    fn with(options: DmServerOptions, manager: Option<Mutex<Manager>>, sink: Sink) -> Self {
+        Self {
             options,
+            manager,
             address: OnceCell::new(),
             next_session: Cell::new(1),
             gateways: RefCell::default(),
             sessions: RefCell::default(),
             last: RefCell::default(),
             sink,
-        })
+        }
     }
 
     /// Binds the HTTP address and serves sessions for ever.
@@ -84,6 +104,13 @@ impl DmServer {
     /// # Errors
     /// If the address cannot be bound.
     pub async fn serve(self: Rc<Self>) -> io::Result<()> {
+        if let Some(manager) = &self.manager {
+            let listener = Async::<TcpListener>::bind(self.options.listen)?;
+            let address = listener.get_ref().local_addr()?;
+            let _ = self.address.set(address).await;
+            self.tell(SimEvent::Listening { address });
+            return http::serve(&listener, manager, &|event| self.tell(event)).await;
+        }
         let listener = LanListener::bind(self.options.listen, None)?.with_connections(CONNECTIONS);
         let address = listener.local_address()?;
         let _ = self.address.set(address).await;
@@ -93,9 +120,13 @@ impl DmServer {
         Ok(())
     }
 
-    /// Waits until the server listens, and tells where: `http://…/dm`.
+    /// Waits until the server listens, and tells where: `http://…/dm`, or `https` for one that
+    /// manages with a certificate.
     pub async fn url(&self) -> String {
-        format!("http://{}/dm", self.address.wait().await)
+        let manager = self.manager.as_ref().map(managing::lock);
+        let secure = manager.is_some_and(|manager| manager.tls().is_some());
+        let scheme = if secure { "https" } else { "http" };
+        format!("{scheme}://{}/dm", self.address.wait().await)
     }
 
     /// The gateway of `device`, if the device told it.
@@ -127,10 +158,15 @@ impl DmServer {
     /// # Errors
     /// What the socket says.
     pub async fn push(&self, to: SocketAddr, device: &str) -> io::Result<u16> {
-        let session = self.next_session.get();
-        self.next_session.set(session.checked_add(1).unwrap_or(1));
+        let session = self.next_session();
         self.push_session(to, device, session).await?;
         Ok(session)
+    }
+
+    fn next_session(&self) -> u16 {
+        let session = self.next_session.get();
+        self.next_session.set(session.checked_add(1).unwrap_or(1));
+        session
     }
 
     /// Pushes a Package #0 for `device` that asks for `session`.
@@ -138,15 +174,40 @@ impl DmServer {
     /// # Errors
     /// What the socket says.
     pub async fn push_session(&self, to: SocketAddr, device: &str, session: u16) -> io::Result<()> {
+        self.push_package0(to, Some(device), session).await
+    }
+
+    /// Pushes a Package #0 that asks for `session`: of `device`, or without one of the gateway.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn push_package0(
+        &self,
+        to: SocketAddr,
+        device: Option<&str>,
+        session: u16,
+    ) -> io::Result<()> {
         let package0 = self.package0(session);
         let mut datagram = Vec::new();
         let transaction = session.to_be_bytes()[1];
-        wsp::encode_notification(&mut datagram, transaction, Some(device), &package0);
+        wsp::encode_notification(&mut datagram, transaction, device, &package0);
         // Told before what follows from it.
-        self.tell(SimEvent::PushSent { device: device.to_owned(), to, session, package0 });
+        let device = device.unwrap_or_default().to_owned();
+        self.tell(SimEvent::PushSent { device, to, session, package0 });
         self.push_raw(to, &datagram).await?;
         self.last.replace(Some((to, datagram)));
         Ok(())
+    }
+
+    /// Pushes a Package #0 for the gateway itself to `to`, with the next session id, which is
+    /// returned.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn push_to_gateway(&self, to: SocketAddr) -> io::Result<u16> {
+        let session = self.next_session();
+        self.push_package0(to, None, session).await?;
+        Ok(session)
     }
 
     /// Sends the last push once more, octet by octet, as a server does that saw no session.
@@ -157,6 +218,13 @@ impl DmServer {
         let last = self.last.borrow().clone();
         let (to, datagram) = last.ok_or(io::ErrorKind::NotFound)?;
         self.push_raw(to, &datagram).await
+    }
+
+    /// What one that manages does from the next session on.
+    pub fn set_script(&self, script: managing::Script) {
+        if let Some(manager) = &self.manager {
+            managing::lock(manager).set_script(script);
+        }
     }
 
     /// Sends any octets.
@@ -176,6 +244,11 @@ impl DmServer {
 
     /// Package #0 of this server for a session: background, asked for by the server.
     pub fn package0(&self, session: u16) -> Vec<u8> {
+        if let Some(manager) = &self.manager
+            && managing::lock(manager).has_account()
+        {
+            return managing::lock(manager).package0(session);
+        }
         let notification = Notification {
             digest: [0; 16],
             version: 11,

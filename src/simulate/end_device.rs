@@ -166,9 +166,24 @@ pub(super) struct Nonces {
     pub(super) server: Vec<u8>,
 }
 
+/// What a device knows of its gateway.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    /// Its DM server id; `None` for every id that is nobody else's.
+    pub(super) id: Option<String>,
+    /// Its LAN DM server.
+    pub(super) url: String,
+    /// The device's account with it.
+    pub(super) account: Option<Account>,
+}
+
 /// A simulated end device. It holds one session at a time.
 pub struct EndDevice {
     pub(super) options: EndDeviceOptions,
+    /// What it knows of the gateway; nothing as it leaves the factory.
+    pub(super) known: RefCell<Option<Known>>,
+    /// The pin of its user, which a bootstrap must prove to know; `None` if none need.
+    pub(super) pin: Option<Secret>,
     servers: RefCell<Vec<Server>>,
     pub(super) nonces: RefCell<HashMap<String, Nonces>>,
     /// A connection on which the device went silent.
@@ -182,7 +197,24 @@ pub struct EndDevice {
 impl EndDevice {
     /// Makes a device; it does nothing yet.
     pub fn new(options: EndDeviceOptions, gate: Gate, sink: Sink) -> Rc<Self> {
-        Rc::new(Self {
+        let known = Known {
+            id: options.gateway_id.clone(),
+            url: options.gateway_url.clone(),
+            account: options.account.clone(),
+        };
+        Rc::new(Self::knowing(options, Some(known), None, gate, sink))
+    }
+
+    pub(super) fn knowing(
+        options: EndDeviceOptions,
+        known: Option<Known>,
+        pin: Option<Secret>,
+        gate: Gate,
+        sink: Sink,
+    ) -> Self {
+        Self {
+            known: RefCell::new(known),
+            pin,
             servers: RefCell::new(options.servers.clone()),
             options,
             nonces: RefCell::default(),
@@ -191,7 +223,7 @@ impl EndDevice {
             busy: Mutex::new(()),
             gate,
             sink,
-        })
+        }
     }
 
     /// Binds the push port and obeys pushes for ever.
@@ -216,6 +248,9 @@ impl EndDevice {
 
     /// Does what a datagram on the push port asks for; returns when its session is over.
     pub async fn receive(&self, from: SocketAddr, datagram: &[u8]) {
+        if self.known.borrow().is_none() {
+            return self.bootstrapped(from, datagram).await;
+        }
         let wake = match self.judge(from, datagram) {
             Ok(wake) => wake,
             Err(reason) => {
@@ -269,7 +304,7 @@ impl EndDevice {
             self.has(Quirk::BlankIds),
             self.has(Quirk::StrayDashes),
         );
-        self.generic_alert(LIST, url_host(&self.options.gateway_url).to_owned(), payload)
+        self.generic_alert(LIST, url_host(&self.gateway().url).to_owned(), payload)
     }
 
     /// Forgets what a reset would wipe.
@@ -362,14 +397,20 @@ impl EndDevice {
         }
     }
 
-    fn gateway(&self) -> Peer {
-        let id = self.options.gateway_id.clone();
+    pub(super) fn gateway(&self) -> Peer {
+        let known = self.known.borrow();
+        let known = known.as_ref();
         Peer {
-            id: id.unwrap_or_else(|| "gateway".to_owned()),
-            url: self.options.gateway_url.clone(),
-            account: self.options.account.clone(),
+            id: self.gateway_id().unwrap_or_else(|| "gateway".to_owned()),
+            url: known.map(|known| known.url.clone()).unwrap_or_default(),
+            account: known.and_then(|known| known.account.clone()),
             is_gateway: true,
         }
+    }
+
+    /// The gateway's DM server id, as far as the device knows it.
+    pub(super) fn gateway_id(&self) -> Option<String> {
+        self.known.borrow().as_ref().and_then(|known| known.id.clone())
     }
 
     fn own_session(&self) -> u16 {
@@ -393,20 +434,18 @@ impl EndDevice {
             Notification::decode(package0).map_err(|error| format!("bad Package #0: {error}"))?;
         let id = notification.server_id;
         let server = self.servers.borrow().iter().find(|server| server.id == id).cloned();
-        let known = self.options.gateway_id.as_deref().is_none_or(|gateway| gateway == id);
+        let known = self.gateway_id().is_none_or(|gateway| gateway == id);
         if server.is_none() && !known {
             return Err(format!("no account with {id}"));
         }
         let secret = match &server {
-            Some(server) => server.secret.as_ref(),
-            None => {
-                self.options.account.as_ref().and_then(|account| account.server_secret.as_ref())
-            }
+            Some(server) => server.secret.clone(),
+            None => self.gateway().account.and_then(|account| account.server_secret),
         };
         let key = server.as_ref().map_or_else(|| self.gateway().id, |server| server.id.clone());
         let nonces = self.nonces.borrow();
         let nonce = nonces.get(&key).map(|nonces| nonces.server.as_slice()).unwrap_or_default();
-        let digest = match secret.map(Secret::expose) {
+        let digest = match secret.as_ref().map(Secret::expose) {
             None => Digest::Unchecked,
             Some(secret) if notification::verify(package0, id, secret, nonce) => Digest::Right,
             // The special nonce with which server and device find together again.

@@ -43,6 +43,15 @@ pub enum SimEvent {
         #[serde(serialize_with = "hex")]
         package0: Vec<u8>,
     },
+    /// An end device without an account installed the one in a bootstrap.
+    Bootstrapped {
+        /// The datagram's source.
+        from: SocketAddr,
+        /// The DM server that the account is for.
+        server: String,
+        /// Where that is.
+        url: String,
+    },
     /// An end device received a datagram that it does nothing about.
     PushRefused {
         /// The datagram's source.
@@ -55,7 +64,7 @@ pub enum SimEvent {
     },
     /// A DM server sends a push.
     PushSent {
-        /// The end device named in X-Oma-GwMO.
+        /// The end device named in X-Oma-GwMO; empty if the gateway itself is meant.
         device: String,
         /// Where to.
         to: SocketAddr,
@@ -127,6 +136,35 @@ pub enum SimEvent {
         /// GwAddress.
         address: String,
     },
+    /// A client answered a command.
+    CommandAnswered {
+        /// The client.
+        device: String,
+        /// `Replace` …
+        command: String,
+        /// The node, if it has one.
+        uri: String,
+        /// Status code.
+        status: u16,
+    },
+    /// A client sent what a Get asked for.
+    ResultReceived {
+        /// The client.
+        device: String,
+        /// The node.
+        uri: String,
+        /// Its value; octets in hexadecimal.
+        value: String,
+    },
+    /// A bootstrap server was asked for an account.
+    BootstrapAsked {
+        /// Who asked, `device` of the request.
+        device: String,
+        /// The DM server of the account, `server` of the request.
+        server: String,
+        /// HTTP status of the answer.
+        status: u16,
+    },
     /// A DM session ended.
     SessionEnded {
         /// The other side's id.
@@ -158,6 +196,7 @@ impl SimEvent {
         match self {
             Self::Listening { .. } => "listening",
             Self::PushReceived { .. } => "push-received",
+            Self::Bootstrapped { .. } => "bootstrapped",
             Self::PushRefused { .. } => "push-refused",
             Self::PushSent { .. } => "push-sent",
             Self::SessionOpened { .. } => "session-opened",
@@ -168,14 +207,18 @@ impl SimEvent {
             Self::ListAnswered { .. } => "list-answered",
             Self::AssociatedGatewaySent { .. } => "associated-gateway-sent",
             Self::AssociatedGatewayReceived { .. } => "associated-gateway-received",
+            Self::CommandAnswered { .. } => "command-answered",
+            Self::ResultReceived { .. } => "result-received",
+            Self::BootstrapAsked { .. } => "bootstrap-asked",
             Self::SessionEnded { .. } => "session-ended",
         }
     }
 
     /// All names, for the help text of `--wait`.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 17] = [
         "listening",
         "push-received",
+        "bootstrapped",
         "push-refused",
         "push-sent",
         "session-opened",
@@ -186,6 +229,9 @@ impl SimEvent {
         "list-answered",
         "associated-gateway-sent",
         "associated-gateway-received",
+        "command-answered",
+        "result-received",
+        "bootstrap-asked",
         "session-ended",
     ];
 }
@@ -212,11 +258,15 @@ impl fmt::Display for SimEvent {
                     "<- {from}: Package #0 of {server}, session {session:X}, {octets} octets, digest {digest}"
                 )
             }
+            Self::Bootstrapped { from, server, url } => {
+                write!(f, "<- {from}: a bootstrap: it has an account with {server} at {url}")
+            }
             Self::PushRefused { from, reason, .. } => {
                 write!(f, "<- {from}: a push that is not obeyed: {reason}")
             }
             Self::PushSent { device, to, session, package0 } => {
                 let octets = package0.len();
+                let device = if device.is_empty() { "the gateway itself" } else { device };
                 write!(f, "-> {to}: Package #0 for {device}, session {session:X}, {octets} octets")
             }
             Self::SessionOpened { with, session, woken } => {
@@ -249,6 +299,16 @@ impl fmt::Display for SimEvent {
             }
             Self::AssociatedGatewayReceived { device, address } => {
                 write!(f, "is told by {device} that its gateway is {address}")
+            }
+            Self::CommandAnswered { device, command, uri, status } => {
+                let space = if uri.is_empty() { "" } else { " " };
+                write!(f, "is told by {device}: {command}{space}{uri}: Status {status}")
+            }
+            Self::ResultReceived { device, uri, value } => {
+                write!(f, "is told by {device}: {uri} is {value:?}")
+            }
+            Self::BootstrapAsked { device, server, status } => {
+                write!(f, "<- GET for {device}: an account with {server}: HTTP status {status}")
             }
             Self::SessionEnded { with, session, ok, why } => {
                 let how = if *ok { "completed" } else { "failed" };

@@ -370,9 +370,10 @@ impl Session<'_> {
         let account = self.peer.account.as_ref()?;
         let secret = account.server_secret.as_ref()?;
         let scheme = account.scheme.unwrap_or(Scheme::Md5);
+        let known = self.device.gateway_id();
         let user = match &header.source.name {
             Some(name) => name,
-            None => self.device.options.gateway_id.as_deref().unwrap_or(&header.source.uri),
+            None => known.as_deref().unwrap_or(&header.source.uri),
         };
         let nonce = self.nonces().server;
         Some(match auth::verify(scheme, header.credentials.as_ref(), user, secret, &nonce) {

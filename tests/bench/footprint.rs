@@ -27,6 +27,8 @@ fn main() {
     thread::sleep(Duration::from_secs(3));
     println!("after {MANY} devices came up at once and gave their lists:");
     rig::verdict("resident memory", mebibytes(gateway.resident()), "MiB", 24.0, false);
+    // Threads that made commits have ended by now.
+    rig::verdict("wake-ups", wakeups(&gateway), "/s", 1.0, false);
     gateway.restart();
     println!("restarted with {MANY} devices and as many mappings:");
     let ready = gateway.to_ready.as_secs_f64() * 1e3;

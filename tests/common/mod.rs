@@ -20,15 +20,17 @@ use dm_gateway::gateway::Gateway;
 use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::device::DeviceId;
 use dm_gateway::gateway::event::{Event, EventKind};
+use dm_gateway::gateway::management::{self, Operation, OperationId};
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::{
-    Change, CommitId, ConnectionId, Input, LanId, Lease, LinkEvent, MacAddress, NeighbourEvent,
-    NeighbourState, Now, Output, Request, Response,
+    Call, CallId, CallResult, Change, CommitId, ConnectionId, Input, LanId, Lease, LinkEvent,
+    MacAddress, NeighbourEvent, NeighbourState, Now, Output, PushRequest, Request, Response,
 };
 use dm_gateway::gateway::store::{MemoryStore, Store};
 use dm_gateway::gateway::view::DeviceView;
 use dm_gateway::gateway::{Account, Detect, LanOptions, Options};
 use dm_gateway::proto::auth::Secret;
+use dm_gateway::proto::bootstrap::Profile;
 use dm_gateway::proto::notification::{Notification, UiMode};
 use dm_gateway::proto::wsp;
 use std::collections::VecDeque;
@@ -78,6 +80,10 @@ pub struct Lab {
     pub events: Vec<Event>,
     /// Commits asked for since the start.
     pub commits: usize,
+    /// Calls that the gateway makes and nobody has answered yet.
+    pub calls: VecDeque<(CallId, Call)>,
+    /// How operations ended.
+    pub operated: Vec<(OperationId, Result<Vec<String>, String>)>,
     /// Whether commits wait for [`Lab::commit`].
     pub slow_flash: bool,
     waiting: VecDeque<(CommitId, Vec<Change>)>,
@@ -108,6 +114,8 @@ impl Lab {
             probes: Vec::new(),
             events: Vec::new(),
             commits: 0,
+            calls: VecDeque::new(),
+            operated: Vec::new(),
             slow_flash: false,
             waiting: VecDeque::new(),
             responses: Vec::new(),
@@ -121,6 +129,7 @@ impl Lab {
     pub fn restart(&mut self) {
         self.now.uptime = Duration::ZERO;
         self.waiting.clear();
+        self.calls.clear();
         self.gateway = started(&self.options, &mut self.store, self.now);
         self.boot();
     }
@@ -154,6 +163,8 @@ impl Lab {
                     self.waiting.push_back((commit, changes));
                 }
                 Output::Probe { address, .. } => self.probes.push(address),
+                Output::Call { call, request } => self.calls.push_back((call, request)),
+                Output::Operated { operation, result } => self.operated.push((operation, result)),
                 Output::Event(event) => self.events.push(event),
             }
         }
@@ -247,6 +258,24 @@ impl Lab {
         self.handle(Input::Push { from: from.parse().unwrap(), datagram });
     }
 
+    /// The same push over HTTP; `None` while the answer waits for the kernel.
+    pub fn push_http(&mut self, server: &str, device: &str, session: u16) -> Option<Response> {
+        let connection = self.push_request(&push_fields(device), &package0(server, session));
+        self.response(connection)
+    }
+
+    pub fn push_request(&mut self, fields: &[(&str, &[u8])], body: &[u8]) -> ConnectionId {
+        self.push_request_from("198.51.100.7:9200", PushRequest { method: "POST", fields, body })
+    }
+
+    pub fn push_request_from(&mut self, from: &str, request: PushRequest<'_>) -> ConnectionId {
+        self.connections += 1;
+        let connection = ConnectionId(self.connections);
+        let from = from.parse().unwrap();
+        self.handle(Input::PushRequest { connection, from, request });
+        connection
+    }
+
     // --- HTTP ---------------------------------------------------------------------------
 
     /// Posts `body` to `/dm`; `None` while the answer waits for the store.
@@ -284,6 +313,22 @@ impl Lab {
     pub fn response(&mut self, connection: ConnectionId) -> Option<Response> {
         let index = self.responses.iter().position(|(known, _)| *known == connection)?;
         Some(self.responses.remove(index).1)
+    }
+
+    // --- Servers and operators ------------------------------------------------------------
+
+    /// Has the gateway do something; `None` while the answer waits.
+    pub fn operate(&mut self, request: Operation) -> Option<Result<Vec<String>, String>> {
+        self.connections += 1;
+        let operation = OperationId(self.connections);
+        self.handle(Input::Operate { operation, request });
+        let index = self.operated.iter().position(|(known, _)| *known == operation)?;
+        Some(self.operated.remove(index).1)
+    }
+
+    /// Answers a call.
+    pub fn called(&mut self, call: CallId, result: CallResult) {
+        self.handle(Input::Called { call, result });
     }
 
     // --- What can be seen ----------------------------------------------------------------
@@ -358,6 +403,11 @@ pub fn options(policies: &[Policy]) -> Options {
         push_port: 2948,
         request_interval: Some(SECOND / 20),
         request_burst: 100,
+        listen: vec![format!("192.168.{}.1:8080", 4 + index).parse().unwrap()],
+        trusted_link: false,
+        provision: false,
+        bootstrap_profile: Profile::Dm,
+        bootstrap_listen: Vec::new(),
     });
     Options {
         id: GATEWAY.to_owned(),
@@ -367,8 +417,10 @@ pub fn options(policies: &[Policy]) -> Options {
         push_interval: Some(SECOND),
         trigger_expiry: 15 * MINUTE,
         trusted_sources: Vec::new(),
+        push_token: None,
         lans: lans.collect(),
         accounts: Vec::new(),
+        management: management::Options::default(),
     }
 }
 
@@ -381,6 +433,7 @@ pub fn account(id: &str) -> Account {
         user: id.to_owned(),
         secret: Some(Secret::new("device-secret")),
         server_secret: Some(Secret::new("server-secret")),
+        pin: None,
     }
 }
 
@@ -418,4 +471,13 @@ pub fn push_of(server: &str, device: &str, session: u16) -> Vec<u8> {
     let mut datagram = Vec::new();
     wsp::encode_notification(&mut datagram, 1, Some(device), &package0(server, session));
     datagram
+}
+
+/// The header fields of a push over HTTP.
+pub fn push_fields(device: &str) -> [(&str, &[u8]); 3] {
+    [
+        ("content-type", b"application/vnd.syncml.notification"),
+        ("x-wap-application-id", b"x-wap-application:syncml.dm"),
+        ("x-oma-gwmo", device.as_bytes()),
+    ]
 }

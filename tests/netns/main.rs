@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test")]
 
 mod away;
+mod http;
 mod kannel;
 mod lab;
 mod policy;

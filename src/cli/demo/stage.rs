@@ -1,13 +1,14 @@
 //! What the demo plays on: the daemon in its thread, a directory that goes away, a narrator, and
 //! a memory of what happened that the story waits on.
 
+use super::configuration::{PUSH_PORT, TRUST, configuration};
 use super::tellings::{Tellings, Told};
 use crate::cli::narrate::{self, EventLine};
 use crate::cli::table::count;
 use crate::config::Config;
 use crate::control::Request;
 use crate::daemon::Daemon;
-use crate::gateway::view::Status;
+use crate::gateway::view::{Health, Status};
 use crate::io::control_socket;
 use crate::simulate::{Gate, Report, SimEvent, Sink, gate};
 use smol::channel::{self, Sender};
@@ -18,14 +19,6 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// Port of pushes, on the gateway's WAN side and at the end devices. Not 2948, so that the demo
-/// runs beside a real gateway.
-pub(super) const PUSH_PORT: u16 = 29480;
-/// Port of the gateway's DM server on each LAN.
-pub(super) const DM_PORT: u16 = 29481;
-/// The gateway's DM server id.
-pub(super) const GATEWAY: &str = "gateway.demo";
 
 /// The longest that a step of the story takes.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -42,6 +35,8 @@ pub(super) struct Stage {
     memory: RefCell<Vec<EventLine>>,
     /// Sessions that a push opened: device, server, session id, whether it ended well.
     sessions: RefCell<Vec<(String, String, String, bool)>>,
+    /// What the gateway told its servers: URI, value.
+    results: RefCell<Vec<(String, String)>>,
     totals: Cell<Totals>,
 }
 
@@ -59,6 +54,8 @@ struct Totals {
     held: u64,
     refused: u64,
     lists: u64,
+    sessions: u64,
+    failed: u64,
 }
 
 impl Stage {
@@ -78,11 +75,15 @@ impl Stage {
             tellings: Tellings::new(),
             memory: RefCell::default(),
             sessions: RefCell::default(),
+            results: RefCell::default(),
             totals: Cell::default(),
         };
         for lan in ["radios", "sensors", "guests"] {
             stage.leases(lan, &[])?;
         }
+        let certificate = stage.directory.join(TRUST);
+        let written = std::fs::write(&certificate, super::management::CERTIFICATE);
+        written.map_err(|error| format!("cannot write {}: {error}", certificate.display()))?;
         Ok(stage)
     }
 
@@ -215,7 +216,11 @@ impl Stage {
         let socket = self.control_socket();
         self.say("");
         self.say("The gateway stays up; Ctrl-C ends it. In another terminal, for instance:");
-        for command in ["status", "devices", "servers", "map list", "monitor"] {
+        let session = format!("session {} --wait", super::FIRE);
+        let of_management = ["tree ./GwConfig", &session];
+        for command in
+            ["status", "devices", "servers", "map list", "monitor"].into_iter().chain(of_management)
+        {
             self.say(&format!("  dm-gateway {command} --socket {}", socket.display()));
         }
         let interrupted = crate::cli::run::told_to_stop()?;
@@ -234,24 +239,34 @@ impl Stage {
 
     // --- Waiting --------------------------------------------------------------------------
 
-    /// Waits until the gateway tells `event` of `device`, with `words` in its reason if given.
+    /// Waits until the gateway tells `event` of a device, or of the server or the LAN if that
+    /// concerns no device, with `words` in its reason if given.
     pub(super) async fn expect(
         &self,
-        device: &str,
+        who: &str,
         event: &str,
         words: Option<&str>,
     ) -> Result<(), String> {
-        let what = format!("`{event}` of {device}");
+        let what = format!("`{event}` of {who}");
         self.wait(&what, || {
             let mut memory = self.memory.borrow_mut();
             let found = memory.iter().position(|line| {
+                let concerned = [&line.device, &line.server, &line.lan];
+                let mut concerned = concerned.into_iter().flatten();
                 line.event == event
-                    && line.device.as_deref() == Some(device)
+                    && concerned.next().is_some_and(|first| first == who)
                     && words.is_none_or(|words| line.why.contains(words))
             });
             found.map(|index| memory.remove(index)).is_some()
         })
         .await
+    }
+
+    /// The last of the records that a server was told of.
+    pub(super) fn newest_record(&self, records: &str) -> Option<String> {
+        let results = self.results.borrow();
+        let (_, list) = results.iter().rev().find(|(uri, _)| uri == records)?;
+        list.rsplit('/').next().filter(|name| !name.is_empty()).map(str::to_owned)
     }
 
     /// Waits until a session that the server asked for has come to its proper end: the one of
@@ -319,6 +334,9 @@ impl Stage {
             SimEvent::SessionOpened { with, session, woken: true } => {
                 sessions.push((report.who, with, session, false));
             }
+            SimEvent::ResultReceived { uri, value, .. } => {
+                self.results.borrow_mut().push((uri, value));
+            }
             SimEvent::SessionEnded { with, session, ok: true, .. } => {
                 let open = sessions.iter_mut().find(|(who, peer, id, done)| {
                     !*done && *who == report.who && *peer == with && *id == session
@@ -366,6 +384,20 @@ impl Stage {
         // Each thing once: what the gateway tells itself, and the servers' side of a session, are
         // left out.
         let (from, to, name, why) = match &report.event {
+            SimEvent::PushSent { device, to, session, .. } if device.is_empty() => {
+                let why =
+                    format!("Package #0 for the gateway itself, session {session:X} (to {to})");
+                ("server", "gateway", "push", why)
+            }
+            SimEvent::BootstrapAsked { device, server, status } => {
+                let why = format!(
+                    "GET over HTTPS: {device} asks for an account with {server}: HTTP {status}"
+                );
+                ("gateway", "source", "fetch", why)
+            }
+            SimEvent::ResultReceived { uri, value, .. } => {
+                ("gateway", "server", "result", format!("{uri} is {value}"))
+            }
             SimEvent::PushSent { device, to, session, .. } => {
                 let why = format!("Package #0 for {device}, session {session:X} (to {to})");
                 ("server", "gateway", "push", why)
@@ -392,11 +424,18 @@ impl Stage {
         let totals = self.totals.get().plus(&status);
         let seconds = self.start.elapsed().as_secs_f64();
         let (devices, mappings, wanted) = (status.devices.known, status.mappings, status.wanted);
-        let Totals { forwarded, held, refused, lists } = totals;
+        let accounts = status.accounts;
+        if totals.failed > 0 || status.health != Health::Healthy {
+            let failed = count(totals.failed, "session");
+            let problems = status.problems.join("; ");
+            return Err(format!("{failed} failed; {problems}; try: DM_GATEWAY_LOG=debug"));
+        }
+        let Totals { forwarded, held, refused, lists, sessions, failed } = totals;
         if self.json {
             let summary = serde_json::json!({
                 "event": "summary", "devices": devices, "lists": lists, "mappings": mappings,
                 "wanted": wanted, "forwarded": forwarded, "held": held, "refused": refused,
+                "accounts": accounts, "sessions": sessions, "sessions-failed": failed,
                 "seconds": seconds,
             });
             print_line(&summary.to_string());
@@ -408,6 +447,8 @@ impl Stage {
             ("lists", format!("{lists} taken")),
             ("mappings", format!("{mappings} in force, {} wanted", count(wanted as u64, "server"))),
             ("pushes", format!("{forwarded} forwarded, {held} held, {refused} refused")),
+            ("accounts", format!("{accounts} with a DM server")),
+            ("sessions", format!("{sessions} with DM servers that manage it, {failed} failed")),
             ("time", format!("{seconds:.1} s")),
         ] {
             self.say(&format!("  {what:8}  {number}"));
@@ -424,6 +465,8 @@ impl Totals {
             held: self.held + counters.held,
             refused: self.refused + counters.pushes_refused,
             lists: self.lists + counters.lists,
+            sessions: self.sessions + counters.managed_sessions,
+            failed: self.failed + counters.managed_sessions_failed,
         }
     }
 }
@@ -439,49 +482,4 @@ fn ask_line(request: &Request) -> String {
 /// A reader that has gone away does not stop the demo.
 fn print_line(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
-}
-
-fn configuration() -> String {
-    let mut text = format!(
-        r#"
-[gateway]
-id = "{GATEWAY}"
-public-address = "127.0.9.1"
-share-address = true
-state-dir = "."
-
-[wan]
-push-listen = ["127.0.9.1:{PUSH_PORT}"]
-"#
-    );
-    for (name, net, policy) in
-        [("radios", 1, "transparent"), ("sensors", 2, "bootstrap"), ("guests", 3, "ignore")]
-    {
-        text += &format!(
-            r#"
-[[lan]]
-name = "{name}"
-interface = "lo"
-listen = "127.0.{net}.1:{DM_PORT}"
-push-port = {PUSH_PORT}
-policy = "{policy}"
-detect = ["leases"]
-lease-file = "{name}.leases"
-verify = "none"
-"#
-        );
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_embedded_configuration_is_one() {
-        let config =
-            Config::parse(&configuration(), std::path::Path::new("/tmp/demo.toml")).unwrap();
-        assert_eq!(config.lans.len(), 3);
-    }
 }

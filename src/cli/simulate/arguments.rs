@@ -1,8 +1,9 @@
 //! Reads the arguments of `simulate`.
 
-use super::{Failure, Pushes, Task, USAGE, Until};
+use super::{Failure, Pushes, Start, Task, USAGE, Until, managing};
 use crate::proto::auth::{Scheme, Secret};
 use crate::proto::syncml::Encoding;
+use crate::simulate::managing::Misbehaviour;
 use crate::simulate::{
     Account, DmServerOptions, EndDeviceOptions, FarmOptions, Profile, Quirk, Server, SimEvent,
 };
@@ -33,6 +34,8 @@ pub(super) fn read(mut arguments: Parser) -> Result<Task, Failure> {
             "push-secret-file",
             "quirk",
             "open-session",
+            "factory-fresh",
+            "pin-file",
         ],
         "server" => &[
             "id",
@@ -70,7 +73,7 @@ pub(super) fn read(mut arguments: Parser) -> Result<Task, Failure> {
             "help" => return Ok(Task::Print(USAGE.to_owned())),
             "wait" => given.until.event = Some(awaited(&arguments.value()?.string()?)?),
             "timeout" => given.until.timeout = Some(seconds(arguments.value()?.parse()?)?),
-            name if allowed.contains(&name) => {
+            name if allowed.contains(&name) || role == "server" && of_managing(name) => {
                 if name == "quirk" && given.quirk(&arguments.value()?.string()?)? {
                     let names = Quirk::NAMES.map(|(name, _)| format!("{name}\n"));
                     return Ok(Task::Print(names.concat()));
@@ -87,6 +90,10 @@ pub(super) fn read(mut arguments: Parser) -> Result<Task, Failure> {
         "server" => given.server(),
         _ => given.farm(),
     }
+}
+
+fn of_managing(name: &str) -> bool {
+    managing::NAMES.contains(&name) || Misbehaviour::parse(name).is_some()
 }
 
 /// All options of all three, as they were given.
@@ -106,6 +113,8 @@ struct Given {
     push_secret: Option<Secret>,
     quirks: Vec<Quirk>,
     open_session: bool,
+    factory_fresh: bool,
+    pin: Option<Secret>,
     push_to: Option<SocketAddr>,
     device: Option<String>,
     session: Option<u16>,
@@ -117,6 +126,7 @@ struct Given {
     push_port: Option<u16>,
     base_address: Option<Ipv4Addr>,
     write_leases: Option<String>,
+    managing: managing::Given,
     until: Until,
 }
 
@@ -135,8 +145,10 @@ impl Given {
         match name {
             "quirk" => return Ok(()),
             "open-session" => self.open_session = true,
+            "factory-fresh" => self.factory_fresh = true,
             "repeat" => self.repeat = true,
             "push-on-association" => self.push_on_association = true,
+            name if self.managing.switch(name)? => {}
             _ => return self.take_value(name, arguments),
         }
         Ok(())
@@ -160,14 +172,15 @@ impl Given {
                 self.draft = choice(name, &value.string()?, ["registered", "draft"])? == 1;
             }
             "auth" => {
-                let index = choice(name, &value.string()?, ["none", "basic", "md5"])?;
-                let scheme = [None, Some(Scheme::Basic), Some(Scheme::Md5)].get(index).copied();
-                self.auth = scheme;
+                let index = choice(name, &value.string()?, ["none", "basic", "md5", "mac"])?;
+                let schemes = [Scheme::Basic, Scheme::Md5, Scheme::Mac];
+                self.auth = Some(index.checked_sub(1).and_then(|it| schemes.get(it).copied()));
             }
             "user" => self.user = Some(value.string()?),
             "secret-file" => self.secret = Some(secret(&value.string()?)?),
             "push-secret-file" => self.push_secret = Some(secret(&value.string()?)?),
             "server-secret-file" => self.server_secret = Some(secret(&value.string()?)?),
+            "pin-file" => self.pin = Some(secret(&value.string()?)?),
             "push-to" => self.push_to = Some(value.parse()?),
             "device" => self.device = Some(value.string()?),
             "session" => self.session = Some(value.parse()?),
@@ -180,28 +193,45 @@ impl Given {
             "push-port" => self.push_port = Some(value.parse()?),
             "base-address" => self.base_address = Some(value.parse()?),
             "write-leases" => self.write_leases = Some(value.string()?),
-            other => return Err(Failure::Usage(format!("no option --{other}"))),
+            other => {
+                if !self.managing.take(other, &value.string()?)? {
+                    return Err(Failure::Usage(format!("no option --{other}")));
+                }
+            }
         }
         Ok(())
     }
 
     fn device(mut self) -> Result<Task, Failure> {
+        if self.auth == Some(Some(Scheme::Mac)) {
+            return Err(Failure::Usage("a simulated device does not speak mac".into()));
+        }
         let account = self.account();
         for server in &mut self.servers {
             server.secret.clone_from(&self.push_secret);
         }
+        if self.factory_fresh && (account.is_some() || self.gateway.is_some()) {
+            let why = "a factory-fresh device knows no --gateway and has no secrets";
+            return Err(Failure::Usage(why.into()));
+        }
+        let gateway = if self.factory_fresh { Some(String::new()) } else { self.gateway };
         let options = EndDeviceOptions {
             id: needed("id", self.id)?,
             listen: needed("listen", self.listen)?,
             gateway_id: self.gateway_id,
-            gateway_url: needed("gateway", self.gateway)?,
+            gateway_url: needed("gateway", gateway)?,
             servers: self.servers,
             encoding: if self.wbxml { Encoding::Wbxml } else { Encoding::Xml },
             profile: if self.draft { Profile::Draft } else { Profile::Registered },
             account,
             quirks: self.quirks,
         };
-        Ok(Task::Device { options, open: self.open_session, until: self.until })
+        let start = match (self.factory_fresh, self.open_session) {
+            (true, _) => Start::FactoryFresh(self.pin),
+            (false, true) => Start::Session,
+            (false, false) => Start::Wait,
+        };
+        Ok(Task::Device { options, start, until: self.until })
     }
 
     fn account(&self) -> Option<Account> {
@@ -214,7 +244,7 @@ impl Given {
         })
     }
 
-    fn server(self) -> Result<Task, Failure> {
+    fn server(mut self) -> Result<Task, Failure> {
         let interval = seconds(self.interval.unwrap_or(1.0))?;
         let count = u16::try_from(self.count.unwrap_or(1));
         let count = count.map_err(|_| Failure::Usage("--count is at most 65535".into()))?;
@@ -222,10 +252,7 @@ impl Given {
             None => None,
             Some(to) => Some(Pushes {
                 to,
-                device: match (&self.raw, self.device) {
-                    (Some(_), device) => device.unwrap_or_default(),
-                    (None, device) => needed("device", device)?,
-                },
+                device: self.device,
                 first: self.session.unwrap_or(1),
                 count,
                 interval,
@@ -233,15 +260,27 @@ impl Given {
                 raw: self.raw,
             }),
         };
+        let id = needed("id", self.id)?;
+        let scheme = self.auth.unwrap_or(Some(Scheme::Md5));
+        let secret = self.secret.clone();
+        if self.auth.is_some() || self.user.is_some() {
+            self.managing.wanted();
+        }
+        let management = self.managing.options(&id, scheme, self.user, secret)?;
         let options = DmServerOptions {
-            id: needed("id", self.id)?,
+            id,
             listen: needed("listen", self.listen)?,
             push_port: self.push_port.unwrap_or(2948),
             secret: self.secret,
             nonce: Vec::new(),
             push_on_association: self.push_on_association,
         };
-        Ok(Task::Server { options, pushes, until: self.until })
+        Ok(Task::Server {
+            options,
+            management: management.map(Box::new),
+            pushes,
+            until: self.until,
+        })
     }
 
     fn farm(self) -> Result<Task, Failure> {
@@ -261,7 +300,7 @@ impl Given {
     }
 }
 
-fn needed<T>(name: &str, value: Option<T>) -> Result<T, Failure> {
+pub(super) fn needed<T>(name: &str, value: Option<T>) -> Result<T, Failure> {
     value.ok_or_else(|| Failure::Usage(format!("--{name} is missing")))
 }
 
@@ -304,7 +343,7 @@ fn octets(text: &str) -> Option<Vec<u8>> {
     )
 }
 
-fn secret(path: &str) -> Result<Secret, Failure> {
+pub(super) fn secret(path: &str) -> Result<Secret, Failure> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|error| Failure::Io(path.to_owned(), error))?;
     Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))

@@ -6,8 +6,10 @@
 //! Peers permute elements, leave some out and add others; decoding takes the order as it comes
 //! and is strict only where a lax reading could be wrong about who speaks or what is meant.
 
+pub(in crate::proto) mod description;
 mod grammar;
 mod lexer;
+mod meaning;
 mod tokens;
 pub mod wbxml;
 mod writer;
@@ -15,6 +17,11 @@ pub mod xml;
 
 use crate::proto::wire::DecodeError;
 use std::borrow::Cow;
+
+/// The name of the element that has `token` (0x05 to 0x3F) on a code page (0 to 2) of SyncML.
+pub(in crate::proto) fn element_name(page: u8, token: u8) -> Option<&'static str> {
+    tokens::Tag::of_token(page, token).map(tokens::Tag::name)
+}
 
 /// How a message is written on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -355,6 +362,12 @@ impl StatusCode {
     pub const ACCEPTED: Self = Self(202);
     /// Authenticated for the rest of the session.
     pub const AUTHENTICATED: Self = Self(212);
+    /// A chunk of a large object is kept; the rest is awaited.
+    pub const CHUNK_KEPT: Self = Self(213);
+    /// Not carried out, because of what came before.
+    pub const NOT_EXECUTED: Self = Self(215);
+    /// Done, and undone again with its Atomic.
+    pub const ROLLED_BACK: Self = Self(216);
     /// The request is malformed.
     pub const BAD_REQUEST: Self = Self(400);
     /// Wrong credentials.
@@ -369,20 +382,38 @@ impl StatusCode {
     pub const OPTIONAL_FEATURE_NOT_SUPPORTED: Self = Self(406);
     /// Credentials are missing.
     pub const MISSING_CREDENTIALS: Self = Self(407);
+    /// The first chunk of a large object names no Size.
+    pub const SIZE_REQUIRED: Self = Self(411);
     /// The command is incomplete or incorrectly formed.
     pub const INCOMPLETE_COMMAND: Self = Self(412);
     /// The object is too large.
     pub const TOO_LARGE: Self = Self(413);
+    /// The URI is too long.
+    pub const URI_TOO_LONG: Self = Self(414);
     /// The type or format is not supported.
     pub const UNSUPPORTED_TYPE: Self = Self(415);
     /// Come back later.
     pub const RETRY_LATER: Self = Self(417);
+    /// The target exists already.
+    pub const ALREADY_EXISTS: Self = Self(418);
+    /// The receiver has no room left.
+    pub const DEVICE_FULL: Self = Self(420);
+    /// A large object is not as long as its Size said.
+    pub const SIZE_MISMATCH: Self = Self(424);
+    /// The ACL does not give the right.
+    pub const PERMISSION_DENIED: Self = Self(425);
     /// The receiver failed.
     pub const COMMAND_FAILED: Self = Self(500);
     /// The receiver does not know the command.
     pub const NOT_IMPLEMENTED: Self = Self(501);
     /// The DTD version is not supported.
     pub const DTD_NOT_SUPPORTED: Self = Self(505);
+    /// An Atomic failed and was undone.
+    pub const ATOMIC_FAILED: Self = Self(507);
+    /// An Atomic failed and could not be undone.
+    pub const ATOMIC_ROLLBACK_FAILED: Self = Self(516);
+    /// An Atomic was undone because its answer fits no message.
+    pub const ATOMIC_RESPONSE_TOO_LARGE: Self = Self(517);
     /// The protocol version is not supported.
     pub const PROTOCOL_NOT_SUPPORTED: Self = Self(513);
 
@@ -406,6 +437,8 @@ impl AlertCode {
     pub const NEXT_MESSAGE: Self = Self(1222);
     /// The session is broken off.
     pub const SESSION_ABORT: Self = Self(1223);
+    /// A large object was broken off.
+    pub const NO_END_OF_DATA: Self = Self(1225);
     /// Generic Alert.
     pub const GENERIC: Self = Self(1226);
     /// Device Detection Alert.

@@ -41,7 +41,7 @@ const DDF: &[&str] = &[
 
 /// An element: its code page in the two high bits, its token in the six low ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag(u8);
+pub(in crate::proto) struct Tag(u8);
 
 macro_rules! constants {
     ($($constant:ident $name:literal)*) => {
@@ -83,6 +83,13 @@ impl Tag {
             }
             slot = slot.wrapping_add(1);
         }
+    }
+
+    /// The element of code page 2 with this local name, else [`Tag::UNKNOWN`]. Nine of its names
+    /// stand on the other pages too, so a document is read by one table or by the other.
+    pub(super) fn of_ddf_name(name: &str) -> Self {
+        let index = DDF.iter().position(|known| *known == name);
+        index.map_or(Self::UNKNOWN, |index| Self(PAGE_DDF << 6 | (index + FIRST_TOKEN) as u8))
     }
 
     /// The local name, empty for [`Tag::UNKNOWN`].
@@ -197,6 +204,9 @@ mod tests {
             }
         }
         assert_eq!(Tag::of_name("MgmtTree"), Tag::UNKNOWN);
+        for tag in (0x05..0x40).filter_map(|token| Tag::of_token(PAGE_DDF, token)) {
+            assert_eq!(Tag::of_ddf_name(tag.name()), tag);
+        }
         assert_eq!(Tag::of_name(""), Tag::UNKNOWN);
     }
 

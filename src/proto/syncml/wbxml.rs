@@ -7,7 +7,7 @@
 
 use super::grammar;
 use super::lexer::{Budget, Lexer, Token, no_controls};
-use super::tokens::{PAGE_SYNCML, Tag};
+use super::tokens::{PAGE_DDF, PAGE_SYNCML, Tag};
 use super::writer::{self, Sink};
 use super::xml::XmlSink;
 use super::{Data, Message};
@@ -30,7 +30,21 @@ const FIRST_TAG: u8 = 0x05;
 const HEADER: [u8; 5] = [0x02, 0xa4, 0x01, 0x6a, 0x00];
 /// Unknown, SyncML 1.1, SyncML 1.2, MetInf 1.2: the root tells whether it is SyncML.
 const PUBLIC_IDS: [u32; 4] = [0x01, 0x0fd3, 0x1201, 0x1202];
-const PUBLIC_ID_TEXT: &[u8] = b"-//SYNCML//DTD SyncML 1.";
+const SYNCML: Vocabulary = Vocabulary {
+    public_id: b"-//SYNCML//DTD SyncML 1.",
+    page: PAGE_SYNCML,
+    refusal: "public identifier is not SyncML's",
+};
+/// Device descriptions and serialised trees: documents of their own.
+pub(super) const DESCRIPTIONS: Vocabulary = Vocabulary {
+    public_id: b"-//OMA//DTD-DM-DDF 1.",
+    page: PAGE_DDF,
+    refusal: "public identifier is not that of a management tree",
+};
+/// WBXML 1.2, the public identifier of device descriptions as text, UTF-8; then page 2, said
+/// aloud for readers that begin on page 0.
+pub(super) const DESCRIPTIONS_HEADER: &[u8] =
+    b"\x02\x00\x00\x6a\x1b-//OMA//DTD-DM-DDF 1.2//EN\0\x00\x02";
 /// Unknown, US-ASCII, UTF-8.
 const CHARSETS: [u32; 3] = [0, 3, 106];
 
@@ -39,7 +53,7 @@ const CHARSETS: [u32; 3] = [0, 3, 106];
 /// # Errors
 /// Where the octets are not WBXML, not SyncML, or beyond a bound of [`crate::limits`].
 pub fn decode(octets: &[u8]) -> Result<Message<'_>, DecodeError> {
-    grammar::message(WbxmlLexer::new(octets)?)
+    grammar::message(WbxmlLexer::new(octets, &SYNCML)?)
 }
 
 /// Encodes one message, with inline strings. NUL and the other control characters that text
@@ -51,7 +65,18 @@ pub fn encode(message: &Message<'_>) -> Vec<u8> {
     sink.out
 }
 
-struct WbxmlLexer<'a> {
+/// What a document is about.
+pub(super) struct Vocabulary {
+    /// How its public identifier begins as text.
+    public_id: &'static [u8],
+    /// The code page in force at its start.
+    page: u8,
+    /// What is said of a document about something else.
+    refusal: &'static str,
+}
+
+/// The tokens of a WBXML document.
+pub(super) struct WbxmlLexer<'a> {
     reader: Reader<'a>,
     strings: &'a [u8],
     page: u8,
@@ -61,7 +86,11 @@ struct WbxmlLexer<'a> {
 }
 
 impl<'a> WbxmlLexer<'a> {
-    fn new(octets: &'a [u8]) -> Result<Self, DecodeError> {
+    /// Reads the header of a document.
+    ///
+    /// # Errors
+    /// It is not WBXML 1.1 to 1.3 in UTF-8, or of another vocabulary.
+    pub(super) fn new(octets: &'a [u8], about: &Vocabulary) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(octets);
         let malformed = |reader: &Reader<'_>, what| reader.error(DecodeErrorKind::Malformed(what));
         if !(1..=3).contains(&reader.u8()?) {
@@ -79,17 +108,17 @@ impl<'a> WbxmlLexer<'a> {
             return Err(reader.error(DecodeErrorKind::Limit("string table")));
         }
         let strings = reader.take(length)?;
-        let (page, is_empty, budget) = (PAGE_SYNCML, false, Budget::default());
+        let (page, is_empty, budget) = (about.page, false, Budget::default());
         let lexer = Self { reader, strings, page, is_empty, budget };
         let known = match public_id {
             Ok(id) => PUBLIC_IDS.contains(&id),
             Err(index) => lexer
                 .string(index)?
-                .get(..PUBLIC_ID_TEXT.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(PUBLIC_ID_TEXT)),
+                .get(..about.public_id.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(about.public_id)),
         };
         if !known {
-            return Err(malformed(&lexer.reader, "public identifier is not SyncML's"));
+            return Err(malformed(&lexer.reader, about.refusal));
         }
         Ok(lexer)
     }
@@ -234,9 +263,12 @@ fn clean(octets: &[u8]) -> Option<&str> {
     std::str::from_utf8(octets).ok().filter(|text| no_controls(text.as_bytes()))
 }
 
-struct WbxmlSink {
-    out: Vec<u8>,
-    page: u8,
+/// Writes WBXML.
+pub(super) struct WbxmlSink {
+    /// The document so far.
+    pub(super) out: Vec<u8>,
+    /// The code page in force.
+    pub(super) page: u8,
 }
 
 impl WbxmlSink {

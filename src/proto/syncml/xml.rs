@@ -23,6 +23,11 @@ use std::borrow::Cow;
 /// Where the octets are not UTF-8, not XML as far as it goes here, not SyncML, or beyond a bound
 /// of [`crate::limits`].
 pub fn decode(octets: &[u8]) -> Result<Message<'_>, DecodeError> {
+    grammar::message(XmlLexer::new(clean(octets)?, Tag::of_name))
+}
+
+/// The text of a document, its byte order mark left out.
+pub(super) fn clean(octets: &[u8]) -> Result<&str, DecodeError> {
     let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
     let text = std::str::from_utf8(octets).map_err(|error| DecodeError {
         offset: error.valid_up_to(),
@@ -35,7 +40,7 @@ pub fn decode(octets: &[u8]) -> Result<Message<'_>, DecodeError> {
             kind: DecodeErrorKind::Text,
         });
     }
-    grammar::message(XmlLexer::new(text))
+    Ok(text)
 }
 
 /// Encodes one message, without white space between the elements. Characters that XML does not
@@ -48,8 +53,11 @@ pub fn encode(message: &Message<'_>) -> Vec<u8> {
     sink.out.into_bytes()
 }
 
-struct XmlLexer<'a> {
+/// The tokens of an XML document.
+pub(super) struct XmlLexer<'a> {
     input: &'a str,
+    /// Finds the element of a local name.
+    names: fn(&str) -> Tag,
     reader: Reader<&'a [u8]>,
     /// Offset of the event that came last.
     start: usize,
@@ -57,12 +65,13 @@ struct XmlLexer<'a> {
 }
 
 impl<'a> XmlLexer<'a> {
-    fn new(input: &'a str) -> Self {
+    /// Starts at the first character of `input`, which is [`clean`].
+    pub(super) fn new(input: &'a str, names: fn(&str) -> Tag) -> Self {
         let mut reader = Reader::from_str(input);
         let config = reader.config_mut();
         config.expand_empty_elements = true;
         config.allow_dangling_amp = true;
-        Self { input, reader, start: 0, budget: Budget::default() }
+        Self { input, names, reader, start: 0, budget: Budget::default() }
     }
 
     /// The next token, `None` at the end of the input.
@@ -73,7 +82,7 @@ impl<'a> XmlLexer<'a> {
             let token = match event {
                 Event::Start(element) => {
                     self.budget.enter().map_err(|kind| self.error(kind))?;
-                    Token::Start(Tag::of_name(element.local_name().into_inner()))
+                    Token::Start((self.names)(element.local_name().into_inner()))
                 }
                 Event::End(_) => {
                     self.budget.leave();

@@ -1,0 +1,63 @@
+//! `dm-gateway tree [URI]`: the management tree.
+
+use crate::cli::client::{Call, Stop, finish, usage};
+use crate::cli::table::Table;
+use crate::control::{Nodes, Request};
+use crate::gateway::management::NodeView;
+use lexopt::Parser;
+use std::process::ExitCode;
+
+/// What `tree --help` prints.
+pub const USAGE: &str = usage!(
+    "tree [URI]",
+    "\
+Shows the management tree from a URI down, by default all of it (`.`): what DM servers see, with
+secrets masked."
+);
+
+/// Runs `tree` with the arguments after that word.
+pub fn run(arguments: Parser) -> ExitCode {
+    finish(tree(arguments), USAGE)
+}
+
+fn tree(arguments: Parser) -> Result<u8, Stop> {
+    let call = Call::read_some(arguments, 1)?;
+    let uri = call.operands.first().map_or(".", String::as_str).to_owned();
+    let answer = call.ask_for::<Nodes>(&Request::Tree { uri })?;
+    call.print(&answer, |answer| table(&answer.nodes))?;
+    Ok(0)
+}
+
+fn table(nodes: &[NodeView]) -> String {
+    let mut table = Table::new(&["URI", "FORMAT", "VALUE"]);
+    for node in nodes {
+        let value = match &node.value {
+            Some(value) => value.as_str(),
+            None => node.kind.as_str(),
+        };
+        table.row([node.uri.as_str(), &node.format, value]);
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interior_nodes_tell_their_object_leaves_their_value() {
+        let node = |uri: &str, format: &str, kind: &str, value: Option<&str>| NodeView {
+            uri: uri.into(),
+            format: format.into(),
+            kind: kind.into(),
+            value: value.map(Into::into),
+        };
+        let nodes = [
+            node("./DevInfo", "node", "urn:oma:mo:oma-dm-devinfo:1.0", None),
+            node("./DevInfo/DevId", "chr", "text/plain", Some("gw")),
+        ];
+        let text = table(&nodes);
+        assert!(text.contains("urn:oma:mo:oma-dm-devinfo:1.0"), "{text}");
+        assert!(text.lines().last().unwrap().ends_with("gw"), "{text}");
+    }
+}

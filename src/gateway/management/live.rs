@@ -1,0 +1,231 @@
+//! Gw Config and Gw Device Inventory, served from the running gateway.
+
+use super::records::Settings;
+use crate::gateway::agenda::Timer;
+use crate::gateway::device::{Device, DeviceKey};
+use crate::gateway::event::EventKind;
+use crate::gateway::inventory::Inventory;
+use crate::gateway::policy::Policy;
+use crate::gateway::seam::{LanId, Now};
+use crate::gateway::{Gateway, LanOptions, Options};
+use crate::limits;
+use crate::proto::gwmo::{self, GwConfigNode, InventoryNode, Mode, RecordLeaf, Setting};
+use crate::proto::syncml::StatusCode;
+use crate::proto::tree::{Format, Mount, Provider, Tree, Value, timestamp};
+
+const CONFIG_MOUNT: Mount = Mount(1);
+const INVENTORY_MOUNT: Mount = Mount(2);
+
+/// Has the two objects served.
+pub(super) fn mount(tree: &mut Tree) {
+    for (uri, mount) in [(gwmo::CONFIG, CONFIG_MOUNT), (gwmo::INVENTORY, INVENTORY_MOUNT)] {
+        tree.mount(uri, mount).expect("the descriptions have these nodes");
+    }
+}
+
+/// The URI of a device's record in the inventory.
+pub(super) fn record_uri(key: DeviceKey) -> String {
+    format!("{}/Records/{}", gwmo::INVENTORY, key.0)
+}
+
+/// The live state, and what is to become of the settings.
+pub(super) struct Live<'a> {
+    options: &'a Options,
+    inventory: &'a Inventory,
+    before: &'a Settings,
+    settings: Settings,
+    /// The settings before each change.
+    history: Vec<Settings>,
+    now: Now,
+}
+
+impl<'a> Live<'a> {
+    pub(super) fn new(
+        options: &'a Options,
+        inventory: &'a Inventory,
+        settings: &'a Settings,
+        now: Now,
+    ) -> Self {
+        Self {
+            options,
+            inventory,
+            before: settings,
+            settings: settings.clone(),
+            history: Vec::new(),
+            now,
+        }
+    }
+
+    /// The settings, if they are to change.
+    pub(super) fn settings(&self) -> Option<Settings> {
+        (self.settings != *self.before).then(|| self.settings.clone())
+    }
+
+    fn lan(&self, name: &str) -> Option<&LanOptions> {
+        self.options.lans.iter().find(|lan| *lan.name == *name)
+    }
+
+    fn lan_names(&self) -> impl Iterator<Item = &str> {
+        self.options.lans.iter().map(|lan| &*lan.name)
+    }
+
+    fn config(&self, node: &GwConfigNode<'_>) -> Option<Value<'_>> {
+        let number = |number: u8| Value::of(Format::Int, number.to_string());
+        let truth = |truth: bool| Value::of(Format::Bool, truth.to_string());
+        Some(match node {
+            GwConfigNode::Root | GwConfigNode::Lans => Value::interior(),
+            GwConfigNode::GwId => Value::text(&*self.options.id),
+            GwConfigNode::PublicAddress => Value::text(self.public_address()),
+            GwConfigNode::ShareAddress => {
+                truth(self.settings.share_address.unwrap_or(self.options.share_address))
+            }
+            GwConfigNode::ModesSupported => number(Mode::Transparent.bit()),
+            GwConfigNode::DefaultMode => number(Mode::Transparent.code()),
+            GwConfigNode::AttachAlert => truth(self.settings.attach_alert),
+            GwConfigNode::Lan(name) => self.lan(name).map(|_| Value::interior())?,
+            GwConfigNode::LanName(name) => Value::text(&*self.lan(name)?.name),
+            GwConfigNode::LanPolicy(name) => {
+                let lan = self.lan(name)?;
+                let set = self.settings.policies.get(&*lan.name);
+                number(set.copied().unwrap_or_else(|| lan.policy.code()))
+            }
+        })
+    }
+
+    fn public_address(&self) -> &str {
+        let configured = self.options.public_address.as_deref().unwrap_or_default();
+        self.settings.public_address.as_deref().unwrap_or(configured)
+    }
+
+    fn set(&mut self, setting: &Setting<'_>) -> Result<(), StatusCode> {
+        let settings = &mut self.settings;
+        match *setting {
+            Setting::PublicAddress(address) => {
+                settings.public_address = Some(address.unwrap_or_default().to_owned());
+            }
+            Setting::ShareAddress(share) => settings.share_address = Some(share),
+            Setting::AttachAlert(tell) => settings.attach_alert = tell,
+            // The only mode that there is.
+            Setting::DefaultMode(Mode::Transparent) => {}
+            Setting::DefaultMode(_) => return Err(StatusCode::NOT_ALLOWED),
+            Setting::LanPolicy { lan, policy } => {
+                settings.policies.insert(lan.to_owned(), policy);
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, node: InventoryNode) -> Option<Value<'_>> {
+        let number = |number: u8| Value::of(Format::Int, number.to_string());
+        let (record, leaf) = match node {
+            InventoryNode::Root | InventoryNode::Records => return Some(Value::interior()),
+            InventoryNode::Record(record) => (record, None),
+            InventoryNode::Leaf(record, leaf) => (record, Some(leaf)),
+        };
+        let device = self.inventory.device(DeviceKey(record))?;
+        let Some(leaf) = leaf else { return Some(Value::interior()) };
+        let attached = device.attachment.is_some();
+        Some(match leaf {
+            RecordLeaf::DeviceId => Value::text(device.record.id.as_str()),
+            RecordLeaf::Address => {
+                let address = device.best_address(|_| true).filter(|_| attached)?;
+                Value::text(address.ip.to_string())
+            }
+            RecordLeaf::Mode => number(Mode::Transparent.code()),
+            RecordLeaf::ComponentType => number(gwmo::END_DEVICE),
+            RecordLeaf::Attached => Value::of(Format::Bool, attached.to_string()),
+            RecordLeaf::LastSeen => Value::of(Format::Time, self.last_seen(device)?),
+            RecordLeaf::Servers => {
+                let list = device.record.list.as_ref()?;
+                Value::text(gwmo::server_list(list.servers.iter().map(|server| server.as_str())))
+            }
+        })
+    }
+
+    /// When the device was seen last, by the wall clock.
+    fn last_seen(&self, device: &Device) -> Option<String> {
+        let age = self.now.uptime.saturating_sub(device.last_seen?).as_secs();
+        (self.now.unix >= limits::CLOCK_SET).then(|| timestamp(self.now.unix - age))
+    }
+}
+
+impl Provider for Live<'_> {
+    fn node(&self, mount: Mount, path: &str) -> Option<Value<'_>> {
+        match mount {
+            CONFIG_MOUNT => self.config(&GwConfigNode::parse(path)?),
+            _ => self.record(InventoryNode::parse(path)?),
+        }
+    }
+
+    fn children(&self, mount: Mount, path: &str) -> Vec<String> {
+        let records = self.inventory.iter().map(|(key, _)| key.0);
+        match mount {
+            CONFIG_MOUNT => GwConfigNode::children(path, self.lan_names()),
+            _ => InventoryNode::children(path, records, |node| self.record(node).is_some()),
+        }
+    }
+
+    fn replace(&mut self, mount: Mount, path: &str, value: &Value<'_>) -> Result<(), StatusCode> {
+        if mount != CONFIG_MOUNT || !self.options.management.remote_settings {
+            return Err(StatusCode::NOT_ALLOWED);
+        }
+        let node = GwConfigNode::parse(path).ok_or(StatusCode::NOT_FOUND)?;
+        let before = self.settings.clone();
+        self.set(&node.setting(&value.octets)?)?;
+        self.history.push(before);
+        Ok(())
+    }
+
+    fn undo(&mut self, _: Mount, _: &str, _: Option<&Value<'_>>) {
+        // The last first, as they are told.
+        if let Some(settings) = self.history.pop() {
+            self.settings = settings;
+        }
+    }
+}
+
+impl Gateway {
+    /// Has the gateway run by these settings.
+    pub(super) fn apply_settings(&mut self, settings: Settings, now: Now) {
+        let configured = &self.management.configured;
+        self.options.share_address = settings.share_address.unwrap_or(configured.share_address);
+        self.options.public_address = match &settings.public_address {
+            Some(address) => Some(address.clone()).filter(|address| !address.is_empty()),
+            None => configured.public_address.clone(),
+        };
+        for (index, policy) in configured.policies.clone().into_iter().enumerate() {
+            let name = self.options.lans[index].name.clone();
+            let set = settings.policies.get(&*name).and_then(|code| Policy::of_code(*code));
+            self.set_policy(LanId(index), set.unwrap_or(policy), now);
+        }
+        self.management.settings = settings;
+        self.look_for_wanted(now);
+    }
+
+    /// A LAN has another policy: its devices are asked by it. What their lists led to changes with
+    /// the lists that they bring.
+    fn set_policy(&mut self, lan: LanId, policy: Policy, now: Now) {
+        let options = &mut self.options.lans[lan.0];
+        let before = std::mem::replace(&mut options.policy, policy);
+        if before == policy {
+            return;
+        }
+        log::info!("LAN {}: the policy is {policy} now, it was {before}", options.name);
+        let attached = self.inventory.iter();
+        let attached =
+            attached.filter(|(_, device)| device.lan == Some(lan) && device.attachment.is_some());
+        let keys: Vec<_> = attached.map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(device) = self.inventory.device_mut(key)
+                && let Some(attachment) = &mut device.attachment
+            {
+                (attachment.asks, attachment.session) = (0, false);
+            }
+            if policy.asks() {
+                self.timers.set(Timer::Ask(key), now.uptime + limits::SETTLE);
+            }
+        }
+        let why = format!("a DM server set the policy to {policy}, it was {before}");
+        self.tell_of_lan(EventKind::Policy, lan, &why);
+    }
+}
