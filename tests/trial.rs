@@ -77,12 +77,14 @@ fn a_critical_change_is_rolled_back_after_ten_minutes_without_a_session() {
     managed.advance(limits::TRIAL - SECOND);
     assert_eq!(managed.tree(), changed);
     assert_eq!(managed.events(EventKind::RolledBack), 0);
+    let trial = managed.lab.gateway.status(managed.lab.now).trial.unwrap();
+    assert_eq!((&*trial.server, trial.rest), (ONE, 1));
     managed.advance(SECOND);
     assert_eq!(managed.events(EventKind::RolledBack), 1);
     assert_eq!(managed.tree(), tree);
     assert_eq!(managed.kept(), kept);
     let status = managed.lab.gateway.status(managed.lab.now);
-    assert_eq!(status.lans[0].policy, "ignore");
+    assert_eq!((&*status.lans[0].policy, status.trial), ("ignore", None));
     // It was tried at short intervals.
     assert!(managed.calls_of(ONE).len() > 10);
     managed.instead.clear();

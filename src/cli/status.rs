@@ -115,6 +115,13 @@ fn facts(status: &Status, io: &IoCounters) -> String {
             counters.notifications
         ),
     };
+    let trial = status.trial.as_ref().map_or_else(String::new, |trial| {
+        format!(
+            "what {} changed stays if it finds us again; else it is taken back in {}",
+            trial.server,
+            age(trial.rest)
+        )
+    });
     let store = format!(
         "{} made durable, {} failed; flushed {}",
         count(counters.commits.saturating_sub(counters.commits_failed), "change"),
@@ -130,6 +137,7 @@ fn facts(status: &Status, io: &IoCounters) -> String {
         ("losses", losses(io)),
         ("sessions", sessions),
         ("managed", servers),
+        ("trial", trial),
         ("store", store),
     ];
     let facts = facts.into_iter().filter(|(_, text)| !text.is_empty());
@@ -167,7 +175,7 @@ mod tests {
     use super::*;
     use crate::gateway::event::Reason;
     use crate::gateway::metrics::Counters;
-    use crate::gateway::view::{DeviceCounts, Refusals};
+    use crate::gateway::view::{DeviceCounts, Refusals, TrialView};
 
     fn answer() -> StatusAnswer {
         let lan = |name: &str, up| Lan {
@@ -189,6 +197,7 @@ mod tests {
             wanted: 2,
             waiting: 1,
             accounts: 2,
+            trial: Some(TrialView { server: "dms.example".into(), rest: 540 }),
             counters: Counters {
                 pushes: 9,
                 managed_sessions: 4,
@@ -223,6 +232,7 @@ pushes    9 received, 5 forwarded, 0 held, 0 released, 0 refused
 losses    7 too long to be a push, 1 found a LAN's send buffer full
 sessions  0 opened, 0 asked for; Alert 1230 sent 0 times, 0 server lists taken
 managed   2 accounts with a DM server; 4 sessions with them, 1 failed; 3 Package #0 for the gateway itself
+trial     what dms.example changed stays if it finds us again; else it is taken back in 9 m
 store     1 change made durable, 2 failed; flushed 0 times
 
 LANs

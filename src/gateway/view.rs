@@ -41,10 +41,22 @@ pub struct Status {
     /// DM servers that the gateway has an account with.
     #[serde(default)]
     pub accounts: usize,
+    /// A change of a DM server that is on trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialView>,
     /// Counters since the start.
     pub counters: Counters,
     /// Refusals since the start, by reason.
     pub refused: BTreeMap<String, Refusals>,
+}
+
+/// A change on trial.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct TrialView {
+    /// The server that made it.
+    pub server: String,
+    /// After how many seconds it is taken back, unless the server finds us again.
+    pub rest: u64,
 }
 
 /// Whether the gateway can do its work.
@@ -236,6 +248,7 @@ impl Gateway {
                 .count(),
             waiting,
             accounts: self.management.accounts().count(),
+            trial: self.management.trial(now),
             counters: metrics.counters,
             refused: metrics.refused().map(|(reason, count)| refusals(reason, count)).collect(),
         }

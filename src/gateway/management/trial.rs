@@ -32,6 +32,16 @@ pub(super) struct Trial {
 }
 
 impl Trial {
+    /// The server that made it.
+    pub(super) fn server(&self) -> &str {
+        &self.record.server
+    }
+
+    /// When it is taken back.
+    pub(super) fn until(&self) -> Duration {
+        self.until
+    }
+
     /// From the store.
     pub(super) fn restored(value: &[u8]) -> Option<Self> {
         let record = records::read::<TrialRecord>(TRIAL, value)?;

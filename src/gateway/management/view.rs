@@ -5,6 +5,7 @@ use super::bootstrap::Search;
 use super::live::Live;
 use crate::gateway::Gateway;
 use crate::gateway::seam::Now;
+use crate::gateway::view::TrialView;
 use crate::proto::syncml::{Encoding, StatusCode, Verb};
 use crate::proto::tree::{Caller, Request, Subject};
 use base64::Engine;
@@ -29,6 +30,13 @@ pub struct NodeView {
 const SECRET: &str = "(secret)";
 
 impl Management {
+    /// The change that is on trial.
+    pub(in crate::gateway) fn trial(&self, now: Now) -> Option<TrialView> {
+        let trial = self.trial.as_ref()?;
+        let rest = trial.until().saturating_sub(now.uptime).as_secs();
+        Some(TrialView { server: trial.server().to_owned(), rest })
+    }
+
     /// Servers with an account whose last session failed, and why it did.
     pub(in crate::gateway) fn failed_servers(&self) -> impl Iterator<Item = (&str, &str)> {
         let servers = self.servers.iter().filter(|(id, _)| self.has_account(id));
