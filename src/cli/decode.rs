@@ -132,7 +132,7 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Finds out what `octets` are, by what can be told apart at their start.
 fn sniff(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
-    if let Ok(text) = str::from_utf8(octets) {
+    if let Ok(text) = std::str::from_utf8(octets) {
         let text = text.trim_start_matches('\u{feff}');
         if text.trim_start().starts_with('<') {
             return markup(dump, text);
