@@ -41,7 +41,7 @@ const EX_IOERR: u8 = 74;
 
 /// Why a command ends before its time.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub enum Stop {
     /// `--help`.
     Help,
     /// Wrong usage.

@@ -4,8 +4,9 @@
 //! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
 
 pub mod bootstrap;
-mod client;
+pub mod client;
 pub mod decode;
+pub mod definition;
 #[cfg(feature = "simulate")]
 pub mod demo;
 pub mod devices;
