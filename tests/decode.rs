@@ -73,6 +73,17 @@ fn a_bootstrap_document_shows_its_accounts_and_no_secret() {
 }
 
 #[test]
+fn a_bootstrap_in_any_form_shows_its_account() {
+    for name in ["factory_tree.xml", "factory_tree_libwbxml.hex", "message_cdata.xml"] {
+        let path = fixture(&format!("bootstrap/valid/{name}"));
+        let text = fs::read_to_string(&path).unwrap();
+        let digits: String = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let (_, shown) = decoded(if name.ends_with(".hex") { &digits } else { &path });
+        assert!(shown.contains("account with com.example.dm"), "{name}: {shown}");
+    }
+}
+
+#[test]
 fn a_bootstrap_push_shows_what_proves_it() {
     let document = "3c4d676d74547265652f3e";
     let mac = "41".repeat(40);
