@@ -32,11 +32,11 @@ fn command(arguments: Parser) -> Result<u8, Stop> {
         return Err(Stop::Usage(format!("there is no `bootstrap {verb}`")));
     }
     let document = read_bounded(Path::new(file), limits::BOOTSTRAP).map_err(|error| {
-        Stop::Failed(format!("cannot read {file}: {}; try: ls -l {file}", plain(&error)))
+        Stop::failed(&format!("cannot read {file}; cause: {}; try: ls -l {file}", plain(&error)))
     })?;
     // Said by the same code before the daemon is asked.
     bootstrap::read(&document, Source::Factory).map_err(|fault| {
-        Stop::Failed(format!("{file}: {fault}; try: `dm-gateway decode {file}`"))
+        Stop::failed(&format!("{file}: {fault}; try: dm-gateway decode {file}"))
     })?;
     call.have_done(&Request::Apply { document: BASE64.encode(&document) })
 }

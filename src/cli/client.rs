@@ -1,10 +1,12 @@
 //! What the operators' commands share: arguments, the question to the daemon, exit codes.
 
 use crate::cli::EX_USAGE;
+use crate::cli::definition::Given;
 use crate::cli::table::printable;
+use crate::codes::{self, Code, Trouble};
 use crate::config;
 use crate::control::{Document, Done, Fault, Refused, Request};
-use crate::io::control_socket;
+use crate::io::{control_socket, plain};
 use crate::limits::CONTROL_TIME;
 use lexopt::{Arg, Parser, ValueExt};
 use serde::de::DeserializeOwned;
@@ -46,12 +48,19 @@ pub enum Stop {
     Help,
     /// Wrong usage.
     Usage(String),
-    /// No daemon, or none that understands: a sentence with its hint.
-    Unanswered(String),
-    /// The work could not be done: a sentence with its hint.
-    Failed(String),
+    /// No daemon, or none that understands.
+    Unanswered(Box<Trouble>),
+    /// The work could not be done.
+    Failed(Box<Trouble>),
     /// The result cannot be written.
     Output(io::Error),
+}
+
+impl Stop {
+    /// The work could not be done, as a sentence says (see [`Trouble::new`]).
+    pub fn failed(sentence: &str) -> Self {
+        Self::Failed(Trouble::new(codes::FAILED, sentence).into())
+    }
 }
 
 impl From<lexopt::Error> for Stop {
@@ -66,28 +75,36 @@ pub(super) fn finish(result: Result<u8, Stop>, usage: &str) -> ExitCode {
         Ok(code) => code,
         Err(Stop::Help) => return finish(print(usage).map(|()| 0), usage),
         Err(Stop::Usage(error)) => {
-            complain(&format!("{error}; try: --help"));
+            complain(&Trouble::new(codes::USAGE, &error).or_try("--help"));
             note(usage.lines().next().unwrap_or_default());
             EX_USAGE
         }
-        Err(Stop::Unanswered(error)) => {
-            complain(&error);
+        Err(Stop::Unanswered(trouble)) => {
+            complain(&trouble);
             UNANSWERED
         }
-        Err(Stop::Failed(error)) => {
-            complain(&error);
+        Err(Stop::Failed(trouble)) => {
+            complain(&trouble);
             1
         }
         Err(Stop::Output(error)) => {
-            complain(&format!("cannot write the result: {error}"));
+            let sentence = format!("cannot write the result; cause: {}", plain(&error));
+            complain(&Trouble::new(codes::OUTPUT, &sentence));
             EX_IOERR
         }
     })
 }
 
-/// Says on standard error what went wrong.
-pub(super) fn complain(error: &str) {
-    note(&format!("error: {}", printable(error)));
+/// Says on standard error what went wrong, what makes it so, and what to try.
+pub(super) fn complain(trouble: &Trouble) {
+    let mut text = format!("error[{}]: {}", trouble.code, printable(&trouble.what));
+    if let Some(cause) = &trouble.cause {
+        text.push_str(&format!("\n  cause: {}", printable(cause)));
+    }
+    if let Some(next) = &trouble.next {
+        text.push_str(&format!("\n  try: {}", printable(next)));
+    }
+    note(&text);
 }
 
 /// Says something on standard error. Where that is gone as well, the exit code has to do.
@@ -126,6 +143,17 @@ pub(super) struct Answer<T> {
 }
 
 impl Call {
+    /// What the arguments of a command say that asks the daemon.
+    pub(super) fn of(given: &Given) -> Self {
+        let socket = given.path_of("socket").map(Target::Socket);
+        let config = || given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
+        Self {
+            target: socket.unwrap_or_else(|| Target::Config(config())),
+            json: given.has("json") || given.value("format").is_some_and(|form| form != "table"),
+            operands: given.operands.clone(),
+        }
+    }
+
     /// Reads the arguments after the verb. `operands` are the names of those that must be given.
     pub(super) fn read(arguments: Parser, operands: &[&str]) -> Result<Self, Stop> {
         Self::read_with(arguments, operands, &[]).map(|(call, _)| call)
@@ -219,12 +247,11 @@ impl Call {
     ) -> Result<impl Iterator<Item = io::Result<String>> + use<>, Stop> {
         let socket = match &self.target {
             Target::Socket(path) => path.clone(),
-            Target::Config(path) => {
-                config::control_socket(path).map_err(|error| Stop::Unanswered(error.to_string()))?
-            }
+            Target::Config(path) => config::control_socket(path)
+                .map_err(|error| unanswered(codes::CONFIG, &error.to_string()))?,
         };
-        let client = control_socket::connect(&socket)
-            .map_err(|error| Stop::Unanswered(unreachable(&socket, &error)))?;
+        let client =
+            control_socket::connect(&socket).map_err(|error| unreachable(&socket, &error))?;
         client.limit(hasty.then_some(CONTROL_TIME)).map_err(broken)?;
         let line = serde_json::to_string(request).expect("text can be written as JSON");
         client.ask(&line).map_err(broken)
@@ -243,7 +270,9 @@ impl Call {
 /// A line of the daemon's, unless it refuses.
 pub(super) fn refused(line: String) -> Result<String, Stop> {
     match serde_json::from_str::<Document<Refused>>(&line) {
-        Ok(document) => Err(Stop::Failed(document.body.refused)),
+        Ok(document) => {
+            Err(Stop::Failed(Trouble::new(codes::REFUSED, &document.body.refused).into()))
+        }
         Err(_) => Ok(line),
     }
 }
@@ -251,13 +280,15 @@ pub(super) fn refused(line: String) -> Result<String, Stop> {
 /// Reads a line of the daemon's.
 pub(super) fn understand<T: DeserializeOwned>(line: String) -> Result<Answer<T>, Stop> {
     if let Ok(Document { body: Fault { error }, .. }) = serde_json::from_str(&line) {
-        return Err(Stop::Unanswered(format!("the daemon answers: {error}; try: {ANOTHER_WAY}")));
+        let sentence = format!("the daemon answers: {error}; try: {ANOTHER_WAY}");
+        return Err(unanswered(codes::NOT_UNDERSTOOD, &sentence));
     }
     match serde_json::from_str::<Document<T>>(&line) {
         Ok(Document { body, .. }) => Ok(Answer { line, body }),
-        Err(error) => Err(Stop::Unanswered(format!(
-            "the daemon's answer is not understood: {error}; try: {ANOTHER_WAY}"
-        ))),
+        Err(error) => Err(unanswered(
+            codes::NOT_UNDERSTOOD,
+            &format!("the daemon's answer is not understood; cause: {error}; try: {ANOTHER_WAY}"),
+        )),
     }
 }
 
@@ -280,30 +311,38 @@ pub(super) fn broken(error: io::Error) -> Stop {
         io::ErrorKind::UnexpectedEof => "the daemon closed the connection".to_owned(),
         _ => format!("the control socket fails: {error}"),
     };
-    Stop::Unanswered(format!("{error}; try: journalctl -u dm-gateway"))
+    unanswered(codes::UNREACHABLE, &format!("{error}; try: journalctl -u dm-gateway"))
 }
 
 const ANOTHER_WAY: &str = "again, as root or in the socket's group, with the command of the \
                            daemon's own version";
 
+fn unanswered(code: Code, sentence: &str) -> Stop {
+    Stop::Unanswered(Trouble::new(code, sentence).into())
+}
+
 /// Why nobody is reached at a socket, and what to try.
-fn unreachable(socket: &Path, error: &io::Error) -> String {
+fn unreachable(socket: &Path, error: &io::Error) -> Stop {
     let start = "systemctl start dm-gateway, or --config or --socket of one that runs";
     let socket = socket.display();
-    match error.kind() {
+    let sentence = match error.kind() {
         io::ErrorKind::NotFound => {
-            format!("no dm-gateway answers: there is no socket {socket}; try: {start}")
+            format!("no dm-gateway answers; cause: there is no socket {socket}; try: {start}")
         }
         io::ErrorKind::ConnectionRefused => {
-            format!("no dm-gateway answers: nobody listens on {socket}; try: {start}")
+            format!("no dm-gateway answers; cause: nobody listens on {socket}; try: {start}")
         }
         io::ErrorKind::PermissionDenied => {
-            format!("you may not use {socket}; try: as root, or as a member of its group")
+            let sentence = format!(
+                "you may not use {socket}; try: as root, or as a member of its group (ls -l {socket})"
+            );
+            return unanswered(codes::FORBIDDEN, &sentence);
         }
         // Brings its own hint.
         io::ErrorKind::InvalidInput => error.to_string(),
-        _ => format!("{error}; try: {start}"),
-    }
+        _ => format!("no dm-gateway answers; cause: {error}; try: {start}"),
+    };
+    unanswered(codes::UNREACHABLE, &sentence)
 }
 
 #[cfg(test)]

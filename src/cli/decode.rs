@@ -64,7 +64,7 @@ fn decode(mut arguments: Parser) -> Result<u8, Stop> {
             print(&String::from_utf8_lossy(&text))?;
             Ok(u8::from(!is_clean))
         }
-        Err(error) => Err(Stop::Failed(error)),
+        Err(error) => Err(Stop::failed(&error)),
     }
 }
 

@@ -187,11 +187,27 @@ impl Given {
 /// # Errors
 /// [`Stop::Help`] for `--help`, [`Stop::Usage`] for what the definition does not allow; with the
 /// commands that had been read by then, outermost first.
-pub fn read(
+pub fn read(commands: &'static [Command], parser: Parser) -> Result<Given, Unread> {
+    read_from(Vec::new(), commands, parser)
+}
+
+/// Reads the arguments after the word that names `command`.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_below(command: &'static Command, parser: Parser) -> Result<Given, Unread> {
+    read_from(vec![command], &[], parser)
+}
+
+/// Commands that had been read, and why no more were.
+pub type Unread = (Vec<&'static Command>, Stop);
+
+fn read_from(
+    path: Vec<&'static Command>,
     commands: &'static [Command],
     mut parser: Parser,
-) -> Result<Given, (Vec<&'static Command>, Stop)> {
-    let mut given = Given { path: Vec::new(), operands: Vec::new(), values: Vec::new() };
+) -> Result<Given, Unread> {
+    let mut given = Given { path, operands: Vec::new(), values: Vec::new() };
     match read_into(commands, &mut parser, &mut given) {
         Ok(()) => Ok(given),
         Err(stop) => Err((given.path, stop)),

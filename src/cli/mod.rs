@@ -10,6 +10,7 @@ pub mod definition;
 #[cfg(feature = "simulate")]
 pub mod demo;
 pub mod devices;
+pub mod help;
 pub mod map;
 pub mod monitor;
 pub mod narrate;
@@ -22,7 +23,9 @@ pub mod status;
 mod table;
 pub mod tree;
 
+use crate::codes::{self, Code, Trouble};
 use client::{Stop, finish};
+use definition::{Command, Given};
 use lexopt::{Arg, Parser, ValueExt as _};
 use std::process::ExitCode;
 
@@ -51,6 +54,9 @@ dm-gateway --version prints the version. A router build has no demo and no simul
 /// Exit code of wrong usage, EX_USAGE of sysexits.h.
 pub const EX_USAGE: u8 = 64;
 
+/// The commands, in the order of the help.
+pub const COMMANDS: &[Command] = &[status::COMMAND];
+
 /// Runs the command that the arguments name.
 pub fn main(mut arguments: Parser) -> ExitCode {
     let verb = match arguments.next() {
@@ -71,9 +77,14 @@ pub fn main(mut arguments: Parser) -> ExitCode {
         Ok(verb) => verb,
         Err(error) => return finish(Err(error.into()), USAGE),
     };
+    if let Some(command) = COMMANDS.iter().find(|command| command.name == verb) {
+        return match definition::read_below(command, arguments) {
+            Ok(given) => carry_out(given),
+            Err((path, stop)) => finish(Err(stop), &help::help(&path)),
+        };
+    }
     match verb.as_str() {
         "run" => run::run(arguments),
-        "status" => status::run(arguments),
         "devices" => devices::run(arguments),
         "servers" => servers::run(arguments),
         "map" => map::run(arguments),
@@ -96,6 +107,12 @@ pub fn main(mut arguments: Parser) -> ExitCode {
     }
 }
 
+fn carry_out(given: Given) -> ExitCode {
+    let path = given.path.clone();
+    let run = path.last().and_then(|command| command.run);
+    finish(run.map_or(Ok(0), |run| run(given)), &help::help(&path))
+}
+
 /// Prints `text` and succeeds.
 fn print(text: &str) -> ExitCode {
     finish(client::print(text).map(|()| 0), "")
@@ -103,11 +120,16 @@ fn print(text: &str) -> ExitCode {
 
 /// Says what is wrong with the arguments, and what to try instead.
 fn usage(error: &lexopt::Error, hint: &str) -> ExitCode {
-    client::complain(&format!("{error}; try: {hint}"));
+    client::complain(&Trouble::new(codes::USAGE, &error.to_string()).or_try(hint));
     ExitCode::from(EX_USAGE)
+}
+
+/// Says why the work could not be done, and by which code; `text` brings its hint.
+fn fail_with(code: Code, text: &str) -> ExitCode {
+    finish(Err(Stop::Failed(Trouble::new(code, text).into())), "")
 }
 
 /// Says why the work could not be done; `text` brings its hint.
 fn fail(text: &str) -> ExitCode {
-    finish(Err(Stop::Failed(text.to_owned())), "")
+    finish(Err(Stop::failed(text)), "")
 }

@@ -1,5 +1,6 @@
 //! `dm-gateway run`: the daemon in the foreground.
 
+use crate::codes;
 use crate::config::Config;
 use crate::daemon::Daemon;
 use crate::io::logger;
@@ -31,7 +32,7 @@ pub fn run(arguments: Parser) -> ExitCode {
     logger::init(None);
     let config = match Config::load(&path) {
         Ok(config) => config,
-        Err(error) => return super::fail(&error.to_string()),
+        Err(error) => return super::fail_with(codes::CONFIG, &error.to_string()),
     };
     // Before anything is bound: a signal from here on ends the daemon cleanly.
     let told = match told_to_stop() {
@@ -43,7 +44,7 @@ pub fn run(arguments: Parser) -> ExitCode {
             daemon.run(told);
             ExitCode::SUCCESS
         }
-        Err(error) => super::fail(&error),
+        Err(error) => super::fail_with(codes::START, &error),
     }
 }
 
