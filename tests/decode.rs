@@ -105,10 +105,10 @@ fn an_alert_that_stands_alone_is_shown_without_a_header() {
 }
 
 #[test]
-fn the_push_of_the_readme_is_clean_and_names_its_device() {
+fn the_push_of_the_manual_is_clean_and_names_its_device() {
     let package0 = fs::read_to_string(fixture("notification/valid/known_digest.hex")).unwrap();
-    let readme = include_str!("../README.md");
-    let push = readme.lines().find(|line| line.ends_with("…Package #0…")).unwrap();
+    let manual = include_str!("../src/manual/pushes.md");
+    let push = manual.lines().find(|line| line.ends_with("…Package #0…")).unwrap();
     let (is_clean, shown) = decoded(&push.replace("…Package #0…", &package0));
     assert!(is_clean && shown.contains("for device IMEI:490154203237518"), "{shown}");
 }

@@ -226,7 +226,7 @@ fn gallery() -> String {
     section(&mut out, "Bootstrap pushes", BOOTSTRAP_PUSHES);
     folder(&mut out, "bootstrap/push", bootstrap_push_kind);
     conversations(&mut out);
-    out.push_str("\n[architecture]: architecture.md\n[dm-servers]: dm-servers.md\n[conformance]: conformance.md\n");
+    out.push_str("\n[architecture]: architecture.md\n");
     out
 }
 

@@ -11,6 +11,7 @@ pub mod definition;
 pub mod demo;
 pub mod devices;
 pub mod help;
+pub mod manual;
 pub mod map;
 pub mod monitor;
 pub mod narrate;
@@ -45,6 +46,7 @@ usage: dm-gateway COMMAND [options]; each COMMAND explains itself with --help
   map       list: who may wake whom; explain SERVER DEVICE: why, or why not
   monitor   what happens, while it happens
   decode    what a push, a Package #0 or a SyncML message says, and violates
+  manual    the manual: its chapters, one of them, or what a code means
   demo      the gateway at work with simulated end devices and DM servers
   simulate  one simulated end device or DM server, or thousands
 
@@ -55,7 +57,7 @@ dm-gateway --version prints the version. A router build has no demo and no simul
 pub const EX_USAGE: u8 = 64;
 
 /// The commands, in the order of the help.
-pub const COMMANDS: &[Command] = &[status::COMMAND];
+pub const COMMANDS: &[Command] = &[status::COMMAND, manual::COMMAND];
 
 /// Runs the command that the arguments name.
 pub fn main(mut arguments: Parser) -> ExitCode {
