@@ -12,6 +12,7 @@ pub fn render(markdown: &str) -> String {
     let mut out = String::new();
     let mut fence = None;
     let mut table: Vec<Vec<String>> = Vec::new();
+    let mut text = String::new();
     let mut lines = markdown.lines().peekable();
     while let Some(line) = lines.next() {
         if let Some(end) = fence {
@@ -21,7 +22,19 @@ pub fn render(markdown: &str) -> String {
             }
             continue;
         }
-        if line.starts_with('|') {
+        let is_text = !line.is_empty() && !line.starts_with(['|', '#', '<', '`', '~', '['])
+            || line.starts_with('`') && !line.starts_with("```")
+            || line.starts_with('[') && !is_definition(line);
+        if !is_text || is_item(line) {
+            paragraph(&mut out, &std::mem::take(&mut text));
+        }
+        if is_text {
+            // The lines of a paragraph are one; what is further in belongs to the item above.
+            match text.is_empty() {
+                true => text.push_str(line),
+                false => text.push_str(&format!(" {}", line.trim_start())),
+            }
+        } else if line.starts_with('|') {
             // The row of dashes says nothing.
             if !line.trim_start_matches(['|', '-', ':', ' ']).is_empty() {
                 table.push(cells(line));
@@ -31,18 +44,24 @@ pub fn render(markdown: &str) -> String {
             }
         } else if line.starts_with("```") || line.starts_with("~~~") {
             fence = line.get(..3);
-        } else if is_definition(line) || line.starts_with("<!--") {
         } else if let Some(title) = line.strip_prefix("# ") {
             heading(&mut out, title, '=');
         } else if let Some(title) = line.strip_prefix("## ") {
             heading(&mut out, title, '-');
         } else if line.starts_with('#') {
             push(&mut out, &inline(line.trim_start_matches(['#', ' '])));
-        } else {
-            paragraph(&mut out, &inline(line));
+        } else if line.is_empty() {
+            push(&mut out, "");
         }
     }
+    paragraph(&mut out, &text);
     format!("{}\n", out.trim())
+}
+
+/// Whether a line begins an item of a list.
+fn is_item(line: &str) -> bool {
+    let text = line.trim_start();
+    text.starts_with("- ") || text.split_once(". ").is_some_and(|(it, _)| it.parse::<u8>().is_ok())
 }
 
 /// A line, without a second empty one.
@@ -60,22 +79,17 @@ fn heading(out: &mut String, title: &str, under: char) {
     push(out, &under.to_string().repeat(title.chars().count()));
 }
 
-/// A line of text; one that is too long goes on below, as far in as its item of a list.
+/// A paragraph or an item of a list, wrapped, as far in as it begins.
 fn paragraph(out: &mut String, line: &str) {
     let text = line.trim_start();
-    let mut indent = line.len() - text.len();
-    if text.starts_with("- ") {
-        indent += 2;
-    }
-    if line.chars().count() <= WIDTH {
-        return push(out, line);
-    }
-    let first = &line[..line.len() - text.len()];
-    for (index, part) in wrapped(text, WIDTH - indent).iter().enumerate() {
-        push(
-            out,
-            &if index == 0 { format!("{first}{part}") } else { format!("{:indent$}{part}", "") },
-        );
+    let before = line.len() - text.len();
+    let indent = match text.split_once(' ') {
+        Some((mark, _)) if is_item(text) => before + mark.len() + 1,
+        _ => before,
+    };
+    for (index, part) in wrapped(&inline(text), WIDTH - indent).iter().enumerate() {
+        let indent = if index == 0 { before } else { indent };
+        push(out, &format!("{:indent$}{part}", ""));
     }
 }
 
@@ -89,15 +103,15 @@ fn is_definition(line: &str) -> bool {
 /// Text without the marks of Markdown; a link to a chapter names it.
 fn inline(text: &str) -> String {
     let mut out = String::new();
-    let mut in_code = false;
+    let (mut in_code, mut in_emphasis) = (false, false);
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let behind = &rest[c.len_utf8()..];
+        let is_open = !in_code && c == '*' && !in_emphasis && !behind.starts_with([' ', ')']);
         if c == '`' {
             in_code = !in_code;
-            out.push(c);
-            rest = behind;
-        } else if in_code {
+        }
+        if in_code || c == '`' {
             out.push(c);
             rest = behind;
         } else if let Some((text, target, behind)) = link(rest) {
@@ -108,13 +122,8 @@ fn inline(text: &str) -> String {
             rest = behind;
         } else if let Some(behind) = rest.strip_prefix("**") {
             rest = behind;
-        } else if c == '*'
-            && (out.is_empty() || out.ends_with([' ', '(', '"']) || !behind.starts_with(' '))
-        {
-            // Emphasis, and not a sign by itself.
-            if behind.starts_with(' ') {
-                out.push(c);
-            }
+        } else if is_open || c == '*' && in_emphasis {
+            in_emphasis = is_open;
             rest = behind;
         } else if c == '\\' && behind.starts_with(|c: char| c.is_ascii_punctuation()) {
             out.extend(behind.chars().next());
@@ -243,5 +252,8 @@ a      b
         assert!(text.lines().count() > 4 && text.lines().all(|it| it.chars().count() <= WIDTH));
         let text = render(&format!("- {}\n", "word ".repeat(40)));
         assert!(text.lines().skip(1).all(|it| it.starts_with("  word")), "{text}");
+        let text =
+            render("one\n*two\nthree* [four\nfive][six] seven\n\n1. eight\n   nine\n2. ten\n");
+        assert_eq!(text, "one two three four five (manual six) seven\n\n1. eight nine\n2. ten\n");
     }
 }
