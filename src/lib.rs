@@ -257,6 +257,7 @@
 //! takes a C compiler and nothing else.
 
 pub mod cli;
+pub mod codes;
 pub mod config;
 pub mod control;
 pub mod daemon;

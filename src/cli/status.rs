@@ -1,30 +1,27 @@
 //! `dm-gateway status`: whether all is well; if not, what is wrong and what to try.
 
-use crate::cli::client::{Call, Stop, finish, usage};
+use crate::cli::client::{Call, Stop};
+use crate::cli::definition::{self, ASKING, Command, Given, PRINTING};
 use crate::cli::table::{age, columns, count, printable};
 use crate::control::{IoCounters, Request, StatusAnswer};
 use crate::gateway::view::{Health, Lan, Status};
-use lexopt::Parser;
-use std::process::ExitCode;
 
-/// What `status --help` prints.
-pub const USAGE: &str = usage!(
-    "status",
-    "\
-Tells whether all is well, and if not, what is wrong and what to try. Counters count since the
-daemon's start. Exit code 0: healthy, 1: degraded, 2: down."
-);
+/// `status`.
+pub const COMMAND: Command = Command {
+    name: "status",
+    summary: "whether all is well; if not, what is wrong and what to try",
+    text: "Counters count since the daemon's start.",
+    options: &[ASKING, PRINTING],
+    exits: &[(1, "degraded"), (2, "down")],
+    run: Some(status),
+    ..definition::COMMAND
+};
 
 /// Columns of a reason's name.
 const REASON: usize = 19;
 
-/// Runs `status` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    finish(status(arguments), USAGE)
-}
-
-fn status(arguments: Parser) -> Result<u8, Stop> {
-    let call = Call::read(arguments, &[])?;
+fn status(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
     let answer = call.ask::<StatusAnswer>(&Request::Status)?;
     call.print(&answer, report)?;
     Ok(match answer.body.status.health {

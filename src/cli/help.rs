@@ -1,0 +1,157 @@
+//! What `--help` prints of a command, made from its definition.
+
+use super::definition::{Choice, Command, Kind, Times, name};
+use std::fmt::Write as _;
+
+/// Columns of a line.
+const WIDTH: usize = 96;
+
+/// Exit codes that every command has.
+pub const EXITS: &[(u8, &str)] = &[
+    (0, "it went as it should"),
+    (3, "no daemon answers"),
+    (64, "wrong usage"),
+    (74, "the result cannot be written"),
+];
+
+/// The commands by what they are for. One that stands in no group comes last.
+pub const GROUPS: &[(&str, &[&str])] = &[
+    ("The gateway", &["run", "status", "check", "config", "reload"]),
+    ("End devices and DM servers", &["devices", "servers", "map", "session", "tree"]),
+    ("Accounts and state", &["bootstrap", "provision", "backup", "restore", "factory-reset"]),
+    ("What happens", &["monitor", "trace", "audit", "log-level", "web", "support-bundle"]),
+    ("Without a gateway", &["decode", "demo", "simulate", "manual"]),
+];
+
+/// The whole text for a command with those above it, outermost first.
+pub fn help(path: &[&Command]) -> String {
+    let Some(command) = path.last() else { return overview(super::COMMANDS) };
+    let mut text = format!("{}\n\n{}.\n", usage(path), sentence(command.summary));
+    if !command.text.is_empty() {
+        let _ = write!(text, "\n{}\n", command.text.trim_end());
+    }
+    let commands = command.commands.iter();
+    rows(&mut text, commands.map(|it| (it.name.to_owned(), it.summary.to_owned())));
+    let operands = command.operands.iter();
+    rows(&mut text, operands.map(|it| (it.name.to_owned(), it.text.to_owned())));
+    rows(&mut text, command.options.iter().copied().flatten().map(|it| (spelt(it), told(it))));
+    if !command.examples.is_empty() {
+        text.push('\n');
+        for (line, what) in command.examples {
+            let _ = writeln!(text, "  {line}\n      {what}");
+        }
+    }
+    let own = command.exits.iter();
+    let exits = own.chain(EXITS.iter().filter(|(code, _)| *code == 3 && asks(command)));
+    let exits: Vec<_> = exits.map(|(code, what)| format!("{code} {what}")).collect();
+    if !exits.is_empty() {
+        let _ =
+            write!(text, "\nexit code: 0 as it should be, {}, 64 wrong usage\n", exits.join(", "));
+    }
+    text
+}
+
+/// The text for all commands, in groups.
+fn overview(commands: &[Command]) -> String {
+    let mut text = format!("{}; each COMMAND explains itself with --help\n", usage(&[]));
+    let of = |name: &&str| commands.iter().find(|command| command.name == *name);
+    let grouped = |command: &&Command| GROUPS.iter().any(|it| it.1.contains(&command.name));
+    let others = commands.iter().filter(|command| !grouped(command));
+    let width = commands.iter().map(|command| command.name.len()).max().unwrap_or_default();
+    let groups =
+        GROUPS.iter().map(|(title, names)| (*title, names.iter().filter_map(of).collect()));
+    for (title, commands) in groups.chain([("Besides", others.collect::<Vec<_>>())]) {
+        if !commands.is_empty() {
+            let _ = writeln!(text, "\n{title}");
+        }
+        for command in commands {
+            let _ = writeln!(text, "  {:width$}  {}", command.name, command.summary);
+        }
+    }
+    text.push_str("\ndm-gateway --version prints the version.");
+    if !cfg!(feature = "simulate") {
+        text.push_str(" This build has no demo and no simulate.");
+    }
+    text.push('\n');
+    text
+}
+
+/// The first line.
+pub fn usage(path: &[&Command]) -> String {
+    let Some(command) = path.last() else {
+        return "usage: dm-gateway COMMAND [options]".to_owned();
+    };
+    let mut text = format!("usage: dm-gateway {}", name(path));
+    if !command.commands.is_empty() {
+        let names: Vec<_> = command.commands.iter().map(|command| command.name).collect();
+        let names = names.join("|");
+        match command.run {
+            Some(_) => text.push_str(&format!(" [{names}]")),
+            None => text.push_str(&format!(" {names}")),
+        }
+    }
+    for operand in command.operands {
+        text.push_str(&match operand.times {
+            Times::Once => format!(" {}", operand.name),
+            Times::Optional => format!(" [{}]", operand.name),
+            Times::Many => format!(" {}…", operand.name),
+            Times::Any => format!(" [{}…]", operand.name),
+        });
+    }
+    if command.options.iter().any(|group| !group.is_empty()) {
+        text.push_str(" [options]");
+    }
+    text
+}
+
+/// `--format FORM`.
+pub fn spelt(choice: &Choice) -> String {
+    match choice.value {
+        Some((value, _)) => format!("--{} {value}", choice.long),
+        None => format!("--{}", choice.long),
+    }
+}
+
+/// What an option does, with the words that it takes.
+pub fn told(choice: &Choice) -> String {
+    match choice.value {
+        Some((_, Kind::Words(words))) => format!("{}: {}", choice.text, words.join(", ")),
+        _ => choice.text.to_owned(),
+    }
+}
+
+fn asks(command: &Command) -> bool {
+    command.options.iter().copied().flatten().any(|choice| choice.long == "socket")
+}
+
+fn rows(text: &mut String, rows: impl Iterator<Item = (String, String)> + Clone) {
+    let Some(width) = rows.clone().map(|(name, _)| name.chars().count()).max() else { return };
+    text.push('\n');
+    for (name, what) in rows {
+        let mut line = format!("  {name:width$}  ");
+        let indent = line.chars().count();
+        let mut column = indent;
+        for (index, word) in what.split_whitespace().enumerate() {
+            let length = word.chars().count();
+            if index > 0 && column + 1 + length > WIDTH {
+                let _ = write!(line, "\n{:indent$}", "");
+                column = indent;
+            } else if index > 0 {
+                line.push(' ');
+                column += 1;
+            }
+            line.push_str(word);
+            column += length;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => String::new(),
+    }
+}
