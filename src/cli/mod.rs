@@ -11,6 +11,7 @@ pub mod definition;
 pub mod demo;
 pub mod devices;
 pub mod help;
+pub mod manual;
 pub mod map;
 pub mod monitor;
 pub mod narrate;
@@ -43,6 +44,7 @@ pub const COMMANDS: &[Command] = &[
     bootstrap::COMMAND,
     monitor::COMMAND,
     decode::COMMAND,
+    manual::COMMAND,
     #[cfg(feature = "simulate")]
     demo::COMMAND,
     #[cfg(feature = "simulate")]
