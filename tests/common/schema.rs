@@ -1,6 +1,7 @@
 //! Documents against the schema files: what a schema asks for, and nothing that it does not know.
 
 #![allow(dead_code, unreachable_pub, reason = "each test crate uses its own part")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 use serde_json::Value;
 use std::fs;
@@ -45,7 +46,7 @@ fn judge(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
     let fail = |what: &str| Err(format!("{at}: {what}"));
     if let Some(reference) = schema["$ref"].as_str() {
         let inner = root.pointer(reference.trim_start_matches('#'));
-        return judge(root, inner.ok_or(format!("no {reference}"))?, value, at);
+        return judge(root, inner.ok_or_else(|| format!("no {reference}"))?, value, at);
     }
     if let Some(any) = schema["anyOf"].as_array() {
         return match any.iter().any(|one| judge(root, one, value, at).is_ok()) {

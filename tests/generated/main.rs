@@ -5,7 +5,7 @@
 //! generator. `UPDATE_EXPECTED=1 cargo test --test generated` writes them anew.
 
 #![cfg(all(feature = "simulate", feature = "manual"))]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod completions;
 mod man;
