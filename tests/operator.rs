@@ -131,18 +131,18 @@ fn one_device_and_one_server_are_shown_with_all_that_is_known() {
         assert!(radio.contains("  urn:dms:2        allowed  mapped  it would be "), "{radio}");
     }
     let silent = daemon.text(&["devices", "show", "mac:02-00-00-00-00-09"]);
-    assert!(silent.contains("\nGW-DEV-02: it has named no DM server\n  cause: "), "{silent}");
+    assert!(silent.contains("\nGW-DEV-20: it has named no DM server\n  cause: "), "{silent}");
     let tablet = daemon.text(&["devices", "show", "tablet"]);
     assert!(tablet.contains("  urn:wanted  refused  no-account  "), "{tablet}");
     let json = daemon.json(&["devices", "show", "mac:02-00-00-00-00-09"]);
-    assert_eq!(json["troubles"][0]["code"], "GW-DEV-02");
+    assert_eq!(json["troubles"][0]["code"], "GW-DEV-20");
     assert_eq!((&json["schema"], &json["policy"]), (&json!(1), &json!("transparent")));
 
     let server = daemon.text(&["servers", "show", "com.example"]);
     assert!(server.starts_with("com.example.dms: mapped\n  account  none\n"), "{server}");
     assert!(server.contains("  IMEI:490154203237518  allowed  mapped  "), "{server}");
     let wanted = daemon.json(&["servers", "show", "urn:wanted"]);
-    assert_eq!(wanted["troubles"][0]["code"], "GW-SRV-21");
+    assert_eq!(wanted["troubles"][0]["code"], "GW-SRV-20");
     for (what, id, said) in [
         ("devices", "IMEI:0", "error[GW-CTL-04]: no device IMEI:0 is known\n  try: dm-gateway dev"),
         ("servers", "urn", "error[GW-CTL-04]: urn could be 2 of them: urn:dms:2, urn:wanted\n"),
