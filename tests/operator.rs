@@ -489,7 +489,7 @@ impl World {
 
     fn answer(&mut self, request: &Request) -> String {
         let io = IoCounters { store_flushes: 2, ..IoCounters::default() };
-        control::answer(&mut self.gateway, request, &io, self.now)
+        control::answer(&mut self.gateway, request, &io, &ConfigurationState::default(), self.now)
     }
 
     fn link(&mut self, LanId(lan): LanId) {
@@ -581,6 +581,7 @@ fn options() -> Options {
     let lan = |name: &str, policy| LanOptions {
         name: name.into(),
         interface: format!("br-{name}"),
+        policy_locked: false,
         policy,
         detect: Detect { neighbours: true, ..Detect::default() },
         verify: Verify::Neighbour,

@@ -3,17 +3,21 @@
 //! `run` is the daemon; `status`, `devices`, `servers`, `session`, `tree`, `bootstrap`, `map` and
 //! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
 
+pub mod apply;
 pub mod bootstrap;
 pub mod client;
+pub mod config;
 pub mod decode;
 pub mod definition;
 #[cfg(feature = "simulate")]
 pub mod demo;
 pub mod devices;
 pub mod help;
+pub mod log_level;
 pub mod map;
 pub mod monitor;
 pub mod narrate;
+pub mod reload;
 pub mod run;
 pub mod servers;
 pub mod session;
@@ -44,6 +48,10 @@ usage: dm-gateway COMMAND [options]; each COMMAND explains itself with --help
   bootstrap apply FILE: accounts from a bootstrap document
   map       list: who may wake whom; explain SERVER DEVICE: why, or why not
   monitor   what happens, while it happens
+  config    check, show, doc: the configuration
+  reload    the daemon reads its configuration anew
+  apply     FILE: a piece of configuration on trial; confirm keeps it
+  log-level LEVEL: how much is logged, for some time
   decode    what a push, a Package #0 or a SyncML message says, and violates
   demo      the gateway at work with simulated end devices and DM servers
   simulate  one simulated end device or DM server, or thousands
@@ -55,7 +63,14 @@ dm-gateway --version prints the version. A router build has no demo and no simul
 pub const EX_USAGE: u8 = 64;
 
 /// The commands, in the order of the help.
-pub const COMMANDS: &[Command] = &[status::COMMAND];
+pub const COMMANDS: &[Command] = &[
+    status::COMMAND,
+    config::COMMAND,
+    reload::COMMAND,
+    apply::COMMAND,
+    apply::CONFIRM,
+    log_level::COMMAND,
+];
 
 /// Runs the command that the arguments name.
 pub fn main(mut arguments: Parser) -> ExitCode {
