@@ -39,6 +39,16 @@ pub enum Request {
     Devices,
     /// Every DM server that a device names: [`Servers`].
     Servers,
+    /// One end device: [`DeviceDetails`](crate::gateway::view::DeviceDetails), or [`Refused`].
+    Device {
+        /// Its id, an alias, or a part of the id that no other has.
+        device: String,
+    },
+    /// One DM server: [`ServerDetails`](crate::gateway::view::ServerDetails), or [`Refused`].
+    Server {
+        /// Its id, or a part of it that no other has.
+        server: String,
+    },
     /// The mappings in force: [`Mappings`].
     Mappings,
     /// Whether a push would pass: [`Explanation`](crate::gateway::view::Explanation).
@@ -277,6 +287,13 @@ pub struct Fault {
     pub error: String,
 }
 
+/// Printed by a command with `--json` that could not do its work, after what it printed before.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: Trouble,
+}
+
 /// One event.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct EventLine {
@@ -338,10 +355,7 @@ pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
 
 /// The answer to an operation, one line without its end.
 pub fn operated(result: Result<Vec<String>, String>) -> String {
-    match result {
-        Ok(done) => document(Done { done }),
-        Err(refused) => document(Refused { refused, code: None }),
-    }
+    told(result.map(|done| Done { done }))
 }
 
 /// The answer to a question, one line without its end.
@@ -360,12 +374,11 @@ pub fn answer(
         }),
         Request::Devices => document(Devices { devices: gateway.devices(now) }),
         Request::Servers => document(Servers { servers: gateway.servers(now) }),
+        Request::Device { device } => told(gateway.device_details(device, now)),
+        Request::Server { server } => told(gateway.server_details(server, now)),
         Request::Mappings => document(Mappings { mappings: gateway.mappings(now) }),
         Request::Explain { server, device } => document(gateway.explain(server, device)),
-        Request::Tree { uri } => match gateway.tree(uri, now) {
-            Ok(nodes) => document(Nodes { nodes }),
-            Err(refused) => document(Refused { refused, code: None }),
-        },
+        Request::Tree { uri } => told(gateway.tree(uri, now).map(|nodes| Nodes { nodes })),
         Request::Monitor
         | Request::Session { .. }
         | Request::Apply { .. }
@@ -376,6 +389,13 @@ pub fn answer(
         | Request::ApplyConfiguration { .. }
         | Request::Confirm { .. }
         | Request::LogLevel { .. } => document(Watching { monitor: true }),
+    }
+}
+
+fn told(result: Result<impl Serialize, String>) -> String {
+    match result {
+        Ok(body) => document(body),
+        Err(refused) => document(Refused { refused, code: None }),
     }
 }
 
@@ -413,7 +433,7 @@ pub fn refusal(trouble: &Trouble) -> String {
     document(Refused { refused: trouble.to_string(), code })
 }
 
-/// A document, one line without its end.
+/// A document of this schema, one line without its end.
 pub fn document(body: impl Serialize) -> String {
     let document = Document { schema: SCHEMA, body };
     serde_json::to_string(&document).expect("maps with text as keys can be written")

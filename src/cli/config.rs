@@ -3,7 +3,7 @@
 
 use crate::cli::client::{Call, Stop, note, print};
 use crate::cli::definition::{
-    self, ASKING, Command, Given, Kind, Operand, PRINTING, Times, flag, option,
+    self, ASKING, Command, Form, Given, Kind, Operand, PRINTING, Times, flag, option,
 };
 use crate::cli::table::printable;
 use crate::codes::{self, Trouble};
@@ -14,7 +14,7 @@ use crate::config::{DEFAULT_PATH, Layout, reference};
 use crate::control::{InForce, Request, document};
 use serde::Serialize;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// `config`.
 pub const COMMAND: Command = Command {
@@ -345,7 +345,7 @@ fn unknown(key: &str) -> Stop {
 }
 
 fn is_json(given: &Given) -> bool {
-    given.has("json") || given.value("format").is_some_and(|form| form != Path::new("table"))
+    given.form() != Form::Table
 }
 
 #[cfg(test)]

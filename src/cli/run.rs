@@ -1,59 +1,44 @@
 //! `dm-gateway run`: the daemon in the foreground.
 
-use crate::cli::client::{Stop, finish};
+use crate::cli::client::Stop;
+use crate::cli::definition::{self, CONFIGURED, Command, Given};
 use crate::codes;
-use crate::config::{Config, ConfigError, Layout};
+use crate::config::{self, Config, ConfigError, Layout};
 use crate::daemon::{Daemon, Ended, Order};
 use crate::io::logger::{self, Levels};
 use async_signal::{Signal, Signals};
-use lexopt::{Arg, Parser, ValueExt as _};
 use log::LevelFilter;
 use smol::stream::{Stream, StreamExt as _};
 use std::future::Future;
-use std::path::PathBuf;
-use std::process::ExitCode;
 
-/// What `run --help` prints.
-pub const USAGE: &str = "\
-dm-gateway run [--config FILE]
+/// `run`.
+pub const COMMAND: Command = Command {
+    name: "run",
+    summary: "runs the gateway in the foreground until SIGTERM or SIGINT; logs to stderr",
+    text: "SIGHUP reads the configuration anew. DM_GATEWAY_LOG=error|warn|info|debug|trace sets how much is logged (default info).",
+    options: &[CONFIGURED],
+    exits: &[(1, "it cannot start")],
+    run: Some(run),
+    ..definition::COMMAND
+};
 
-Runs the gateway in the foreground until SIGTERM or SIGINT. SIGHUP reads the configuration anew.
-Logs to stderr.
-
-  --config FILE    (default /etc/dm-gateway/dm-gateway.toml)
-
-DM_GATEWAY_LOG=error|warn|info|debug|trace sets how much is logged (default info).
-";
-
-/// Runs `run` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    let path = match read(arguments) {
-        Ok(Some(path)) => path,
-        Ok(None) => return super::print(USAGE),
-        Err(error) => return super::usage(&error, "dm-gateway run --help"),
-    };
+fn run(given: Given) -> Result<u8, Stop> {
+    let path = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
     logger::init(None);
     // Before anything is bound: a signal from here on ends the daemon cleanly.
-    let mut orders = match orders() {
-        Ok(orders) => orders,
-        Err(error) => return super::fail(&error),
-    };
+    let mut orders = orders().map_err(|error| Stop::failed(&error))?;
     let layout = Layout::of(&path);
     let mut before = None;
     loop {
-        let config = match load(&layout) {
-            Ok(config) => config,
-            Err(error) => return finish(Err(Stop::Failed(error.trouble().into())), ""),
-        };
+        let config = load(&layout).map_err(|error| Stop::Failed(error.trouble().into()))?;
         let all = logger::level_of_environment().or(config.log_level);
         let all = all.unwrap_or(LevelFilter::Info);
         logger::set_levels(Levels { all, module: None });
-        match start(&layout, config, before.take()) {
-            Ok((daemon, config)) => match daemon.run_with(&mut orders) {
-                Ended::Stopped => return ExitCode::SUCCESS,
-                Ended::Restart => before = Some(config),
-            },
-            Err(error) => return super::fail_with(codes::START, &error),
+        let started = start(&layout, config, before.take());
+        let (daemon, config) = started.map_err(|error| Stop::with(codes::START, &error))?;
+        match daemon.run_with(&mut orders) {
+            Ended::Stopped => return Ok(0),
+            Ended::Restart => before = Some(config),
         }
     }
 }
@@ -116,16 +101,4 @@ pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>, String> {
     Ok(async move {
         signals.next().await;
     })
-}
-
-fn read(mut arguments: Parser) -> Result<Option<PathBuf>, lexopt::Error> {
-    let mut path = PathBuf::from(crate::config::DEFAULT_PATH);
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Arg::Long("config") => path = arguments.value()?.parse()?,
-            Arg::Short('h') | Arg::Long("help") => return Ok(None),
-            other => return Err(other.unexpected()),
-        }
-    }
-    Ok(Some(path))
 }

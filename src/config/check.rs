@@ -89,7 +89,7 @@ pub fn check(layout: &Layout, as_user: bool) -> Findings {
         named = search(&mut tree, &mut errors, &mut findings.warnings);
     }
     findings.errors = errors.iter().map(Finding::of).collect();
-    if as_user && let Some(user) = Reader::service() {
+    if let Some(user) = as_user.then(Reader::service).flatten() {
         let known: BTreeSet<_> = findings.errors.iter().filter_map(|it| it.key.clone()).collect();
         findings.errors.extend(
             files

@@ -2,6 +2,7 @@
 //! manual and the man page.
 
 use super::keys::{self, ALL, FORMS, Form, Key};
+use crate::manual::reference::GENERATED;
 use std::fmt::Write as _;
 
 /// Which file counts, for people: the one table of the precedence.
@@ -49,9 +50,8 @@ pub fn overview(keys: &[&Key]) -> String {
 
 /// The chapter of the manual.
 pub fn markdown() -> String {
-    let mut text = String::from(
-        "# Configuration reference\n\n\
-         <!-- Made from src/config/keys.rs: UPDATE_EXPECTED=1 cargo test --test config -->\n\n\
+    let mut text = format!(
+        "{GENERATED}# Keys of the configuration\n\n\
          The configuration is TOML. `dm-gateway config check` tells everything that is wrong with \
          it at once,\n`dm-gateway config show --origin` which file sets what, and `dm-gateway \
          config doc KEY` what stands here.\n\n\

@@ -231,10 +231,11 @@ impl Tree {
                 is_other || !(goes || stored.form == form && entry.key == key)
             });
         }
-        if let Some(Key { default: keys::Default::Required(example), .. }) =
-            keys::key(form.name, key)
-            && let Ok(value) = DeValue::parse(example)
-        {
+        let example = match keys::key(form.name, key) {
+            Some(Key { default: keys::Default::Required(example), .. }) => Some(*example),
+            _ => None,
+        };
+        if let Some(value) = example.and_then(|example| DeValue::parse(example).ok()) {
             let value = Plain::of(&value);
             let entry = Entry { key, value, place, earlier: Vec::new() };
             self.sections[index].entries.push(entry);

@@ -22,6 +22,7 @@ pub mod alert;
 mod arrival;
 mod attach;
 mod configured;
+mod details;
 pub mod device;
 mod dialogue;
 mod durable;
