@@ -588,3 +588,8 @@ pub const SEARCH_RETRY: Duration = Duration::from_secs(300);
 
 /// Most bootstrap servers asked that one DNS name leads to.
 pub const SERVICES: usize = 4;
+
+// --- Upkeep --------------------------------------------------------------------------------
+
+/// Most nodes of one message of a DM server that are written down one by one in the audit.
+pub const AUDIT_CHANGES: usize = 64;

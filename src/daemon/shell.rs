@@ -152,6 +152,7 @@ impl Shell {
                 }
                 Output::Call { call, request } => self.caller.call(call, request),
                 Output::Operated { operation, result } => self.caller.operated(operation, result),
+                Output::Audit(_) => {}
                 Output::Event(event) => self.publish(&event),
             }
         }

@@ -398,7 +398,7 @@ impl Gateway {
 
     /// A device lost an address: it is detached if that was its last live one, and what was
     /// sent to it just now is not taken as delivered.
-    fn address_lost(&mut self, key: DeviceKey, why: &'static str, now: Now) {
+    pub(super) fn address_lost(&mut self, key: DeviceKey, why: &'static str, now: Now) {
         self.detach_if_gone(key, why, now);
         self.recall(key, now);
         self.settle_answers(key);
@@ -441,7 +441,8 @@ impl Gateway {
     pub(super) fn ask(&mut self, key: DeviceKey, now: Now) {
         let Some(device) = self.inventory.device(key) else { return };
         let (Some(lan), Some(attachment)) = (device.lan, device.attachment) else { return };
-        if attachment.session || attachment.asks >= limits::ASKS {
+        let is_blocked = device.record.ruling.blocked;
+        if is_blocked || attachment.session || attachment.asks >= limits::ASKS {
             return;
         }
         let due = if attachment.asks == 0 { limits::SETTLE } else { limits::ASK_AGAIN };
