@@ -152,6 +152,16 @@ codes! {
         "the disk is full, read-only or broken",
         "df and dmesg; what cannot be kept is refused, and servers and devices try again";
 
+    // --- Upkeep ----------------------------------------------------------------------------
+    AUDIT_BROKEN: "GW-AUDIT-01",
+        "the chain of the audit is broken",
+        "a line was changed, taken out or put in by somebody, or the flash lost one",
+        "compare with copies of the audit elsewhere; ask who had root on the gateway";
+    AUDIT_READ: "GW-AUDIT-02",
+        "the audit cannot be read or written",
+        "the state directory is not readable for this user, or its disk fails",
+        "as root, or ls -l on the state directory and df";
+
     // --- LANs ------------------------------------------------------------------------------
     LAN_DOWN: "GW-LAN-01",
         "the interface of a LAN is missing or down",

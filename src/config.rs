@@ -316,6 +316,16 @@ pub fn control_socket(path: &Path) -> Result<PathBuf, ConfigError> {
     socket(source, &source.tables()?)
 }
 
+/// The state directory that the configuration at `path` names. Looks at nothing else there.
+///
+/// # Errors
+/// If the file is unreadable, is not TOML, or tells no state directory.
+pub fn state_directory(path: &Path) -> Result<PathBuf, ConfigError> {
+    let text = read(path, "`--config FILE` with the daemon's file")?;
+    let source = Source { text: &text, origin: path };
+    Ok(state_dir(source, &source.tables()?)?.1)
+}
+
 fn read(path: &Path, advice: &str) -> Result<String, ConfigError> {
     let failed = |why: &str| ConfigError::of_file(path, format!("the file {why}"), advice);
     let octets = value::read_file(path, limits::CONFIG_FILE).map_err(|why| failed(&why))?;

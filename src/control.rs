@@ -78,6 +78,55 @@ pub enum Request {
         /// The end device's id or alias.
         device: String,
     },
+    /// Forbids a server to be bootstrapped: [`Done`].
+    Deny {
+        /// The DM server's id.
+        server: String,
+    },
+    /// Removes all that is known of an end device: [`Done`].
+    Forget {
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Refuses the pushes and sessions of an end device: [`Done`].
+    Block {
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Ends that: [`Done`].
+    Unblock {
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Settles a conflict about the identity of an end device: [`Done`].
+    Trust {
+        /// The end device's id or alias.
+        device: String,
+        /// The Ethernet address of the true one; else it is the present holder.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mac: Option<String>,
+    },
+    /// Lets a server wake an end device: [`Done`].
+    Map {
+        /// The DM server's id.
+        server: String,
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Forbids a server to wake an end device: [`Done`].
+    Unmap {
+        /// The DM server's id.
+        server: String,
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// What another request would do: [`Rehearsed`].
+    DryRun {
+        /// The other request.
+        of: Box<Request>,
+    },
+    /// The audit: its lines as they stand in its files, the oldest first.
+    Audit,
 }
 
 /// One line of an answer.
@@ -159,6 +208,13 @@ pub struct Done {
     pub done: Vec<String>,
 }
 
+/// Answers [`Request::DryRun`]: nothing was done.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// What would be done, a line each, for people.
+    pub would: Vec<String>,
+}
+
 /// Answers what was not done.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Refused {
@@ -229,6 +285,26 @@ pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
         Request::Session { server, .. } => Operation::Session { server: server.clone() },
         Request::Approve { server } => Operation::Approve { server: server.clone() },
         Request::Provision { device } => Operation::Provision { device: device.clone() },
+        Request::Deny { server } => Operation::Deny { server: server.clone() },
+        Request::Forget { device } => Operation::Forget { device: device.clone() },
+        Request::Block { device } => Operation::Block { device: device.clone() },
+        Request::Unblock { device } => Operation::Unblock { device: device.clone() },
+        Request::Trust { device, mac } => {
+            Operation::Trust { device: device.clone(), hardware: mac.clone() }
+        }
+        Request::Map { server, device } => {
+            Operation::Map { server: server.clone(), device: device.clone() }
+        }
+        Request::Unmap { server, device } => {
+            Operation::Unmap { server: server.clone(), device: device.clone() }
+        }
+        Request::DryRun { of } => match operation(of)? {
+            Some(operation) => Operation::Rehearse(operation.into()),
+            None => {
+                let error = "there is nothing to try in a question".to_owned();
+                return Err(document(Fault { error }));
+            }
+        },
         Request::Apply { document } => {
             let document = BASE64
                 .decode(document)
@@ -240,11 +316,17 @@ pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
 }
 
 /// The answer to an operation, one line without its end.
-pub fn operated(result: Result<Vec<String>, String>) -> String {
+pub fn operated(request: &Request, result: Result<Vec<String>, String>) -> String {
     match result {
+        Ok(would) if matches!(request, Request::DryRun { .. }) => document(Rehearsed { would }),
         Ok(done) => document(Done { done }),
         Err(refused) => document(Refused { refused }),
     }
+}
+
+/// The answer to what is not done, one line without its end.
+pub fn refusal(why: &str) -> String {
+    document(Refused { refused: why.to_owned() })
 }
 
 /// The answer to a question, one line without its end.
@@ -259,11 +341,8 @@ pub fn answer(gateway: &mut Gateway, request: &Request, io: &IoCounters, now: No
             Ok(nodes) => document(Nodes { nodes }),
             Err(refused) => document(Refused { refused }),
         },
-        Request::Monitor
-        | Request::Session { .. }
-        | Request::Apply { .. }
-        | Request::Approve { .. }
-        | Request::Provision { .. } => document(Watching { monitor: true }),
+        // The others are done, not answered.
+        _ => document(Watching { monitor: true }),
     }
 }
 

@@ -593,3 +593,12 @@ pub const SERVICES: usize = 4;
 
 /// Most nodes of one message of a DM server that are written down one by one in the audit.
 pub const AUDIT_CHANGES: usize = 64;
+
+/// Size of a file of the audit, in octets, at which the next is begun: some thousand changes.
+pub const AUDIT_FILE: u64 = 256 * 1024;
+
+/// Files of the audit that are kept: with [`AUDIT_FILE`] a megabyte, years of a quiet gateway.
+pub const AUDIT_FILES: usize = 4;
+
+/// Entries of the audit that wait for flash; what comes beyond while it fails is counted.
+pub const AUDIT_WAITING: usize = 256;

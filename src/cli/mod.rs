@@ -3,6 +3,7 @@
 //! `run` is the daemon; `status`, `devices`, `servers`, `session`, `tree`, `bootstrap`, `map` and
 //! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
 
+pub mod audit;
 pub mod bootstrap;
 pub mod client;
 pub mod decode;
@@ -42,6 +43,7 @@ pub const COMMANDS: &[Command] = &[
     tree::COMMAND,
     bootstrap::COMMAND,
     monitor::COMMAND,
+    audit::COMMAND,
     decode::COMMAND,
     #[cfg(feature = "simulate")]
     demo::COMMAND,

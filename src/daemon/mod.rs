@@ -9,6 +9,7 @@
 //!
 //! `run` and `demo` both come here.
 
+mod audit;
 mod bootstraps;
 mod calls;
 mod http_pushes;
@@ -29,6 +30,7 @@ use crate::io::push::PushReceiver;
 use crate::io::sled_store::{Committer, SledStore};
 use crate::io::systemd;
 use crate::limits;
+use audit::AuditTask;
 use bootstraps::BootstrapPort;
 use calls::Caller;
 use http_pushes::HttpPort;
@@ -118,7 +120,9 @@ impl Daemon {
             config.wan_interface.as_deref(),
             config.push_listen.len(),
             Caller::new(config.client.clone()),
+            AuditTask::new(&config.state_dir),
         );
+        shell.audit_started();
         shell.bootstrap_files();
         let shell = Rc::new(shell);
         Ok(Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases })
@@ -145,6 +149,7 @@ impl Daemon {
         tasks.push(executor.spawn(Rc::clone(&shell).flushes()));
         tasks.push(executor.spawn(Rc::clone(&shell).calls()));
         tasks.push(executor.spawn(Rc::clone(&shell).card()));
+        tasks.push(executor.spawn(Rc::clone(&shell).audits()));
         tasks.push(executor.spawn(Rc::clone(&shell).kernel_events()));
         for (lan, watch) in leases {
             tasks.push(executor.spawn(Rc::clone(&shell).leases(lan, watch)));
@@ -192,6 +197,7 @@ impl Daemon {
         future::or(served, pause(limits::LAN_DRAIN_TIME)).await;
         shell.close_store();
         future::or(commits, pause(limits::STOP_STORE_TIME)).await;
+        shell.audit_stopped();
     }
 }
 

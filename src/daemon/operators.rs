@@ -46,8 +46,14 @@ impl Shell {
                 let watches =
                     matches!(request, Request::Monitor | Request::Session { wait: true, .. });
                 let monitor = watches.then(|| self.subscribe());
+                if request == Request::Audit {
+                    return self.tell_audit(connection).await;
+                }
+                let uid = connection.peer_uid();
                 let answer = match control::operation(&request) {
-                    Ok(Some(operation)) => control::operated(self.operate(operation).await),
+                    Ok(Some(operation)) => {
+                        control::operated(&request, self.operate(operation, uid).await)
+                    }
                     Ok(None) => self.answer(&request),
                     Err(refusal) => refusal,
                 };

@@ -3,6 +3,7 @@
 //!
 //! Cells are borrowed between two awaits only; everything runs on one thread.
 
+use super::audit::AuditTask;
 use super::calls::Caller;
 use super::operators::Monitor;
 use super::pushes::{Lan, WanPort};
@@ -53,6 +54,7 @@ pub(super) struct Shell {
     pub(super) wan_renewed: RefCell<Vec<Rc<Signal>>>,
     pub(super) monitors: RefCell<Vec<Monitor>>,
     pub(super) caller: Caller,
+    pub(super) audit: AuditTask,
 }
 
 impl Shell {
@@ -64,6 +66,7 @@ impl Shell {
         wan_interface: Option<&str>,
         push_ports: usize,
         caller: Caller,
+        audit: AuditTask,
     ) -> Self {
         let shell = Self {
             gateway: RefCell::new(gateway),
@@ -85,6 +88,7 @@ impl Shell {
             wan_renewed: RefCell::default(),
             monitors: RefCell::default(),
             caller,
+            audit,
         };
         for lan in &shell.lans {
             lan.open_sender();
@@ -152,7 +156,7 @@ impl Shell {
                 }
                 Output::Call { call, request } => self.caller.call(call, request),
                 Output::Operated { operation, result } => self.caller.operated(operation, result),
-                Output::Audit(_) => {}
+                Output::Audit(audit) => self.write_down(audit),
                 Output::Event(event) => self.publish(&event),
             }
         }
