@@ -12,6 +12,7 @@ pub mod definition;
 pub mod demo;
 pub mod devices;
 pub mod help;
+pub mod manual;
 pub mod map;
 pub mod monitor;
 pub mod narrate;
@@ -45,6 +46,7 @@ pub const COMMANDS: &[Command] = &[
     monitor::COMMAND,
     audit::COMMAND,
     decode::COMMAND,
+    manual::COMMAND,
     #[cfg(feature = "simulate")]
     demo::COMMAND,
     #[cfg(feature = "simulate")]
