@@ -162,6 +162,31 @@ codes! {
         "the state directory is not readable for this user, or its disk fails",
         "as root, or ls -l on the state directory and df";
 
+    BACKUP: "GW-BACKUP-01",
+        "the backup cannot be written or read",
+        "the file, its disk, or the daemon that has the store",
+        "what the message says";
+    BACKUP_NEWER: "GW-BACKUP-02",
+        "the backup is of a newer version",
+        "it was written by a newer dm-gateway",
+        "the newer version on this unit, then dm-gateway restore";
+    BACKUP_DAMAGED: "GW-BACKUP-03",
+        "the backup is not whole",
+        "the file was cut off or changed",
+        "another copy of it";
+    BACKUP_IDENTITY: "GW-BACKUP-04",
+        "the backup is of another unit",
+        "two units with the same identity and credentials would lock each other out",
+        "dm-gateway restore --take-identity if the other is gone for good, else --keep-identity";
+    BUSY: "GW-STORE-02",
+        "a daemon has the store",
+        "it runs, and two writers would destroy it",
+        "systemctl stop dm-gateway, and systemctl start dm-gateway afterwards";
+    RESET: "GW-RESET-01",
+        "the factory reset is not done",
+        "nobody said yes, or the state directory cannot be written",
+        "as root: dm-gateway factory-reset --yes";
+
     // --- LANs ------------------------------------------------------------------------------
     LAN_DOWN: "GW-LAN-01",
         "the interface of a LAN is missing or down",

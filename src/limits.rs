@@ -602,3 +602,13 @@ pub const AUDIT_FILES: usize = 4;
 
 /// Entries of the audit that wait for flash; what comes beyond while it fails is counted.
 pub const AUDIT_WAITING: usize = 256;
+
+/// Rounds in which the key of a backup's secrets is derived: a second or two on a router, and as
+/// long for each guess of who steals the file.
+pub const SEAL_ROUNDS: u32 = 300_000;
+
+/// Most rounds that a backup may ask for: minutes.
+pub const SEAL_ROUNDS_MOST: u32 = 30_000_000;
+
+/// Largest backup, in octets: a full inventory and tree have a tenth.
+pub const BACKUP: usize = 64 * 1024 * 1024;

@@ -106,6 +106,9 @@ impl Daemon {
             }
         }
         let mut store = SledStore::open(&config.state_dir.join("store")).map_err(|error| {
+            if error.0.contains("; try: ") {
+                return error.0;
+            }
             let hint = "`dm-gateway status`, `df`, and `ls -l` on the `state-dir`";
             format!("{error}; try: {hint}")
         })?;

@@ -327,13 +327,13 @@ fn fail_dependent(reply: &mut HeldReply) {
 }
 
 /// The key of a device in the store: `d` and its number.
-fn store_key(key: DeviceKey) -> Vec<u8> {
+pub(super) fn store_key(key: DeviceKey) -> Vec<u8> {
     let mut octets = vec![b'd'];
     octets.extend(key.0.to_be_bytes());
     octets
 }
 
-fn device_key(octets: &[u8]) -> Option<DeviceKey> {
+pub(super) fn device_key(octets: &[u8]) -> Option<DeviceKey> {
     let number = octets.strip_prefix(b"d")?;
     let key = u32::from_be_bytes(number.try_into().ok()?);
     // A key far beyond the bound would only cost memory.

@@ -22,6 +22,7 @@ pub mod alert;
 mod arrival;
 mod attach;
 pub mod audit;
+pub mod backup;
 pub mod device;
 mod dialogue;
 mod durable;

@@ -239,9 +239,7 @@ impl Gateway {
             };
         };
         let mut updates = vec![(key, Some(record))];
-        if let Some(double) = double
-            && self.remove(double)
-        {
+        if let Some(double) = double.filter(|double| self.remove(*double)) {
             updates.push((double, None));
         }
         let commit = self.commit(updates, None);

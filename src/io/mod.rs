@@ -23,8 +23,11 @@ pub mod logger;
 pub mod modem;
 pub mod netlink;
 pub mod push;
+pub mod seal;
 pub mod sled_store;
+pub mod state;
 pub mod systemd;
+pub mod terminal;
 pub mod tls;
 pub mod tls_server;
 
