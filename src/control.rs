@@ -125,6 +125,13 @@ pub enum Request {
         /// The other request.
         of: Box<Request>,
     },
+    /// What the gateway knows: [`BackupHead`], then a
+    /// [`Line`](crate::gateway::backup::Line) each.
+    Backup {
+        /// Whether with secrets: for root and the daemon's own user only.
+        #[serde(default)]
+        secrets: bool,
+    },
     /// The audit: its lines as they stand in its files, the oldest first.
     Audit,
 }
@@ -206,6 +213,31 @@ pub struct Nodes {
 pub struct Done {
     /// What was done, a line each, for people.
     pub done: Vec<String>,
+}
+
+/// Answers [`Request::Backup`], and begins a backup.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct BackupHead {
+    /// `dm-gateway`.
+    pub backup: String,
+    /// Version of the program that wrote it.
+    pub version: String,
+    /// When, in seconds since 1970.
+    pub time: u64,
+    /// `[gateway] id` of the unit.
+    pub gateway: String,
+    /// `[gateway] device-id` of the unit.
+    pub device: String,
+    /// How many lines of its memory follow.
+    pub lines: usize,
+}
+
+impl BackupHead {
+    /// The head of a backup of this program's.
+    pub fn new(time: u64, gateway: String, device: String, lines: usize) -> Self {
+        let (backup, version) = ("dm-gateway".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        Self { backup, version, time, gateway, device, lines }
+    }
 }
 
 /// Answers [`Request::DryRun`]: nothing was done.

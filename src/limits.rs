@@ -612,3 +612,12 @@ pub const SEAL_ROUNDS_MOST: u32 = 30_000_000;
 
 /// Largest backup, in octets: a full inventory and tree have a tenth.
 pub const BACKUP: usize = 64 * 1024 * 1024;
+
+/// Fewest characters of a passphrase: the file may be stolen, and guessed at for years.
+pub const PASSPHRASE: usize = 12;
+
+/// How often a backup tries to get hold of the store between two commits.
+pub const STORE_WAITS: u32 = 100;
+
+/// Wait between these tries.
+pub const STORE_WAIT: Duration = Duration::from_millis(20);

@@ -18,7 +18,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Uses the addresses 127.7.`net`.x. One device is known by the configuration.
+    /// Uses the addresses 127.77.`net`.x. One device is known by the configuration.
     fn new(net: u8) -> Self {
         let bench = Self { directory: tempfile::tempdir().unwrap(), daemon: None };
         let text = format!(
@@ -28,12 +28,12 @@ id = "gateway.test"
 state-dir = "state"
 
 [wan]
-push-listen = ["127.7.{net}.2:2948"]
+push-listen = ["127.77.{net}.2:2948"]
 
 [[lan]]
 name = "radios"
 interface = "lo"
-listen = "127.7.{net}.1:8080"
+listen = "127.77.{net}.1:8080"
 policy = "bootstrap"
 verify = "none"
 detect = ["static"]
@@ -42,7 +42,7 @@ trusted-link = true
 [[device]]
 id = "{RADIO}"
 lan = "radios"
-address = "127.7.{net}.9"
+address = "127.77.{net}.9"
 "#
         );
         fs::write(bench.config(), text).unwrap();
@@ -211,4 +211,206 @@ fn no_changing_command_changes_anything_with_dry_run() {
     assert_eq!(bench.text(&["map", "add", DMS, RADIO]).lines().count(), 2);
     assert!(bench.text(&["map", "list"]).contains("by an operator"));
     assert!(bench.text(&["map", "explain", DMS, RADIO]).contains("operator-added"));
+}
+
+// --- Backup and restore ----------------------------------------------------------------------
+
+const ACCOUNTS: &str = "tests/fixtures/bootstrap/valid/provisioning_full.xml";
+
+/// A bench whose daemon ran: a mapping by an operator, an account, an account for the radio.
+fn used(net: u8) -> Bench {
+    let mut bench = Bench::new(net);
+    bench.start();
+    bench.text(&["map", "add", DMS, RADIO]);
+    bench.text(&["bootstrap", "apply", ACCOUNTS]);
+    bench.text(&["devices", "provision", RADIO]);
+    bench.text(&["servers", "deny", "denied.example"]);
+    bench
+}
+
+impl Bench {
+    fn backup(&self, name: &str, more: &[&str]) -> String {
+        let file = self.path().join(name).display().to_string();
+        self.text(&[&["backup", &file], more].concat());
+        file
+    }
+
+    /// Another unit, whose daemon never ran.
+    fn another(net: u8) -> Self {
+        let bench = Self::new(net);
+        let text = fs::read_to_string(bench.config()).unwrap();
+        fs::write(bench.config(), text.replace("gateway.test", "other.test")).unwrap();
+        bench
+    }
+}
+
+/// The lines of a backup but those that tell when and which it is.
+fn body(file: &str) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let lines = text.lines().skip(1).filter(|line| !line.contains("\"kind\":\"end\""));
+    lines.filter(|line| !line.contains("\"kind\":\"sealed\"")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_backup_is_the_same_with_and_without_a_daemon_and_comes_back_whole() {
+    let mut bench = used(3);
+    let phrase = bench.path().join("phrase").display().to_string();
+    fs::write(&phrase, "correct horse battery\n").unwrap();
+    let sealing = ["--with-secrets", "--passphrase-file", &phrase];
+    let live = bench.backup("live.jsonl", &sealing);
+    bench.stop();
+    let plain = bench.backup("plain.jsonl", &[]);
+    assert_eq!(body(&live), body(&plain));
+    assert!(body(&plain).iter().any(|line| line.contains(RADIO) && line.contains(DMS)));
+    // No secret stands there, in whatever form; the store has it.
+    let secrets = secrets_of(ACCOUNTS);
+    assert!(!secrets.is_empty());
+    for file in [&live, &plain] {
+        let text = fs::read_to_string(file).unwrap();
+        for secret in &secrets {
+            assert!(!text.contains(secret), "{secret}");
+        }
+    }
+    // A new store has the same afterwards.
+    fs::rename(bench.state().join("store"), bench.path().join("lost")).unwrap();
+    let would = bench.text(&["restore", &plain, "--dry-run"]);
+    assert!(would.contains(&format!("would: + device {RADIO}")), "{would}");
+    assert!(!bench.state().join("store").exists());
+    let wrong = bench.path().join("wrong").display().to_string();
+    fs::write(&wrong, "correct horse cattery\n").unwrap();
+    let (_, said) = bench.fails(&["restore", &live, "--passphrase-file", &wrong]);
+    assert!(said.contains("the passphrase is wrong"), "{said}");
+    assert!(!bench.state().join("store").exists());
+    bench.text(&["restore", &live, "--passphrase-file", &phrase]);
+    let again = bench.backup("again.jsonl", &sealing);
+    assert_eq!(body(&live), body(&again));
+    // The restored accounts have their secrets: nothing is left to change.
+    let would = bench.text(&["restore", &live, "--passphrase-file", &phrase, "--dry-run"]);
+    assert!(would.contains("the unit knows just that"), "{would}");
+    bench.start();
+    assert!(bench.text(&["map", "list"]).contains("by an operator"));
+    let (_, said) = bench.fails(&["restore", &plain]);
+    assert!(said.contains("GW-STORE-02") && said.contains("systemctl stop"), "{said}");
+    let whats = bench.text(&["audit"]);
+    assert!(whats.contains("backup") && whats.contains("restore"), "{whats}");
+}
+
+/// The secrets in a provisioning document.
+fn secrets_of(file: &str) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let names = ["AAUTHSECRET", "AAUTHDATA"];
+    let parms = text.split("<parm ").filter(|it| names.iter().any(|name| it.contains(name)));
+    let value = |parm: &str| Some(parm.split("value=\"").nth(1)?.split('"').next()?.to_owned());
+    parms.filter_map(value).collect()
+}
+
+#[test]
+fn a_backup_of_another_unit_comes_with_a_question_of_identity() {
+    let mut bench = used(4);
+    bench.stop();
+    let file = bench.backup("backup.jsonl", &[]);
+    let other = Bench::another(5);
+    let (code, said) = other.fails(&["restore", &file]);
+    assert!(code == 1 && said.contains("GW-BACKUP-04"), "{said}");
+    assert!(said.contains("gateway.test") && said.contains("--keep-identity"), "{said}");
+    assert!(!other.state().join("store").exists());
+    other.text(&["restore", &file, "--keep-identity"]);
+    let kept = body(&other.backup("kept.jsonl", &[]));
+    assert!(kept.iter().any(|line| line.contains("\"kind\":\"device\"")), "{kept:?}");
+    assert!(!kept.iter().any(|line| line.contains("DMAcc")), "{kept:?}");
+    other.text(&["restore", &file, "--take-identity"]);
+    // What the backup does not have are the secrets.
+    let open: Vec<_> =
+        body(&file).into_iter().filter(|line| !line.contains("\"secret\":true")).collect();
+    assert_eq!(body(&other.backup("taken.jsonl", &[])), open);
+    let identity = fs::read_to_string(other.state().join("config/identity.toml")).unwrap();
+    assert!(identity.contains("id = \"gateway.test\""), "{identity}");
+}
+
+#[test]
+fn a_backup_that_is_cut_changed_or_newer_changes_nothing() {
+    let mut bench = used(6);
+    bench.stop();
+    let file = bench.backup("backup.jsonl", &[]);
+    let before = fs::read_to_string(&file).unwrap();
+    let whole: Vec<_> = before.lines().collect();
+    let cut = whole[..whole.len() - 1].join("\n");
+    let shorter = [&whole[..1], &whole[2..]].concat().join("\n");
+    let changed = before.replace(DMS, "com.example.bad");
+    let newer = before.replacen("\"schema\":1", "\"schema\":2", 1);
+    for (text, code) in [
+        (&*cut, "GW-BACKUP-03"),
+        (&shorter, "GW-BACKUP-03"),
+        (&changed, "GW-BACKUP-03"),
+        ("", "GW-BACKUP-03"),
+        ("{}\n", "GW-BACKUP-03"),
+        (&newer, "GW-BACKUP-02"),
+    ] {
+        let bad = bench.path().join("bad").display().to_string();
+        fs::write(&bad, text).unwrap();
+        let (exit, said) = bench.fails(&["restore", &bad]);
+        assert!(exit == 1 && said.contains(code), "{said}");
+    }
+    assert_eq!(body(&bench.backup("after.jsonl", &[])), body(&file));
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_left_alone_and_one_of_the_older_is_read() {
+    use dm_gateway::gateway::seam::Change;
+    use dm_gateway::gateway::store::Store;
+    use dm_gateway::io::sled_store::SledStore;
+    let mut bench = used(7);
+    bench.stop();
+    let file = bench.backup("backup.jsonl", &[]);
+    let set = |schema: &str| {
+        let mut store = SledStore::open(&bench.state().join("store")).unwrap();
+        let value = Some(schema.as_bytes().to_vec());
+        store.commit(&[vec![Change { key: Vec::new(), value }]]).unwrap();
+    };
+    set("1");
+    let mut store = SledStore::open(&bench.state().join("store")).unwrap();
+    assert!(!store.load().unwrap().is_empty());
+    drop(store);
+    set("3");
+    for words in [&["run"][..], &["backup", "/dev/null"], &["restore", &file]] {
+        let (_, said) = bench.fails(words);
+        assert!(said.contains("was written by a newer dm-gateway"), "{said}");
+        assert!(said.contains("dm-gateway factory-reset"), "{said}");
+    }
+    assert!(bench.state().join("store/db").exists());
+    assert!(!bench.state().join("store.broken").exists());
+    bench.text(&["factory-reset", "--yes"]);
+    bench.start();
+}
+
+// --- Factory reset ---------------------------------------------------------------------------
+
+#[test]
+fn a_factory_reset_asks_leaves_the_audit_and_works_with_a_broken_store() {
+    let mut bench = used(8);
+    bench.stop();
+    let (code, said) = bench.fails(&["factory-reset"]);
+    assert!(code == 1 && said.contains("GW-RESET-01") && said.contains("--yes"), "{said}");
+    let would = bench.text(&["factory-reset", "--dry-run"]);
+    assert!(would.contains("/store goes") && bench.state().join("store/db").exists(), "{would}");
+    fs::write(bench.state().join("store/db"), "broken").unwrap();
+    bench.text(&["factory-reset", "--yes"]);
+    assert!(!bench.state().join("store").exists());
+    bench.start();
+    assert!(!bench.text(&["map", "list"]).contains(DMS));
+    let audit = bench.text(&["audit"]);
+    assert!(audit.contains("map-add") && audit.contains("factory-reset"), "{audit}");
+    assert!(bench.text(&["audit", "--verify"]).contains("is whole"));
+}
+
+#[test]
+fn a_factory_reset_while_the_daemon_runs_is_done_at_its_next_start() {
+    let mut bench = used(9);
+    let said = bench.text(&["factory-reset", "--yes"]);
+    assert!(said.contains("systemctl restart dm-gateway"), "{said}");
+    assert!(bench.text(&["map", "list"]).contains(DMS));
+    bench.signal("KILL");
+    bench.start();
+    assert!(!bench.text(&["map", "list"]).contains(DMS));
+    assert!(bench.text(&["audit", "--verify"]).contains("is whole"));
 }

@@ -4,6 +4,7 @@
 //! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
 
 pub mod audit;
+pub mod backup;
 pub mod bootstrap;
 pub mod client;
 pub mod decode;
@@ -11,6 +12,7 @@ pub mod definition;
 #[cfg(feature = "simulate")]
 pub mod demo;
 pub mod devices;
+pub mod factory_reset;
 pub mod help;
 pub mod manual;
 pub mod map;
@@ -45,6 +47,9 @@ pub const COMMANDS: &[Command] = &[
     bootstrap::COMMAND,
     monitor::COMMAND,
     audit::COMMAND,
+    backup::BACKUP,
+    backup::RESTORE,
+    factory_reset::COMMAND,
     decode::COMMAND,
     manual::COMMAND,
     #[cfg(feature = "simulate")]

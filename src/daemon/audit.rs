@@ -3,7 +3,10 @@
 
 use super::shell::Shell;
 use super::{Signal, pause};
+use crate::control::{self, BackupHead};
 use crate::gateway::audit::{Audit, By};
+use crate::gateway::backup;
+use crate::gateway::store::Record;
 use crate::io::audit::{self, AuditLog, Entry};
 use crate::io::control_socket::ControlConnection;
 use crate::limits;
@@ -132,6 +135,46 @@ impl Shell {
         self.audit.signal.set();
     }
 
+    /// Sends an operator what the gateway knows.
+    pub(super) async fn tell_backup(&self, mut connection: ControlConnection, secrets: bool) {
+        let uid = connection.peer_uid();
+        let result = if secrets && uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+            Err("secrets are for root only; try: as root, or without --with-secrets".to_owned())
+        } else {
+            self.records().await
+        };
+        let with = if secrets { "with secrets" } else { "without secrets" };
+        let entry = Entry::new(self.clock.now().unix, format!("uid:{uid}"), "backup");
+        let entry = Entry { after: Some(with.to_owned()), ..entry };
+        self.audit.push(entry.failed(result.as_ref().err().cloned()));
+        let records = match result {
+            Ok(records) => records,
+            Err(why) => return drop(connection.send(&control::refusal(&why)).await),
+        };
+        let lines = backup::export(&records, secrets);
+        let (gateway, device) = self.gateway.borrow().identity();
+        let head = BackupHead::new(self.clock.now().unix, gateway, device, lines.len());
+        let mut sent = connection.send(&control::document(head)).await;
+        for line in lines {
+            if sent.is_err() {
+                return;
+            }
+            let text = serde_json::to_string(&line).expect("maps with text as keys");
+            sent = connection.send(&text).await;
+        }
+    }
+
+    /// Every record of the store.
+    async fn records(&self) -> Result<Vec<Record>, String> {
+        for _ in 0..limits::STORE_WAITS {
+            if let Some(records) = self.committer.records() {
+                return records.map_err(|error| error.to_string());
+            }
+            pause(limits::STORE_WAIT).await;
+        }
+        Err("the store is busy all the time; try: again, and df".to_owned())
+    }
+
     /// Sends an operator the lines of the audit.
     pub(super) async fn tell_audit(&self, mut connection: ControlConnection) {
         let state_dir = self.audit.state_dir.clone();
@@ -145,7 +188,7 @@ impl Shell {
                 }
             }
             Err(error) => {
-                let _ = connection.send(&crate::control::refusal(&error.to_string())).await;
+                let _ = connection.send(&control::refusal(&error.to_string())).await;
             }
         }
     }

@@ -46,8 +46,12 @@ impl Shell {
                 let watches =
                     matches!(request, Request::Monitor | Request::Session { wait: true, .. });
                 let monitor = watches.then(|| self.subscribe());
-                if request == Request::Audit {
-                    return self.tell_audit(connection).await;
+                match request {
+                    Request::Audit => return self.tell_audit(connection).await,
+                    Request::Backup { secrets } => {
+                        return self.tell_backup(connection, secrets).await;
+                    }
+                    _ => {}
                 }
                 let uid = connection.peer_uid();
                 let answer = match control::operation(&request) {

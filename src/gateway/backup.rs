@@ -12,6 +12,7 @@
 //! Secrets are left out of all other lines: credentials, nonces, the secrets of end devices. A
 //! change on trial is not taken along: the lines say how things were before it.
 
+use crate::gateway::Gateway;
 use crate::gateway::alert::ServerId;
 use crate::gateway::device::{self, DeviceId, Ruling};
 use crate::gateway::policy::Policy;
@@ -146,6 +147,13 @@ pub enum Identity {
     Take,
     /// The unit stays who it is: without the accounts of the other.
     Keep,
+}
+
+impl Gateway {
+    /// The ids of this unit: as a gateway, and as a device of its DM servers.
+    pub fn identity(&self) -> (String, String) {
+        (self.options.id.clone(), self.options.management.device_id.clone())
+    }
 }
 
 /// The records of a store as lines; those with secrets only if `secrets` says so.
