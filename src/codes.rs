@@ -202,6 +202,28 @@ codes! {
         "the last session with a DM server failed",
         "the network, the certificate, the credentials, or the server",
         "dm-gateway servers test SERVER, then dm-gateway session SERVER --wait";
+    SERVER_PENDING: "GW-SRV-20",
+        "a DM server that devices ask for waits for approval",
+        "a LAN has the policy bootstrap, and the server is not in [bootstrap] allow",
+        "dm-gateway servers approve SERVER, if the server is one of yours";
+    SERVER_WANTED: "GW-SRV-21",
+        "a DM server that devices ask for has no account with the gateway",
+        "no source of bootstrap documents is configured",
+        "dm-gateway bootstrap apply FILE, or [bootstrap] sources";
+
+    // --- End devices -----------------------------------------------------------------------
+    DEVICE_CONFLICT: "GW-DEV-01",
+        "two devices claim one identity",
+        "two units with the same identity, an address that moved, or somebody who pretends",
+        "dm-gateway devices show DEVICE tells both addresses; take the wrong one off the LAN";
+    DEVICE_SILENT: "GW-DEV-02",
+        "a device has named no DM server",
+        "it has no account for the gateway, or it is no DM client",
+        "dm-gateway devices provision DEVICE";
+    DEVICE_UNCONFIRMED: "GW-DEV-03",
+        "a device has since sent empty lists of servers",
+        "a reset, or a client that tells its list only once",
+        "wait for its next session; what it named before stays until then";
 }
 
 #[cfg(test)]

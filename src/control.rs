@@ -38,6 +38,16 @@ pub enum Request {
     Devices,
     /// Every DM server that a device names: [`Servers`].
     Servers,
+    /// One end device: [`DeviceDetails`](crate::gateway::view::DeviceDetails), or [`Refused`].
+    Device {
+        /// Its id, an alias, or a part of the id that no other has.
+        device: String,
+    },
+    /// One DM server: [`ServerDetails`](crate::gateway::view::ServerDetails), or [`Refused`].
+    Server {
+        /// Its id, or a part of it that no other has.
+        server: String,
+    },
     /// The mappings in force: [`Mappings`].
     Mappings,
     /// Whether a push would pass: [`Explanation`](crate::gateway::view::Explanation).
@@ -351,8 +361,7 @@ pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
 pub fn operated(request: &Request, result: Result<Vec<String>, String>) -> String {
     match result {
         Ok(would) if matches!(request, Request::DryRun { .. }) => document(Rehearsed { would }),
-        Ok(done) => document(Done { done }),
-        Err(refused) => document(Refused { refused }),
+        result => told(result.map(|done| Done { done })),
     }
 }
 
@@ -367,14 +376,20 @@ pub fn answer(gateway: &mut Gateway, request: &Request, io: &IoCounters, now: No
         Request::Status => document(StatusAnswer { status: gateway.status(now), io: *io }),
         Request::Devices => document(Devices { devices: gateway.devices(now) }),
         Request::Servers => document(Servers { servers: gateway.servers(now) }),
+        Request::Device { device } => told(gateway.device_details(device, now)),
+        Request::Server { server } => told(gateway.server_details(server, now)),
         Request::Mappings => document(Mappings { mappings: gateway.mappings(now) }),
         Request::Explain { server, device } => document(gateway.explain(server, device)),
-        Request::Tree { uri } => match gateway.tree(uri, now) {
-            Ok(nodes) => document(Nodes { nodes }),
-            Err(refused) => document(Refused { refused }),
-        },
+        Request::Tree { uri } => told(gateway.tree(uri, now).map(|nodes| Nodes { nodes })),
         // The others are done, not answered.
         _ => document(Watching { monitor: true }),
+    }
+}
+
+fn told(result: Result<impl Serialize, String>) -> String {
+    match result {
+        Ok(body) => document(body),
+        Err(refused) => document(Refused { refused }),
     }
 }
 

@@ -23,6 +23,7 @@ mod arrival;
 mod attach;
 pub mod audit;
 pub mod backup;
+mod details;
 pub mod device;
 mod dialogue;
 mod durable;

@@ -3,6 +3,7 @@
 //! The structures are the JSON of `--json`, schema 1: a field may be added, none changes its
 //! meaning. Ages and waits are seconds.
 
+use crate::codes::Trouble;
 use crate::gateway::Gateway;
 use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
@@ -220,6 +221,35 @@ pub struct Explanation {
     pub now: Option<String>,
 }
 
+/// Everything known about one end device.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct DeviceDetails {
+    /// What the list of all devices tells of it.
+    #[serde(flatten)]
+    pub device: DeviceView,
+    /// Policy of its LAN; absent if the LAN is not configured any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// For each server that it named, whether a push would pass.
+    pub pushes: Vec<Explanation>,
+    /// What is odd about it, and what to do.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Everything known about one DM server.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ServerDetails {
+    /// What the list of all servers tells of it.
+    #[serde(flatten)]
+    pub server: ServerView,
+    /// Whether the gateway has an account with it.
+    pub account: bool,
+    /// For each device that names it, whether a push would pass.
+    pub pushes: Vec<Explanation>,
+    /// What is odd about it, and what to do.
+    pub troubles: Vec<Trouble>,
+}
+
 impl Gateway {
     /// The whole.
     pub fn status(&self, now: Now) -> Status {
@@ -324,7 +354,7 @@ impl Gateway {
         devices
     }
 
-    fn device(&self, device: &Device, now: Now) -> DeviceView {
+    pub(super) fn device(&self, device: &Device, now: Now) -> DeviceView {
         let record = &device.record;
         let since = device.attachment.map(|attachment| attachment.since).or(device.detached);
         let attached = device.attachment.is_some();
