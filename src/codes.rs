@@ -182,6 +182,10 @@ codes! {
         "a daemon has the store",
         "it runs, and two writers would destroy it",
         "systemctl stop dm-gateway, and systemctl start dm-gateway afterwards";
+    SUPPORT: "GW-SUPPORT-01",
+        "the support bundle cannot be written",
+        "the directory is read-only or full",
+        "another place: dm-gateway support-bundle /tmp/support.tar.gz";
     RESET: "GW-RESET-01",
         "the factory reset is not done",
         "nobody said yes, or the state directory cannot be written",

@@ -624,3 +624,12 @@ pub const STORE_WAITS: u32 = 100;
 
 /// Wait between these tries.
 pub const STORE_WAIT: Duration = Duration::from_millis(20);
+
+/// Most octets of the files in a support bundle: with their heads below 5 MB, which mail takes.
+pub const BUNDLE: usize = 4_500_000;
+
+/// Most octets of one of them; its end is kept.
+pub const BUNDLE_PART: usize = 1_000_000;
+
+/// Lines of the audit in a support bundle.
+pub const BUNDLE_LINES: usize = 2_000;

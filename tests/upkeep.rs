@@ -414,3 +414,122 @@ fn a_factory_reset_while_the_daemon_runs_is_done_at_its_next_start() {
     assert!(!bench.text(&["map", "list"]).contains(DMS));
     assert!(bench.text(&["audit", "--verify"]).contains("is whole"));
 }
+
+// --- The support bundle ----------------------------------------------------------------------
+
+/// Every text of a secret that was planted, and the forms in which it could stand.
+fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
+    use base64::Engine;
+    use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+    let hex: String = secret.iter().map(|octet| format!("{octet:02x}")).collect();
+    let mut forms = vec![secret.to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
+    // Of base64 the middle, wherever in a text the secret begins.
+    for skip in 0..3 {
+        for text in [
+            BASE64_STANDARD_NO_PAD.encode([&vec![0; skip][..], secret].concat()),
+            BASE64_URL_SAFE_NO_PAD.encode([&vec![0; skip][..], secret].concat()),
+        ] {
+            let middle = text.get(4..text.len() - 4).unwrap();
+            forms.push(middle.as_bytes().to_vec());
+        }
+    }
+    forms
+}
+
+/// The files of a bundle, by name, as tar and gzip themselves read them.
+fn unpacked(bundle: &str) -> Vec<(String, Vec<u8>)> {
+    let into = tempfile::tempdir().unwrap();
+    let tar = Command::new("tar").args(["-xzf", bundle, "-C"]).arg(into.path()).output().unwrap();
+    assert!(tar.status.success(), "{tar:?}");
+    let folder = into.path().join("dm-gateway-support");
+    let files = fs::read_dir(folder).unwrap().map(|file| {
+        let path = file.unwrap().path();
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
+    });
+    files.collect()
+}
+
+#[test]
+fn a_support_bundle_has_what_helps_and_none_of_the_secrets_that_were_planted() {
+    let mut bench = Bench::new(10);
+    let secret = |name: &str| format!("canary-{name}-0f9a1c");
+    let write = |name: &str, text: &str| fs::write(bench.path().join(name), text).unwrap();
+    for name in ["device", "device-server", "device-pin", "network-pin", "user-pin", "token"] {
+        let text = if name.ends_with("pin") { "73519284" } else { &secret(name) };
+        write(name, text);
+    }
+    let key = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-subj", "/CN=gateway", "-days", "2", "-keyout"])
+        .arg(bench.path().join("client.key"))
+        .arg("-out")
+        .arg(bench.path().join("client.crt"))
+        .output();
+    if !key.is_ok_and(|key| key.status.success()) {
+        println!("left out: the canaries of a support bundle: no openssl");
+        return;
+    }
+    let config = fs::read_to_string(bench.config()).unwrap();
+    let device = "secret-file = \"device\"\nserver-secret-file = \"device-server\"\n\
+                  pin-file = \"device-pin\"\n";
+    let wan = "http-push-listen = [\"127.77.10.2:8081\"]\n";
+    let more = format!(
+        "[wan.http-push]\ntoken-file = \"token\"\n\n[bootstrap]\nnetwork-pin-file = \
+         \"network-pin\"\nuser-pin-file = \"user-pin\"\n\n[[server]]\nid = \"com.example.dm\"\n\
+         client-certificate = \"client.crt\"\nclient-key = \"client.key\"\n\n\
+         # once: https://admin:{}@boot.example/x\n",
+        secret("userinfo")
+    );
+    let config = config.replace("[[lan]]", &format!("{wan}\n[[lan]]"));
+    fs::write(bench.config(), format!("{config}{device}\n{more}")).unwrap();
+    let document = fs::read_to_string(ACCOUNTS)
+        .unwrap()
+        .replace("to-the-server", &secret("account-server"))
+        .replace("to-the-client", &secret("account-client"))
+        .replace("Tm9uY2U=", "Y2FuYXJ5LW5vbmNlLTBmOWExYw==");
+    write("accounts.xml", &document);
+    bench.start();
+    bench.text(&["bootstrap", "apply", &bench.path().join("accounts.xml").display().to_string()]);
+    bench.text(&["map", "add", DMS, RADIO]);
+    let mut secrets: Vec<Vec<u8>> =
+        ["device", "device-server", "token", "userinfo", "account-server", "account-client"]
+            .map(|name| secret(name).into_bytes())
+            .to_vec();
+    secrets.extend([b"73519284".to_vec(), b"canary-nonce-0f9a1c".to_vec()]);
+    let pem = fs::read_to_string(bench.path().join("client.key")).unwrap();
+    let lines: Vec<_> = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    for (state, name) in [("running", "live.tar.gz"), ("stopped", "dead.tar.gz")] {
+        if state == "stopped" {
+            bench.stop();
+        }
+        let file = bench.path().join(name).display().to_string();
+        let said = bench.text(&["support-bundle", &file]);
+        let end = format!("written: {file} (");
+        assert!(said.starts_with("in the bundle:\n") && said.contains(&end), "{said}");
+        assert!(fs::metadata(&file).unwrap().len() <= 5_000_000);
+        let files = unpacked(&file);
+        let names: Vec<_> = files.iter().map(|(name, _)| &**name).collect();
+        for name in ["CONTENTS.txt", "status.json", "audit.jsonl", "files.txt", "network.txt"] {
+            assert!(names.contains(&name), "{names:?}");
+        }
+        let text = |name: &str| {
+            let file = files.iter().find(|(known, _)| known == name).unwrap();
+            String::from_utf8(file.1.clone()).unwrap()
+        };
+        assert!(text("CONTENTS.txt").contains("status.json"));
+        assert!(text("audit.jsonl").contains("map-add"));
+        assert!(text("files.txt").contains("https://(secret)@boot.example/x"));
+        let knows = if state == "running" { "devices.json" } else { "memory.jsonl" };
+        assert!(text(knows).contains(RADIO), "{}", text(knows));
+        for (name, octets) in &files {
+            for secret in &secrets {
+                for form in forms(secret) {
+                    let hit = octets.windows(form.len()).any(|window| window == form);
+                    assert!(!hit, "{state}: {name} has {}", String::from_utf8_lossy(&form));
+                }
+            }
+            let content = String::from_utf8_lossy(octets);
+            assert!(!lines.iter().any(|line| content.contains(line)), "{name} has the key");
+        }
+    }
+}

@@ -24,6 +24,7 @@ pub mod session;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 pub mod status;
+pub mod support_bundle;
 mod table;
 pub mod tree;
 
@@ -50,6 +51,7 @@ pub const COMMANDS: &[Command] = &[
     backup::BACKUP,
     backup::RESTORE,
     factory_reset::COMMAND,
+    support_bundle::COMMAND,
     decode::COMMAND,
     manual::COMMAND,
     #[cfg(feature = "simulate")]

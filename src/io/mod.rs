@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+pub mod archive;
 pub mod audit;
 pub mod card;
 pub mod card_directory;
