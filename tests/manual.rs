@@ -349,7 +349,8 @@ fn every_configuration_that_is_shown_is_accepted() {
 #[test]
 fn every_chapter_can_be_read_on_a_terminal() {
     for chapter in CHAPTERS {
-        let text = terminal::render(chapter.text.unwrap());
+        let Some(text) = chapter.text else { continue };
+        let text = terminal::render(text);
         for line in text.lines().filter(|line| !line.starts_with("    ")) {
             let columns = line.chars().count();
             assert!(columns <= terminal::WIDTH, "{}: {columns}: {line}", chapter.topic);
