@@ -3,18 +3,22 @@
 //! `run` is the daemon; `status`, `devices`, `servers`, `session`, `tree`, `bootstrap`, `map` and
 //! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
 
+pub mod apply;
 pub mod bootstrap;
 pub mod client;
+pub mod config;
 pub mod decode;
 pub mod definition;
 #[cfg(feature = "simulate")]
 pub mod demo;
 pub mod devices;
 pub mod help;
+pub mod log_level;
 pub mod manual;
 pub mod map;
 pub mod monitor;
 pub mod narrate;
+pub mod reload;
 pub mod run;
 pub mod servers;
 pub mod session;
@@ -43,6 +47,11 @@ pub const COMMANDS: &[Command] = &[
     tree::COMMAND,
     bootstrap::COMMAND,
     monitor::COMMAND,
+    config::COMMAND,
+    reload::COMMAND,
+    apply::COMMAND,
+    apply::CONFIRM,
+    log_level::COMMAND,
     decode::COMMAND,
     manual::COMMAND,
     #[cfg(feature = "simulate")]

@@ -21,6 +21,7 @@ mod agenda;
 pub mod alert;
 mod arrival;
 mod attach;
+mod configured;
 mod details;
 pub mod device;
 mod dialogue;
@@ -98,6 +99,8 @@ pub struct LanOptions {
     pub interface: String,
     /// `policy`.
     pub policy: Policy,
+    /// Whether `[gateway] locked` has the policy: DM servers may not set it.
+    pub policy_locked: bool,
     /// `detect`.
     pub detect: Detect,
     /// `verify`.
@@ -265,7 +268,7 @@ impl Gateway {
             scratch: String::new(),
         };
         gateway.restore(stored, now);
-        gateway.configured_devices(now);
+        gateway.configured_devices(|_| true, now);
         gateway.resume_management(now);
         gateway
     }
