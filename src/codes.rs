@@ -204,26 +204,26 @@ codes! {
         "the last session with a DM server failed",
         "the network, the certificate, the credentials, or the server",
         "dm-gateway servers test SERVER, then dm-gateway session SERVER --wait";
-    SERVER_PENDING: "GW-SRV-20",
-        "a DM server that devices ask for waits for approval",
-        "a LAN has the policy bootstrap, and the server is not in [bootstrap] allow",
-        "dm-gateway servers approve SERVER, if the server is one of yours";
-    SERVER_WANTED: "GW-SRV-21",
-        "a DM server that devices ask for has no account with the gateway",
+    WANTED: "GW-SRV-08",
+        "devices want a DM server that the gateway may not bootstrap itself to",
+        "nobody has approved it yet",
+        "dm-gateway servers, then dm-gateway servers approve ID or dm-gateway servers deny ID";
+    NO_ACCOUNT: "GW-SRV-20",
+        "a DM server that devices want has no account with the gateway",
         "no source of bootstrap documents is configured",
         "dm-gateway bootstrap apply FILE, or [bootstrap] sources";
 
     // --- End devices -----------------------------------------------------------------------
-    DEVICE_CONFLICT: "GW-DEV-01",
-        "two devices claim one identity",
-        "two units with the same identity, an address that moved, or somebody who pretends",
-        "dm-gateway devices show DEVICE tells both addresses; take the wrong one off the LAN";
-    DEVICE_SILENT: "GW-DEV-02",
-        "a device has named no DM server",
+    CONFLICT: "GW-DEV-01",
+        "the identity of an end device is claimed from two places",
+        "two devices have the same identity, addresses were swapped, or somebody cheats",
+        "dm-gateway devices; the owner keeps its mappings";
+    SILENT: "GW-DEV-20",
+        "an end device has named no DM server",
         "it has no account for the gateway, or it is no DM client",
-        "dm-gateway devices provision DEVICE";
-    DEVICE_UNCONFIRMED: "GW-DEV-03",
-        "a device has since sent empty lists of servers",
+        "dm-gateway devices provision ID";
+    UNCONFIRMED: "GW-DEV-21",
+        "an end device has since sent empty lists of servers",
         "a reset, or a client that tells its list only once",
         "wait for its next session; what it named before stays until then";
 }

@@ -432,7 +432,9 @@ fn entry(out: &mut String, path: &Path, kind_of: fn(&Fixture) -> (Kind, Option<S
     }
     if let Some(comment) = fixture.text.lines().next().and_then(|line| line.strip_prefix("# ")) {
         let mut comment = comment.trim_end_matches('.').to_owned();
-        comment[..1].make_ascii_uppercase();
+        if !comment.split(' ').next().unwrap_or_default().contains(['.', '_']) {
+            comment[..1].make_ascii_uppercase();
+        }
         writeln!(out, "{comment}.\n").unwrap();
     }
     let is_xml = path.extension().is_some_and(|it| it == "xml");
@@ -532,7 +534,7 @@ fn octet_by_octet(out: &mut String) {
     let device = push.gateway_header().unwrap();
     let id = package.server_id;
     let rows = [
-        (1, "transaction id: any; the gateway's own pushes count up".to_owned()),
+        (1, "transaction id: any octet".to_owned()),
         (1, "PDU type: Push".to_owned()),
         (1, format!("{} octets of headers follow", octets[2])),
         (1, "content type 0x44: application/vnd.syncml.notification".to_owned()),

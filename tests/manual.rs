@@ -209,7 +209,9 @@ fn every_command_that_is_shown_is_one() {
             {
                 continue;
             }
-            let arguments: Vec<String> = words[at + 1..]
+            let rest = &words[at + 1..];
+            let end = rest.iter().position(|word| word.ends_with(';'));
+            let arguments: Vec<String> = rest[..end.map_or(rest.len(), |end| end + 1)]
                 .iter()
                 .take_while(|word| !["|", "&", "&&", ">", "2>", ";", "||"].contains(word))
                 .map(|word| {

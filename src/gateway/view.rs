@@ -113,13 +113,13 @@ pub struct Refusals {
 pub struct DeviceView {
     /// Its identity, as it gave it or derived from its Ethernet address.
     pub id: String,
-    /// Where it is reached; absent while it is away.
+    /// Where it is reached; null while it is away.
     pub address: Option<String>,
     /// Name of the LAN on which it was last seen.
     pub lan: String,
     /// `attached` or `detached`.
     pub state: String,
-    /// How long it has been in that state; absent for a device not seen since the start.
+    /// How long it has been in that state; null for a device not seen since the start.
     pub age: Option<u64>,
     /// The servers that it named last, whatever the policy made of them.
     pub servers: Vec<String>,
@@ -127,7 +127,7 @@ pub struct DeviceView {
     pub aliases: Vec<String>,
     /// Whether the device itself gave its identity.
     pub named: bool,
-    /// Since when it has answered or been confirmed last.
+    /// How long ago it answered or was confirmed last; null if not since the start.
     pub seen: Option<u64>,
     /// Whether its list was followed by empty ones.
     pub unconfirmed: bool,
@@ -186,7 +186,7 @@ pub struct ServerView {
     pub mapped: usize,
     /// Devices of `bootstrap` LANs that want it.
     pub wanted: usize,
-    /// Age of the oldest list that names it, by the wall clock; absent if none does.
+    /// Age of the oldest list that names it, by the wall clock; null if none does.
     pub age: Option<u64>,
 }
 

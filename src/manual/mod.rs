@@ -64,6 +64,7 @@ chapters! {
     gallery "gallery" "every message in every form: valid, tolerated, refused";
     conformance "conformance" "requirement by requirement: what is met, and which test shows it";
     numbers "numbers" "figures, the commands that make them, bounds";
+    changes "changes" "what changed in each version, and what operators must do";
     glossary "glossary" "OMA's words";
     contributing "contributing" "tests, rules, where to start";
 }
