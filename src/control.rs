@@ -366,7 +366,7 @@ pub fn operated(request: &Request, result: Result<Vec<String>, String>) -> Strin
 }
 
 /// The answer to what is not done, one line without its end.
-pub fn refusal(why: &str) -> String {
+pub fn refused(why: &str) -> String {
     document(Refused { refused: why.to_owned() })
 }
 

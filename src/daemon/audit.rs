@@ -149,7 +149,7 @@ impl Shell {
         self.audit.push(entry.failed(result.as_ref().err().cloned()));
         let records = match result {
             Ok(records) => records,
-            Err(why) => return drop(connection.send(&control::refusal(&why)).await),
+            Err(why) => return drop(connection.send(&control::refused(&why)).await),
         };
         let lines = backup::export(&records, secrets);
         let (gateway, device) = self.gateway.borrow().identity();
@@ -188,7 +188,7 @@ impl Shell {
                 }
             }
             Err(error) => {
-                let _ = connection.send(&control::refusal(&error.to_string())).await;
+                let _ = connection.send(&control::refused(&error.to_string())).await;
             }
         }
     }
