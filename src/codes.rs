@@ -140,6 +140,43 @@ codes! {
         "it is missing, or the user that the daemon runs as may not read it",
         "ls -l on the file; dm-gateway config check";
 
+    CONFIG_SYNTAX: "GW-CONF-03",
+        "a file of the configuration is not TOML",
+        "a quotation mark or a bracket is missing, a key stands twice, or a section is misspelt",
+        "the line in the message; dm-gateway config check";
+    CONFIG_UNKNOWN: "GW-CONF-04",
+        "the configuration has a section or a key that there is not",
+        "it is misspelt, stands below the wrong section, or is of a newer version",
+        "the name in the message; dm-gateway config doc lists all keys";
+    CONFIG_LOCKED: "GW-CONF-05",
+        "a file sets what an earlier file locked",
+        "[gateway] locked of the vendor or the administrator names the key",
+        "leave the key out, or ask who locked it: dm-gateway config show --origin KEY";
+    CONFIG_SERVICE: "GW-CONF-06",
+        "the service's user may not read a file that the configuration names",
+        "the file or a directory above it belongs to root alone",
+        "chgrp dm-gateway FILE and chmod g+r FILE, or LoadCredential= in the unit";
+    RELOAD: "GW-CONF-07",
+        "the new configuration is not used, the old one stays in force",
+        "something in it is wrong; nothing of it was applied",
+        "what the message says, then dm-gateway reload";
+    RESTART_NEEDED: "GW-CONF-08",
+        "part of the configuration waits for a restart",
+        "sockets, interfaces and LANs are made at the start only",
+        "dm-gateway reload --restart, or systemctl restart dm-gateway";
+    ON_TRIAL: "GW-CONF-09",
+        "the configuration is on trial",
+        "dm-gateway apply was not confirmed yet",
+        "dm-gateway confirm to keep it, dm-gateway confirm --discard to take it back";
+    TAKEN_BACK: "GW-CONF-10",
+        "a configuration on trial was taken back",
+        "nobody confirmed it in time, or the daemon could not start with it",
+        "dm-gateway apply again, then dm-gateway confirm";
+    APPLY: "GW-CONF-11",
+        "a configuration cannot be applied",
+        "told in the message",
+        "what the message says; dm-gateway config check";
+
     // --- The start -------------------------------------------------------------------------
     START: "GW-RUN-01",
         "the daemon cannot start",

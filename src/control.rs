@@ -11,9 +11,10 @@
 //! `--json` prints these lines as they are. Schema 1 may gain fields; none changes its meaning.
 
 use crate::codes::Trouble;
+use crate::config::view::{Difference, ValueView};
 use crate::gateway::Gateway;
 use crate::gateway::event::Event;
-use crate::gateway::management::{NodeView, Operation};
+use crate::gateway::management::{NodeView, Operation, RemoteValue};
 use crate::gateway::seam::Now;
 use crate::gateway::view::{DeviceView, MappingView, ServerView, Status};
 use base64::Engine;
@@ -144,6 +145,47 @@ pub enum Request {
     },
     /// The audit: its lines as they stand in its files, the oldest first.
     Audit,
+    /// Reads the configuration anew: [`Reloaded`].
+    Reload {
+        /// Whether the daemon starts anew if something needs that.
+        #[serde(default)]
+        restart: bool,
+    },
+    /// What the daemon runs with: [`InForce`].
+    Configuration,
+    /// Applies a piece of configuration until it is confirmed: [`Applied`].
+    ApplyConfiguration {
+        /// Its text.
+        text: String,
+        /// The file that it is from, for errors.
+        name: String,
+        /// After how many seconds it is taken back.
+        seconds: u64,
+        /// Whether the daemon starts anew if something needs that.
+        #[serde(default)]
+        restart: bool,
+        /// Whether only to tell what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Keeps what was applied, or takes it back: [`Done`].
+    Confirm {
+        /// Whether it is taken back.
+        #[serde(default)]
+        discard: bool,
+    },
+    /// Sets how much is logged, for some time: [`Done`].
+    LogLevel {
+        /// `error`, `warn`, `info`, `debug` or `trace`; absent to ask only.
+        #[serde(default)]
+        level: Option<String>,
+        /// For how many seconds.
+        #[serde(default)]
+        seconds: u64,
+        /// Of this module only, such as `gateway::forward`.
+        #[serde(default)]
+        module: Option<String>,
+    },
 }
 
 /// One line of an answer.
@@ -164,6 +206,65 @@ pub struct StatusAnswer {
     pub status: Status,
     /// What its sockets and its store say.
     pub io: IoCounters,
+    /// What there is to know of the configuration.
+    #[serde(default)]
+    pub configuration: ConfigurationState,
+}
+
+/// What there is to know of the configuration of a running daemon.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ConfigurationState {
+    /// Why the files are not in force, if the last `reload` failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Trouble>,
+    /// Keys that wait for a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<String>,
+    /// After how many seconds what is on trial is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<u64>,
+}
+
+/// Answers [`Request::Reload`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Reloaded {
+    /// Keys whose new values count.
+    pub applied: Vec<String>,
+    /// Keys that wait for a restart; the old values are in force.
+    pub restart: Vec<String>,
+    /// What DM servers set; unless it is locked it counts, whatever the files say.
+    #[serde(default)]
+    pub remote: Vec<RemoteValue>,
+    /// The DM server whose change is on trial, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<String>,
+    /// What is permitted and yet rarely meant.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Whether the daemon starts anew now.
+    #[serde(default)]
+    pub restarts: bool,
+}
+
+/// Answers [`Request::Configuration`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct InForce {
+    /// Every key with the value that counts.
+    pub values: Vec<ValueView>,
+    /// Whether it is on trial and so on.
+    pub state: ConfigurationState,
+}
+
+/// Answers [`Request::ApplyConfiguration`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Applied {
+    /// What changes.
+    pub differences: Vec<Difference>,
+    /// What of it counts; of a dry run, what would.
+    #[serde(flatten)]
+    pub reloaded: Reloaded,
+    /// After how many seconds it is taken back; 0 of a dry run.
+    pub seconds: u64,
 }
 
 /// Counters of what the gateway cannot see, since the start.
@@ -262,6 +363,9 @@ pub struct Rehearsed {
 pub struct Refused {
     /// Why, for people.
     pub refused: String,
+    /// Id of its [`Code`](crate::codes::Code), where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 /// Answers what cannot be answered.
@@ -367,13 +471,23 @@ pub fn operated(request: &Request, result: Result<Vec<String>, String>) -> Strin
 
 /// The answer to what is not done, one line without its end.
 pub fn refused(why: &str) -> String {
-    document(Refused { refused: why.to_owned() })
+    document(Refused { refused: why.to_owned(), code: None })
 }
 
 /// The answer to a question, one line without its end.
-pub fn answer(gateway: &mut Gateway, request: &Request, io: &IoCounters, now: Now) -> String {
+pub fn answer(
+    gateway: &mut Gateway,
+    request: &Request,
+    io: &IoCounters,
+    configuration: &ConfigurationState,
+    now: Now,
+) -> String {
     match request {
-        Request::Status => document(StatusAnswer { status: gateway.status(now), io: *io }),
+        Request::Status => document(StatusAnswer {
+            status: gateway.status(now),
+            io: *io,
+            configuration: configuration.clone(),
+        }),
         Request::Devices => document(Devices { devices: gateway.devices(now) }),
         Request::Servers => document(Servers { servers: gateway.servers(now) }),
         Request::Device { device } => told(gateway.device_details(device, now)),
@@ -389,7 +503,7 @@ pub fn answer(gateway: &mut Gateway, request: &Request, io: &IoCounters, now: No
 fn told(result: Result<impl Serialize, String>) -> String {
     match result {
         Ok(body) => document(body),
-        Err(refused) => document(Refused { refused }),
+        Err(refused) => document(Refused { refused, code: None }),
     }
 }
 
@@ -419,6 +533,12 @@ fn address(address: SocketAddr) -> String {
         0 => address.ip().to_string(),
         _ => address.to_string(),
     }
+}
+
+/// The answer to what is not done, one line without its end.
+pub fn refusal(trouble: &Trouble) -> String {
+    let code = Some(trouble.code.to_string());
+    document(Refused { refused: trouble.to_string(), code })
 }
 
 /// A document of this schema, one line without its end.

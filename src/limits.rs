@@ -488,6 +488,25 @@ pub const STOP_STORE_TIME: Duration = Duration::from_millis(700);
 /// Largest configuration file, in octets: [`DEVICES`] sections of 256 octets.
 pub const CONFIG_FILE: usize = 4 * 1024 * 1024;
 
+/// Longest trial of a configuration that an operator applies: who has not come back within a day
+/// has forgotten it.
+pub const LONGEST_CONFIG_TRIAL: Duration = Duration::from_secs(24 * 3600);
+
+/// Trial of a configuration where no other time is asked for: as long as that of a DM server.
+pub const CONFIG_TRIAL: Duration = Duration::from_secs(600);
+
+/// Largest file with the timer of a trial, in octets: it names the keys that changed.
+pub const TRIAL_TIMER: usize = 4 * 1024 * 1024;
+
+/// Longest time for which more may be logged than usual.
+pub const LONGEST_LOG_TIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Time for which more is logged than usual where no other is asked for.
+pub const LOG_TIME: Duration = Duration::from_secs(900);
+
+/// Longest pause between looks at when a trial is over: a machine that slept wakes late.
+pub const CONFIG_TIMER: Duration = Duration::from_secs(60);
+
 /// Largest secret file, in octets. Secrets are made by generators and have some dozen.
 pub const SECRET: usize = 1024;
 

@@ -5,7 +5,7 @@
 mod schema;
 
 use dm_gateway::codes;
-use dm_gateway::control::{self, IoCounters, Request};
+use dm_gateway::control::{self, ConfigurationState, IoCounters, Request};
 use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::event::Event;
 use dm_gateway::gateway::management;
@@ -582,7 +582,7 @@ impl World {
 
     fn answer(&mut self, request: &Request) -> String {
         let io = IoCounters { store_flushes: 2, ..IoCounters::default() };
-        control::answer(&mut self.gateway, request, &io, self.now)
+        control::answer(&mut self.gateway, request, &io, &ConfigurationState::default(), self.now)
     }
 
     fn link(&mut self, LanId(lan): LanId) {
@@ -674,6 +674,7 @@ fn options() -> Options {
     let lan = |name: &str, policy| LanOptions {
         name: name.into(),
         interface: format!("br-{name}"),
+        policy_locked: false,
         policy,
         detect: Detect { neighbours: true, ..Detect::default() },
         verify: Verify::Neighbour,

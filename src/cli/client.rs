@@ -245,8 +245,9 @@ pub(super) fn rows(line: &str) -> String {
 /// A line of the daemon's, unless it refuses.
 pub(super) fn refused(line: String) -> Result<String, Stop> {
     match serde_json::from_str::<Document<Refused>>(&line) {
-        Ok(document) => {
-            Err(Stop::Failed(Trouble::new(codes::REFUSED, &document.body.refused).into()))
+        Ok(Document { body: Refused { refused, code }, .. }) => {
+            let code = code.and_then(|code| codes::find(&code)).copied();
+            Err(Stop::Failed(Trouble::new(code.unwrap_or(codes::REFUSED), &refused).into()))
         }
         Err(_) => Ok(line),
     }

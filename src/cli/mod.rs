@@ -3,10 +3,12 @@
 //! `run` is the daemon; `status`, `devices`, `servers`, `session`, `tree`, `bootstrap`, `map` and
 //! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
 
+pub mod apply;
 pub mod audit;
 pub mod backup;
 pub mod bootstrap;
 pub mod client;
+pub mod config;
 pub mod decode;
 pub mod definition;
 #[cfg(feature = "simulate")]
@@ -14,10 +16,12 @@ pub mod demo;
 pub mod devices;
 pub mod factory_reset;
 pub mod help;
+pub mod log_level;
 pub mod manual;
 pub mod map;
 pub mod monitor;
 pub mod narrate;
+pub mod reload;
 pub mod run;
 pub mod servers;
 pub mod session;
@@ -52,6 +56,11 @@ pub const COMMANDS: &[Command] = &[
     backup::RESTORE,
     factory_reset::COMMAND,
     support_bundle::COMMAND,
+    config::COMMAND,
+    reload::COMMAND,
+    apply::COMMAND,
+    apply::CONFIRM,
+    log_level::COMMAND,
     decode::COMMAND,
     manual::COMMAND,
     #[cfg(feature = "simulate")]

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// What calls need.
 pub(super) struct Caller {
-    config: ClientConfig,
+    config: RefCell<Rc<ClientConfig>>,
     clients: Clients,
     send: Sender<(CallId, Call)>,
     receive: Receiver<(CallId, Call)>,
@@ -39,7 +39,7 @@ impl Caller {
     pub(super) fn new(config: ClientConfig) -> Self {
         let (send, receive) = channel::unbounded();
         Self {
-            config,
+            config: RefCell::new(Rc::new(config)),
             clients: Clients::new(),
             send,
             receive,
@@ -65,8 +65,17 @@ impl Caller {
         self.operations.borrow().get(&operation).map(|(_, uid)| *uid)
     }
 
+    fn config(&self) -> Rc<ClientConfig> {
+        Rc::clone(&self.config.borrow())
+    }
+
+    /// Calls from now on go by another configuration.
+    pub(super) fn configure(&self, config: ClientConfig) {
+        *self.config.borrow_mut() = Rc::new(config);
+    }
+
     fn trust(&self, server: &str) -> Arc<Trust> {
-        self.config.trust.get(server).cloned().unwrap_or_default()
+        self.config().trust.get(server).cloned().unwrap_or_default()
     }
 
     async fn make(&self, request: Call, unix: u64, random: u64) -> CallResult {
@@ -94,7 +103,7 @@ impl Caller {
             }
             CallKind::Fetch { url, accept } => {
                 let headers = vec![("accept".to_owned(), accept.to_owned())];
-                let trust = Arc::clone(&self.config.bootstrap_trust);
+                let trust = Arc::clone(&self.config().bootstrap_trust);
                 http(Method::Get, url, false, trust, headers, Vec::new(), limits::BOOTSTRAP)
             }
             CallKind::Services { name } => {
@@ -117,7 +126,7 @@ impl Caller {
 
     /// What the smartcard has for bootstrapping. Cards and modems are slow: a thread waits.
     async fn read_card(&self) -> Result<Option<Vec<u8>>, String> {
-        let card = self.config.card.clone().ok_or("no smartcard is configured")?;
+        let card = self.config().card.clone().ok_or("no smartcard is configured")?;
         let read = move || match card {
             CardConfig::Directory(path) => {
                 read_card(&mut CardDirectory::open(&path)?, card::Options::default())
@@ -177,7 +186,7 @@ impl Shell {
 
     /// Hands the files of the bootstrap directories to the gateway, by name.
     pub(super) fn bootstrap_files(&self) {
-        for directory in &self.caller.config.directories {
+        for directory in &self.caller.config().directories {
             let entries = match std::fs::read_dir(directory) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -202,7 +211,12 @@ impl Shell {
 
     /// Hands what is on the smartcard to the gateway, if there is one.
     pub(super) async fn card(self: Rc<Self>) {
-        if self.caller.config.card.is_none() {
+        self.read_card().await;
+    }
+
+    /// The same, at any time.
+    pub(super) async fn read_card(&self) {
+        if self.caller.config().card.is_none() {
             return;
         }
         match self.caller.read_card().await {

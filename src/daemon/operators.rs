@@ -1,5 +1,7 @@
 //! The control socket's side of the daemon: operators ask, and watch.
 
+use super::audit::audited;
+use super::configuration::is_of_configuration;
 use super::pause;
 use super::shell::Shell;
 use crate::control::{self, IoCounters, Request};
@@ -42,6 +44,19 @@ impl Shell {
     async fn operator(self: Rc<Self>, mut connection: ControlConnection) {
         let Ok(line) = connection.request().await else { return };
         let answered = match control::parse(&line) {
+            Ok(request) if is_of_configuration(&request) => {
+                let what = audited(&request);
+                let (answer, restarts) = self.configuration_request(request).await;
+                if let Some((what, subject)) = what {
+                    let by = format!("uid:{}", connection.peer_uid());
+                    self.audit_configuration(by, what, subject, &answer);
+                }
+                let sent = connection.send(&answer).await;
+                if restarts {
+                    self.configuration.restart_wanted.set();
+                }
+                sent
+            }
             Ok(request) => {
                 let watches =
                     matches!(request, Request::Monitor | Request::Session { wait: true, .. });
@@ -82,6 +97,7 @@ impl Shell {
             &mut self.gateway.borrow_mut(),
             request,
             &self.io_counters(),
+            &self.configuration_state(),
             self.clock.now(),
         )
     }

@@ -9,8 +9,6 @@
 //! without a live address is *detached*. An entry that merely vanishes (the table is swept) says
 //! nothing: the device stays attached, and its next push asks the kernel first.
 
-use crate::gateway::Gateway;
-use crate::gateway::Interface;
 use crate::gateway::agenda::Timer;
 use crate::gateway::device::{Attachment, Device, DeviceId, DeviceKey, Neighbour, Record};
 use crate::gateway::event::{EventKind, Reason};
@@ -19,6 +17,7 @@ use crate::gateway::policy::Verify;
 use crate::gateway::seam::{
     LanId, Lease, LinkEvent, MacAddress, NeighbourEvent, NeighbourState, Now,
 };
+use crate::gateway::{Gateway, Interface};
 use crate::limits;
 use crate::proto::notification::{Notification, UiMode};
 use crate::proto::wsp;
@@ -248,25 +247,6 @@ impl Gateway {
             if !configured && self.neighbour(lan, ip).is_none() {
                 self.inventory.drop_address(key, lan, ip);
                 self.address_lost(key, "its lease ended", now);
-            }
-        }
-    }
-
-    /// Places the devices of the configuration.
-    pub(super) fn configured_devices(&mut self, now: Now) {
-        for index in 0..self.options.accounts.len() {
-            let account = &self.options.accounts[index];
-            let (id, lan, address) = (account.id.clone(), account.lan, account.address);
-            let Some(lan) = lan else { continue };
-            if !self.options.lans[lan.0].detect.configured {
-                continue;
-            }
-            let key = match self.inventory.find(id.normal()) {
-                Some(key) => Some(key),
-                None => self.new_device(id, Origin::Assigned, lan, now),
-            };
-            if let (Some(key), Some(ip)) = (key, address) {
-                self.present(key, lan, ip, now, |address| address.configured = true);
             }
         }
     }

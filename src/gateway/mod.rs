@@ -23,6 +23,7 @@ mod arrival;
 mod attach;
 pub mod audit;
 pub mod backup;
+mod configured;
 mod details;
 pub mod device;
 mod dialogue;
@@ -104,6 +105,8 @@ pub struct LanOptions {
     pub interface: String,
     /// `policy`.
     pub policy: Policy,
+    /// Whether `[gateway] locked` has the policy: DM servers may not set it.
+    pub policy_locked: bool,
     /// `detect`.
     pub detect: Detect,
     /// `verify`.
@@ -277,7 +280,7 @@ impl Gateway {
             scratch: String::new(),
         };
         gateway.restore(stored, now);
-        gateway.configured_devices(now);
+        gateway.configured_devices(|_| true, now);
         gateway.resume_management(now);
         // What the store had is no change.
         gateway.outputs.0.retain(|output| !matches!(output, Queued::Audit(_)));

@@ -31,6 +31,7 @@ pub mod systemd;
 pub mod terminal;
 pub mod tls;
 pub mod tls_server;
+pub mod trial;
 
 /// The same error, its text saying what was tried.
 pub(crate) fn explain(what: impl Display, error: impl Into<io::Error>) -> io::Error {

@@ -401,6 +401,7 @@ pub fn options(policies: &[Policy]) -> Options {
     let lans = policies.iter().enumerate().map(|(index, policy)| LanOptions {
         name: format!("lan{index}").into(),
         interface: format!("eth{index}"),
+        policy_locked: false,
         policy: *policy,
         detect: Detect { neighbours: true, leases: true, configured: true },
         verify: Verify::Neighbour,

@@ -21,6 +21,7 @@ mod obey;
 mod operate;
 mod packages;
 mod provision;
+mod reconfigure;
 mod records;
 mod sessions;
 mod trial;
@@ -28,6 +29,7 @@ mod view;
 mod wishes;
 
 pub use operate::{ANOTHER_FOLLOWS, Operation, OperationId};
+pub use reconfigure::{ReloadReport, RemoteValue};
 pub use view::NodeView;
 
 use crate::gateway::Gateway;
@@ -64,6 +66,8 @@ pub struct Options {
     /// `[gateway] remote-settings`: whether DM servers may set Gw Config. If not, what they set
     /// before does not count either.
     pub remote_settings: bool,
+    /// `[gateway] locked`, as far as DM servers are concerned; policies are in the LANs.
+    pub locked: Locked,
     /// What the gateway runs on: DevDetail/HwV.
     pub hardware: String,
     /// `[[server]]`.
@@ -78,6 +82,15 @@ pub struct Options {
     /// `[bootstrap] parameters` of the request: names, and values in which `{device}` and
     /// `{server}` stand for the gateway's and the wanted server's id.
     pub parameters: Vec<(String, String)>,
+}
+
+/// What DM servers may not set, whatever they set before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Locked {
+    /// `gateway.public-address`.
+    pub public_address: bool,
+    /// `gateway.share-address`.
+    pub share_address: bool,
 }
 
 /// One `[[server]]`.
@@ -117,6 +130,7 @@ impl Default for Options {
         Self {
             device_id: String::new(),
             remote_settings: true,
+            locked: Locked::default(),
             hardware: String::new(),
             servers: Vec::new(),
             keys: Keys::default(),
@@ -322,9 +336,7 @@ impl Gateway {
         let management = &mut self.management;
         match text.split_at_checked(1) {
             Some((records::SETTINGS, "")) => {
-                if self.options.management.remote_settings {
-                    management.settings = records::read(text, value).unwrap_or_default();
-                }
+                management.settings = records::read(text, value).unwrap_or_default();
             }
             Some((records::TRIAL, "")) => management.trial = Trial::restored(value),
             Some(("t", uri)) => {

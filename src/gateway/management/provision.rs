@@ -263,6 +263,13 @@ impl Gateway {
         self.management.given.insert(normal, provisioned);
     }
 
+    /// The same, after the configuration changed.
+    pub(super) fn restore_given(&mut self, device: &str, provisioned: Provisioned) {
+        if let Some(id) = DeviceId::parse(device) {
+            self.take_provisioned(id, provisioned);
+        }
+    }
+
     /// The same, from the store.
     pub(super) fn restore_provisioned(&mut self, key: &str, device: &str, value: &[u8]) {
         let id = DeviceId::parse(device);

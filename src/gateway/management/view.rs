@@ -25,6 +25,9 @@ pub struct NodeView {
     pub kind: String,
     /// The value of a leaf; octets as base64, secrets as `(secret)`.
     pub value: Option<String>,
+    /// Whether `[gateway] locked` keeps DM servers from setting it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
 }
 
 impl Management {
@@ -73,7 +76,8 @@ impl Gateway {
         let kind = self.read(uri, "Type", now).unwrap_or_default();
         let is_interior = format == "node";
         let value = if is_interior { None } else { Some(self.leaf(uri, now)) };
-        nodes.push(NodeView { uri: uri.to_owned(), format, kind, value });
+        let locked = self.is_locked(uri);
+        nodes.push(NodeView { uri: uri.to_owned(), format, kind, value, locked });
         if is_interior && depth < crate::limits::TREE_DEPTH {
             for name in self.names_below(uri, now) {
                 self.walk(&format!("{uri}/{name}"), now, nodes, depth + 1)?;
