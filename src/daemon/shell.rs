@@ -57,9 +57,9 @@ pub(super) struct Shell {
     pub(super) wan_renewed: RefCell<Vec<Rc<Signal>>>,
     pub(super) monitors: RefCell<Vec<Monitor>>,
     pub(super) caller: Caller,
+    pub(super) audit: AuditTask,
     pub(super) configuration: Configuration,
     pub(super) beats: Beats,
-    pub(super) audit: AuditTask,
 }
 
 impl Shell {

@@ -561,7 +561,7 @@ mod tests {
 
     #[test]
     fn a_store_that_failed_is_left_alone_until_the_retry_time() {
-        let retry = Duration::from_millis(300);
+        let retry = Duration::from_secs(1);
         let mut store = MemoryStore::default();
         store.fail_next(1);
         let committer = Committer::with_retry(store, retry);
@@ -571,9 +571,12 @@ mod tests {
             done.borrow_mut().push((id.0, result.is_ok()));
         }));
         smol::block_on(executor.run(async {
-            for (id, wait) in [(0, 50), (1, 350), (2, 50)] {
+            for (id, wait) in [(0, Duration::ZERO), (1, retry), (2, Duration::ZERO)] {
                 committer.submit(CommitId(id), put(id));
-                async_io::Timer::after(Duration::from_millis(wait)).await;
+                while done.borrow().last().map(|(id, _)| *id) != Some(id) {
+                    async_io::Timer::after(Duration::from_millis(5)).await;
+                }
+                async_io::Timer::after(wait).await;
             }
             committer.close();
             task.await;
