@@ -327,6 +327,8 @@ impl Tree {
             self.sections.len() - 1
         });
         touched.insert(index);
+        // What is missing is best added where the section was written last.
+        self.sections[index].place = place;
         for (key, value, key_place) in entries {
             let stored = &self.sections[index];
             let path = stored.path(key);

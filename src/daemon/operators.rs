@@ -55,8 +55,18 @@ impl Shell {
                 let watches =
                     matches!(request, Request::Monitor | Request::Session { wait: true, .. });
                 let monitor = watches.then(|| self.subscribe());
+                match request {
+                    Request::Audit => return self.tell_audit(connection).await,
+                    Request::Backup { secrets } => {
+                        return self.tell_backup(connection, secrets).await;
+                    }
+                    _ => {}
+                }
+                let uid = connection.peer_uid();
                 let answer = match control::operation(&request) {
-                    Ok(Some(operation)) => control::operated(self.operate(operation).await),
+                    Ok(Some(operation)) => {
+                        control::operated(&request, self.operate(operation, uid).await)
+                    }
                     Ok(None) => self.answer(&request),
                     Err(refusal) => refusal,
                 };
