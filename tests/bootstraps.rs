@@ -11,7 +11,7 @@ use dm_gateway::gateway::Options;
 use dm_gateway::gateway::event::EventKind;
 use dm_gateway::gateway::management::{Operation, ServerOptions, Source as Where};
 use dm_gateway::gateway::policy::Policy;
-use dm_gateway::gateway::seam::{Call, CallId, CallKind, HttpReply, Input, Reply};
+use dm_gateway::gateway::seam::{Call, CallId, CallKind, CallResult, HttpReply, Input, Reply};
 use dm_gateway::limits;
 use dm_gateway::proto::auth::{Scheme, Secret};
 use dm_gateway::proto::bootstrap::dm::TreeForm;
@@ -839,7 +839,7 @@ fn manager(server: &str, secret: &str, script: &str) -> Manager {
 }
 
 /// What a server answers to a message.
-fn answer(manager: &mut Manager, request: &Call) -> Result<Reply, String> {
+fn answer(manager: &mut Manager, request: &Call) -> CallResult {
     let CallKind::Message { url, content_type, mac, body, .. } = &request.kind else {
         panic!("no message: {request:?}")
     };

@@ -80,6 +80,7 @@ mod tests {
             id: id.into(),
             state: state.into(),
             why: None,
+            code: None,
             mapped,
             wanted,
             age: Some(7200),

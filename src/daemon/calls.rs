@@ -3,6 +3,7 @@
 use super::pause;
 use super::shell::Shell;
 use crate::config::{CardConfig, ClientConfig};
+use crate::gateway::health::Failed;
 use crate::gateway::management::{Operation, OperationId};
 use crate::gateway::seam::{Call, CallId, CallKind, CallResult, HttpReply, Input, Reply};
 use crate::io::card::read_card;
@@ -98,9 +99,15 @@ impl Caller {
                 let ordered = dns::order(records, random).into_iter();
                 return Ok(Reply::Services(ordered.map(|it| (it.3, it.2)).collect()));
             }
-            CallKind::Card => return self.read_card().await.map(Reply::Card),
+            CallKind::Card => {
+                return self.read_card().await.map(Reply::Card).map_err(Into::into);
+            }
         };
-        let answer = self.clients.call(call).await.map_err(|failure| failure.to_string())?;
+        let answer = self
+            .clients
+            .call(call)
+            .await
+            .map_err(|failure| Failed::new(failure.code(), failure.to_string()))?;
         Ok(Reply::Http(HttpReply {
             status: answer.status,
             content_type: answer.content_type,

@@ -11,6 +11,7 @@
 
 mod bootstraps;
 mod calls;
+mod facts;
 mod http_pushes;
 mod operators;
 mod pushes;
@@ -31,6 +32,7 @@ use crate::io::systemd;
 use crate::limits;
 use bootstraps::BootstrapPort;
 use calls::Caller;
+use facts::Watched;
 use http_pushes::HttpPort;
 use shell::{Shell, Stoppers};
 use smol::channel::{self, Receiver, Sender};
@@ -118,6 +120,7 @@ impl Daemon {
             config.wan_interface.as_deref(),
             config.push_listen.len(),
             Caller::new(config.client.clone()),
+            Watched::new(config.state_dir.clone()),
         );
         shell.bootstrap_files();
         let shell = Rc::new(shell);
@@ -169,6 +172,7 @@ impl Daemon {
         tasks.push(executor.spawn(watchdog(Rc::clone(&shell))));
         // The first answers of `status` are to know the interfaces.
         shell.read_kernel();
+        shell.sample();
         let summary = shell.summary();
         log::info!("ready: {summary}");
         systemd::ready(&summary);
@@ -202,6 +206,7 @@ async fn watchdog(shell: Rc<Shell>) {
     loop {
         pause(interval).await;
         systemd::watchdog();
+        shell.sample();
         let now = shell.health();
         if std::mem::replace(&mut health, now) != now {
             systemd::status(&shell.summary());

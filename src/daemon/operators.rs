@@ -68,6 +68,9 @@ impl Shell {
     }
 
     fn answer(&self, request: &Request) -> String {
+        if *request == Request::Status {
+            self.sample();
+        }
         control::answer(
             &mut self.gateway.borrow_mut(),
             request,
@@ -76,7 +79,7 @@ impl Shell {
         )
     }
 
-    fn io_counters(&self) -> IoCounters {
+    pub(super) fn io_counters(&self) -> IoCounters {
         let received =
             self.wan_ports.iter().fold(Received::default(), |sum, port| sum + port.counters());
         let sent = self.lans.iter().fold(Sent::default(), |sum, lan| sum + lan.counters());

@@ -12,6 +12,7 @@ pub mod control_socket;
 pub mod dm_client;
 mod dm_target;
 pub mod dns;
+pub mod facts;
 #[cfg(feature = "simulate")]
 pub mod http_client;
 mod http_connection;

@@ -110,10 +110,10 @@ impl Managed {
 
     fn answer(&mut self, call: &Call) -> CallResult {
         let CallKind::Message { url, content_type, mac, body, .. } = &call.kind else {
-            return Err("only sessions are answered here".to_owned());
+            return Err("only sessions are answered here".into());
         };
         let Some(server) = self.servers.get_mut(&call.server) else {
-            return Err("no such host".to_owned());
+            return Err("no such host".into());
         };
         self.fresh += 1;
         let fresh = format!("nonce {}", self.fresh);
@@ -128,7 +128,7 @@ impl Managed {
             })),
             Answer::Redirect(_) => Ok(http(302)),
             Answer::Refused => Ok(http(400)),
-            Answer::Cut => Err("the connection was closed".to_owned()),
+            Answer::Cut => Err("the connection was closed".into()),
         }
     }
 

@@ -34,6 +34,7 @@ use crate::gateway::agenda::{Queued, Timer};
 use crate::gateway::alert::ServerId;
 use crate::gateway::device::DeviceKey;
 use crate::gateway::event::{Event, EventKind};
+use crate::gateway::health::Failed;
 use crate::gateway::policy::Policy;
 use crate::gateway::seam::{CallId, CallResult, Change, CommitId, LanId, Now};
 use crate::limits;
@@ -172,7 +173,7 @@ pub(super) struct Server {
     /// What failed in a row: sessions, or searches for an account.
     failures: u32,
     /// Why the last of them did.
-    why: Option<String>,
+    why: Option<Failed>,
     /// Session ids of Package #0, newest last, with when they came.
     heard: VecDeque<(u16, Duration)>,
     search: Search,

@@ -4,6 +4,7 @@ use super::Management;
 use super::bootstrap::Search;
 use super::live::Live;
 use crate::gateway::Gateway;
+use crate::gateway::health::Failed;
 use crate::gateway::seam::Now;
 use crate::gateway::view::TrialView;
 use crate::proto::syncml::{Encoding, StatusCode, Verb};
@@ -38,9 +39,14 @@ impl Management {
     }
 
     /// Servers with an account whose last session failed, and why it did.
-    pub(in crate::gateway) fn failed_servers(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(in crate::gateway) fn failed_servers(&self) -> impl Iterator<Item = (&str, &Failed)> {
         let servers = self.servers.iter().filter(|(id, _)| self.has_account(id));
-        servers.filter_map(|(id, server)| Some((id.as_str(), server.why.as_deref()?)))
+        servers.filter_map(|(id, server)| Some((id.as_str(), server.why.as_ref()?)))
+    }
+
+    /// Why the last session with a server failed, or the last search for an account.
+    pub(in crate::gateway) fn failure(&self, server: &str) -> Option<&Failed> {
+        self.servers.get(server)?.why.as_ref()
     }
 }
 
@@ -131,7 +137,7 @@ impl Gateway {
         wanted: bool,
     ) -> Option<(&'static str, Option<String>)> {
         let entry = self.management.servers.get(server);
-        let why = entry.and_then(|entry| entry.why.clone());
+        let why = entry.and_then(|entry| Some(entry.why.as_ref()?.why.clone()));
         if self.management.has_account(server) {
             let proven = entry.is_some_and(|entry| entry.record.proven);
             return Some(match (&why, proven) {
