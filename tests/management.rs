@@ -397,7 +397,10 @@ fn every_misbehaviour_of_a_server_fails_the_session_and_changes_nothing() {
             Misbehaviour::WrongCredentials | Misbehaviour::NoCredentials => {
                 "the server did not prove who it is"
             }
-            Misbehaviour::BasicOnly => "the server wants a proof that the account does not allow",
+            Misbehaviour::BasicOnly => {
+                "the server asks for basic authentication (syncml:auth-basic), which the account does not \
+             allow"
+            }
             Misbehaviour::Version513 => "the server refuses us: Status 513",
             Misbehaviour::Redirect => {
                 "the server answers with HTTP status 302: redirects are not followed"

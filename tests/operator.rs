@@ -442,7 +442,7 @@ fn one_lan_down() -> World {
 }
 
 fn all_lans_down() -> World {
-    let now = Now { uptime: Duration::from_secs(10), unix: 60 };
+    let now = Now { uptime: Duration::from_secs(10), unix: 1_799_971_260 };
     World { gateway: Gateway::new(options(), [], [7; 32], now), now, floods: false }
 }
 
