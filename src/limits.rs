@@ -264,6 +264,9 @@ pub const DISK_LOW: u64 = 8 << 20;
 /// Files below which a disk is nearly full.
 pub const FILES_LOW: u64 = 64;
 
+/// Longest session that `servers test` waits for.
+pub const TEST_SESSION: Duration = Duration::from_secs(90);
+
 /// How long pushes that the kernel lost are told of.
 pub const LOSS_MEMORY: Duration = Duration::from_secs(3600);
 

@@ -61,7 +61,7 @@ impl Caller {
         }
     }
 
-    fn trust(&self, server: &str) -> Arc<Trust> {
+    pub(super) fn trust(&self, server: &str) -> Arc<Trust> {
         self.config.trust.get(server).cloned().unwrap_or_default()
     }
 

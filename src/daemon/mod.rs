@@ -14,6 +14,7 @@ mod calls;
 mod facts;
 mod http_pushes;
 mod operators;
+mod probes;
 mod pushes;
 mod shell;
 
@@ -119,8 +120,7 @@ impl Daemon {
             interfaces,
             config.wan_interface.as_deref(),
             config.push_listen.len(),
-            Caller::new(config.client.clone()),
-            Watched::new(config.state_dir.clone()),
+            (Caller::new(config.client.clone()), Watched::new(config.state_dir.clone())),
         );
         shell.bootstrap_files();
         let shell = Rc::new(shell);

@@ -42,6 +42,9 @@ impl Shell {
     async fn operator(self: Rc<Self>, mut connection: ControlConnection) {
         let Ok(line) = connection.request().await else { return };
         let answered = match control::parse(&line) {
+            Ok(Request::Test { server }) => {
+                return self.test_server(&server, &mut connection).await;
+            }
             Ok(request) => {
                 let watches =
                     matches!(request, Request::Monitor | Request::Session { wait: true, .. });
@@ -94,7 +97,7 @@ impl Shell {
         }
     }
 
-    fn subscribe(&self) -> (Receiver<Rc<str>>, Rc<Cell<u64>>) {
+    pub(super) fn subscribe(&self) -> (Receiver<Rc<str>>, Rc<Cell<u64>>) {
         let (send, lines) = channel::bounded(limits::MONITOR_LINES);
         let lost = Rc::new(Cell::new(0));
         self.monitors.borrow_mut().push(Monitor { lines: send, lost: Rc::clone(&lost) });
@@ -102,7 +105,7 @@ impl Shell {
         (lines, lost)
     }
 
-    fn forget_monitors(&self) {
+    pub(super) fn forget_monitors(&self) {
         let mut monitors = self.monitors.borrow_mut();
         monitors.retain(|monitor| !monitor.lines.is_closed());
         self.gateway.borrow_mut().observe(!monitors.is_empty());

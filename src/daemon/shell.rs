@@ -66,8 +66,7 @@ impl Shell {
         interfaces: impl Iterator<Item = &'a str>,
         wan_interface: Option<&str>,
         push_ports: usize,
-        caller: Caller,
-        watched: Watched,
+        (caller, watched): (Caller, Watched),
     ) -> Self {
         let shell = Self {
             gateway: RefCell::new(gateway),

@@ -3,6 +3,7 @@
 //! The structures are the JSON of `--json`, schema 1: a field may be added, none changes its
 //! meaning. Ages and waits are seconds.
 
+use crate::codes::Code;
 use crate::gateway::Gateway;
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
@@ -290,6 +291,18 @@ impl Gateway {
     /// `name` of a `[[lan]]`.
     pub fn lan_name(&self, lan: LanId) -> &str {
         &self.options.lans[lan.0].name
+    }
+
+    /// Where the account with a server goes, and whether that may be without TLS.
+    pub fn server_url(&self, server: &str) -> Option<(String, bool)> {
+        let url = self.management.account_url(server)?;
+        let configured = self.options.management.servers.iter().find(|it| it.id == server);
+        Some((url, configured.is_some_and(|it| it.allow_http)))
+    }
+
+    /// The code of what made the last session with a server fail.
+    pub fn server_failure(&self, server: &str) -> Option<Code> {
+        self.management.failure(server).map(|failed| failed.code)
     }
 
     fn lan_is_up(&self, lan: LanId) -> Option<bool> {

@@ -22,6 +22,7 @@ pub mod leases;
 pub mod logger;
 pub mod modem;
 pub mod netlink;
+pub mod probe;
 pub mod push;
 pub mod sled_store;
 pub mod systemd;

@@ -44,6 +44,11 @@ impl Management {
         servers.filter_map(|(id, server)| Some((id.as_str(), server.why.as_ref()?)))
     }
 
+    /// Where the account with a server goes.
+    pub(in crate::gateway) fn account_url(&self, server: &str) -> Option<String> {
+        self.account(server)?.url()
+    }
+
     /// Why the last session with a server failed, or the last search for an account.
     pub(in crate::gateway) fn failure(&self, server: &str) -> Option<&Failed> {
         self.servers.get(server)?.why.as_ref()
