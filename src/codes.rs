@@ -140,6 +140,11 @@ codes! {
         "it is missing, or the user that the daemon runs as may not read it",
         "ls -l on the file; dm-gateway config check";
 
+    CONFIG_ODD: "GW-CONF-03",
+        "the configuration is valid and says something that is rarely meant",
+        "told in the message",
+        "what the message says";
+
     // --- The start -------------------------------------------------------------------------
     START: "GW-RUN-01",
         "the daemon cannot start",

@@ -65,6 +65,7 @@
 //! systemd hands the service.
 
 mod device;
+pub mod files;
 mod http_push;
 mod lan;
 mod section;

@@ -264,6 +264,25 @@ pub const DISK_LOW: u64 = 8 << 20;
 /// Files below which a disk is nearly full.
 pub const FILES_LOW: u64 = 64;
 
+/// Longest set of firewall rules that `check` reads, in octets.
+pub const RULES: u64 = 4 << 20;
+
+/// Largest store that `check` copies to look whether it can be read, in octets: what a router's
+/// /tmp takes without harm.
+pub const STORE_COPY: u64 = 16 << 20;
+
+/// Longest time for one question of `check`: to a name server, to the daemon, to the firewall.
+pub const CHECK_QUESTION: Duration = Duration::from_millis(1500);
+
+/// How long `check` waits for whoever else has the gateway's address.
+pub const CHECK_ARP: Duration = Duration::from_millis(400);
+
+/// Time before its end at which a certificate is told of.
+pub const EXPIRES_SOON: u64 = 30 * 24 * 3600;
+
+/// Octets of memory below which a machine has little left.
+pub const MEMORY_LOW: u64 = 16 << 20;
+
 /// Longest session that `servers test` waits for.
 pub const TEST_SESSION: Duration = Duration::from_secs(90);
 

@@ -4,6 +4,7 @@
 //! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
 
 pub mod bootstrap;
+pub mod check;
 pub mod client;
 pub mod decode;
 pub mod definition;
@@ -36,6 +37,7 @@ pub const EX_USAGE: u8 = 64;
 pub const COMMANDS: &[Command] = &[
     run::COMMAND,
     status::COMMAND,
+    check::COMMAND,
     devices::COMMAND,
     servers::COMMAND,
     map::COMMAND,

@@ -33,6 +33,7 @@ use crate::io::systemd;
 use crate::limits;
 use bootstraps::BootstrapPort;
 use calls::Caller;
+pub(crate) use calls::is_left_over;
 use facts::Watched;
 use http_pushes::HttpPort;
 use shell::{Shell, Stoppers};

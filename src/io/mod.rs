@@ -5,8 +5,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+pub mod arp;
 pub mod card;
 pub mod card_directory;
+pub mod certificate;
 pub mod clock;
 pub mod control_socket;
 pub mod dm_client;
@@ -18,6 +20,7 @@ pub mod http_client;
 mod http_connection;
 mod http_message;
 pub mod http_server;
+pub mod inspect;
 pub mod leases;
 pub mod logger;
 pub mod modem;
