@@ -340,29 +340,41 @@ codes! {
         "a DM server answers, and not as a DM server",
         "a wrong path in the account's URL, a proxy between, or a fault of the server",
         "dm-gateway servers test SERVER";
-    WANTED: "GW-SRV-08",
-        "devices want a DM server that the gateway may not bootstrap itself to",
-        "nobody has approved it yet",
-        "dm-gateway servers, then dm-gateway servers approve ID or dm-gateway servers deny ID";
-    TRIAL: "GW-SRV-09",
+    TRIAL: "GW-SRV-08",
         "what a DM server changed is on trial",
         "the change could cut the gateway off: it stays only if the server finds us again",
         "nothing, or dm-gateway session SERVER to decide it now";
-    BOOTSTRAP_FILE: "GW-SRV-10",
+    BOOTSTRAP_FILE: "GW-SRV-09",
         "a bootstrap document in a directory of factory files cannot be used",
         "it is not readable for the service, or no bootstrap document",
         "dm-gateway decode FILE; ls -l on the file";
+    SERVER_PENDING: "GW-SRV-20",
+        "a DM server that devices ask for waits for approval",
+        "a LAN has the policy bootstrap, and the server is not in [bootstrap] allow",
+        "dm-gateway servers approve SERVER, if the server is one of yours";
+    SERVER_WANTED: "GW-SRV-21",
+        "a DM server that devices ask for has no account with the gateway",
+        "no source of bootstrap documents is configured",
+        "dm-gateway bootstrap apply FILE, or [bootstrap] sources";
 
     // --- End devices -----------------------------------------------------------------------
-    CONFLICT: "GW-DEV-01",
-        "the identity of an end device is claimed from two places",
-        "two devices have the same identity, addresses were swapped, or somebody cheats",
-        "dm-gateway devices; the owner keeps its mappings";
-    DEVICES_FULL: "GW-DEV-02",
+    DEVICE_CONFLICT: "GW-DEV-01",
+        "two devices claim one identity",
+        "two units with the same identity, an address that moved, or somebody who pretends",
+        "dm-gateway devices show DEVICE tells both addresses; take the wrong one off the LAN";
+    DEVICE_SILENT: "GW-DEV-02",
+        "a device has named no DM server",
+        "it has no account for the gateway, or it is no DM client",
+        "dm-gateway devices provision DEVICE";
+    DEVICE_UNCONFIRMED: "GW-DEV-03",
+        "a device has since sent empty lists of servers",
+        "a reset, or a client that tells its list only once",
+        "wait for its next session; what it named before stays until then";
+    DEVICES_FULL: "GW-DEV-11",
         "the inventory of end devices is full",
         "devices that make up a new Ethernet address each time they come",
         "dm-gateway devices, then dm-gateway devices forget ID";
-    HELD: "GW-DEV-03",
+    HELD: "GW-DEV-12",
         "many pushes wait for devices that are away",
         "the devices are switched off, or their LAN is down",
         "dm-gateway devices";

@@ -39,6 +39,16 @@ pub enum Request {
     Devices,
     /// Every DM server that a device names: [`Servers`].
     Servers,
+    /// One end device: [`DeviceDetails`](crate::gateway::view::DeviceDetails), or [`Refused`].
+    Device {
+        /// Its id, an alias, or a part of the id that no other has.
+        device: String,
+    },
+    /// One DM server: [`ServerDetails`](crate::gateway::view::ServerDetails), or [`Refused`].
+    Server {
+        /// Its id, or a part of it that no other has.
+        server: String,
+    },
     /// The mappings in force: [`Mappings`].
     Mappings,
     /// Whether a push would pass: [`Explanation`](crate::gateway::view::Explanation).
@@ -282,10 +292,7 @@ pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
 
 /// The answer to an operation, one line without its end.
 pub fn operated(result: Result<Vec<String>, String>) -> String {
-    match result {
-        Ok(done) => document(Done { done }),
-        Err(refused) => document(Refused { refused }),
-    }
+    told(result.map(|done| Done { done }))
 }
 
 /// The answer to a question, one line without its end.
@@ -294,18 +301,24 @@ pub fn answer(gateway: &mut Gateway, request: &Request, io: &IoCounters, now: No
         Request::Status => document(StatusAnswer { status: gateway.status(now), io: *io }),
         Request::Devices => document(Devices { devices: gateway.devices(now) }),
         Request::Servers => document(Servers { servers: gateway.servers(now) }),
+        Request::Device { device } => told(gateway.device_details(device, now)),
+        Request::Server { server } => told(gateway.server_details(server, now)),
         Request::Mappings => document(Mappings { mappings: gateway.mappings(now) }),
         Request::Explain { server, device } => document(gateway.explain(server, device)),
-        Request::Tree { uri } => match gateway.tree(uri, now) {
-            Ok(nodes) => document(Nodes { nodes }),
-            Err(refused) => document(Refused { refused }),
-        },
+        Request::Tree { uri } => told(gateway.tree(uri, now).map(|nodes| Nodes { nodes })),
         Request::Monitor
         | Request::Session { .. }
         | Request::Apply { .. }
         | Request::Test { .. }
         | Request::Approve { .. }
         | Request::Provision { .. } => document(Watching { monitor: true }),
+    }
+}
+
+fn told(result: Result<impl Serialize, String>) -> String {
+    match result {
+        Ok(body) => document(body),
+        Err(refused) => document(Refused { refused }),
     }
 }
 

@@ -506,6 +506,9 @@ pub const CONTROL_TIME: Duration = Duration::from_secs(10);
 /// Events that wait for a slow `monitor`; further ones are counted and left out.
 pub const MONITOR_LINES: usize = 1024;
 
+/// Ids told where a part of an id fits several: what stands on one line.
+pub const NAMES_TOLD: usize = 4;
+
 // --- Linux and flash -----------------------------------------------------------------------
 
 /// Largest DHCP lease file read, in octets: [`LEASES`] lines of 256 octets. The rest is ignored.

@@ -1,5 +1,8 @@
 //! The conformance statement of the manual is made from `tests/conformance.toml`: requirements, and
 //! the tests that show them. Each test has to exist. `UPDATE_EXPECTED=1` writes the chapter anew.
+//!
+//! `DM_GATEWAY_RESULTS=LOG`, the output of `cargo test -- --show-output`, has the results of that
+//! run written beside it, requirement by requirement: `tests/run` does so at its end.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -51,7 +54,8 @@ const INTRODUCTION: &str = "\
 
 Requirement by requirement: what is met, what is not, and which tests show it. The tests run with
 `tests/run`, and a requirement counts as met only while all of its tests pass: a release is made from
-a run without failures. That each test exists is tested, too.
+a run without failures. That each test exists is tested, too. `tests/run` leaves the result of its
+run by requirement in `target/tests/conformance.md`: passed, FAILED, or left out where a tool is missing.
 
 The text of the GwMO enabler itself is not public. Names and codes come from OMA's public registries
 (`X-Oma-GwMO` = 0x50, `urn:oma:at:oma-gwmo`), the flow from a change request of 2011 to it. Where both
@@ -96,6 +100,61 @@ fn the_conformance_statement_is_made_from_the_requirements() {
         fs::write(&path, &made).unwrap();
     }
     assert!(fs::read_to_string(&path).unwrap() == made, "conformance.md; try: UPDATE_EXPECTED=1");
+}
+
+#[test]
+fn the_results_of_a_run_are_told_by_requirement() {
+    let sample = "test a::one ... ok\ntest two ... FAILED\ntest three ... ok\n---- three stdout ----\n\
+                  left out: three: no tool\n---- two stdout ----\n";
+    let results = results(sample);
+    assert_eq!(results.get("one"), Some(&"passed"));
+    assert_eq!(results.get("two"), Some(&"FAILED"));
+    assert_eq!(results.get("three"), Some(&"left out"));
+
+    let Some(log) = std::env::var_os("DM_GATEWAY_RESULTS") else { return };
+    let log_text = fs::read_to_string(&log).unwrap();
+    let results = self::results(&log_text);
+    let mut text = "| id | requirement | status | in this run |\n|---|---|---|---|\n".to_owned();
+    let (mut shown, mut failed) = (0, Vec::new());
+    let statement = statement();
+    for it in statement.group.iter().flat_map(|group| &group.requirement) {
+        let names = it.tests.iter().filter_map(|test| test.split("::").last());
+        let all: BTreeSet<_> =
+            names.map(|name| results.get(name).copied().unwrap_or("not run")).collect();
+        let worst = ["FAILED", "not run", "left out", "passed"];
+        let result = worst.into_iter().find(|it| all.contains(it)).unwrap_or("–");
+        shown += usize::from(result == "passed");
+        failed.extend((result == "FAILED").then_some(&*it.id));
+        writeln!(text, "| {} | {} | {} | {result} |", it.id, it.text, it.status).unwrap();
+    }
+    let beside = Path::new(&log).with_file_name("conformance.md");
+    fs::write(&beside, text).unwrap();
+    println!("conformance: {shown} requirements shown; {}", beside.display());
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// What became of each test of a run, by its name without modules.
+fn results(log: &str) -> BTreeMap<&str, &'static str> {
+    let mut results = BTreeMap::new();
+    let mut printing = "";
+    for line in log.lines() {
+        if let Some((name, result)) =
+            line.strip_prefix("test ").and_then(|it| it.split_once(" ... "))
+        {
+            let result = match result {
+                "ok" => "passed",
+                "FAILED" => "FAILED",
+                _ => "not run",
+            };
+            results.insert(name.rsplit("::").next().unwrap_or(name), result);
+        } else if let Some(name) = line.strip_prefix("---- ") {
+            let name = name.split(' ').next().unwrap_or_default();
+            printing = name.rsplit("::").next().unwrap_or(name);
+        } else if line.contains("left out: ") && results.get(printing) == Some(&"passed") {
+            results.insert(printing, "left out");
+        }
+    }
+    results
 }
 
 fn status(requirement: &Requirement) -> (&'static str, &'static str, bool) {

@@ -191,6 +191,68 @@ fn the_gallery_is_what_the_decoders_say_of_the_fixtures() {
     assert!(committed == gallery, "gallery.md has another length; try: UPDATE_EXPECTED=1");
 }
 
+/// `tests/fixtures/pushes.pcapng`, for people with Wireshark: every push of the gallery, each with
+/// its name as a comment.
+#[test]
+fn the_sample_capture_holds_every_push_of_the_gallery() {
+    let mut capture = Vec::new();
+    // Section header: little endian, version 1.0, length unknown. Interface: raw IPv4.
+    let version = [&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat();
+    pcapng_block(&mut capture, 0x0a0d_0d0a, &version);
+    pcapng_block(&mut capture, 1, &[228, 0, 0, 0, 0, 0, 0, 0]);
+    for name in ["wsp/valid", "wsp/invalid", "bootstrap/push/valid", "bootstrap/push/invalid"] {
+        for path in paths(&fixtures().join(name)) {
+            let fixture = Fixture::read(&path);
+            let datagram = ipv4_udp(&fixture.octets);
+            let length = u32::try_from(datagram.len()).unwrap().to_le_bytes();
+            let comment = u16::try_from(fixture.name.len()).unwrap().to_le_bytes();
+            let packet = [
+                &[0; 12][..],
+                &length,
+                &length,
+                &padded(&datagram),
+                &[1, 0],
+                &comment,
+                &padded(fixture.name.as_bytes()),
+                &[0; 4],
+            ];
+            pcapng_block(&mut capture, 6, &packet.concat());
+        }
+    }
+    let path = fixtures().join("pushes.pcapng");
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::write(&path, &capture).unwrap();
+    }
+    assert!(fs::read(&path).unwrap() == capture, "pushes.pcapng; try: UPDATE_EXPECTED=1");
+}
+
+fn pcapng_block(capture: &mut Vec<u8>, kind: u32, body: &[u8]) {
+    let length = u32::try_from(body.len() + 12).unwrap().to_le_bytes();
+    for part in [&kind.to_le_bytes()[..], &length, body, &length] {
+        capture.extend_from_slice(part);
+    }
+}
+
+fn padded(octets: &[u8]) -> Vec<u8> {
+    let mut padded = octets.to_vec();
+    padded.resize(octets.len().next_multiple_of(4), 0);
+    padded
+}
+
+/// From a server of the documentation to a gateway of it, without a UDP checksum.
+fn ipv4_udp(payload: &[u8]) -> Vec<u8> {
+    let length = |octets: usize| u16::try_from(octets).unwrap().to_be_bytes();
+    let mut header =
+        [&[0x45, 0][..], &length(28 + payload.len()), &[0, 0, 0, 0, 64, 17, 0, 0]].concat();
+    header.extend([203, 0, 113, 7, 198, 51, 100, 2]);
+    let words = header.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum: u32 = words.sum();
+    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    let ports = [9200_u16.to_be_bytes(), 2948_u16.to_be_bytes()].concat();
+    [&header, &ports[..], &length(8 + payload.len()), &[0, 0], payload].concat()
+}
+
 #[test]
 fn every_note_is_about_a_fixture() {
     for (name, _) in NOTES {
@@ -295,14 +357,7 @@ fn section(out: &mut String, title: &str, text: &str) {
 /// The entries of `<name>/valid`, then those of `<name>/invalid`.
 fn folder(out: &mut String, name: &str, kind_of: fn(&Fixture) -> (Kind, Option<String>)) {
     for half in ["valid", "invalid"] {
-        let mut paths: Vec<_> = fs::read_dir(fixtures().join(name).join(half))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|it| it == "xml" || it == "hex"))
-            .collect();
-        paths.sort();
-        assert!(paths.len() > 3, "{name}/{half}");
-        for path in paths {
+        for path in paths(&fixtures().join(name).join(half)) {
             // The WBXML twin stands below its XML.
             let is_twin = text_name(&path).ends_with(".wbxml.hex")
                 && path.with_extension("").with_extension("xml").exists();
@@ -312,6 +367,18 @@ fn folder(out: &mut String, name: &str, kind_of: fn(&Fixture) -> (Kind, Option<S
             }
         }
     }
+}
+
+/// The fixtures of a folder, in order.
+fn paths(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "xml" || it == "hex"))
+        .collect();
+    paths.sort();
+    assert!(paths.len() > 3, "{}", folder.display());
+    paths
 }
 
 /// A file of `tests/fixtures`.
@@ -365,7 +432,9 @@ fn entry(out: &mut String, path: &Path, kind_of: fn(&Fixture) -> (Kind, Option<S
     }
     if let Some(comment) = fixture.text.lines().next().and_then(|line| line.strip_prefix("# ")) {
         let mut comment = comment.trim_end_matches('.').to_owned();
-        comment[..1].make_ascii_uppercase();
+        if !comment.split(' ').next().unwrap_or_default().contains(['.', '_']) {
+            comment[..1].make_ascii_uppercase();
+        }
         writeln!(out, "{comment}.\n").unwrap();
     }
     let is_xml = path.extension().is_some_and(|it| it == "xml");
@@ -465,7 +534,7 @@ fn octet_by_octet(out: &mut String) {
     let device = push.gateway_header().unwrap();
     let id = package.server_id;
     let rows = [
-        (1, "transaction id: any; the gateway's own pushes count up".to_owned()),
+        (1, "transaction id: any octet".to_owned()),
         (1, "PDU type: Push".to_owned()),
         (1, format!("{} octets of headers follow", octets[2])),
         (1, "content type 0x44: application/vnd.syncml.notification".to_owned()),

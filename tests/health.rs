@@ -112,8 +112,8 @@ fn a_rival_claim_names_both_addresses() {
     lab.mapped_device(7, &["dms.example"]);
     lab.neighbour("192.168.4.9", 9, Reachable);
     common::Client::new(&name(7), "192.168.4.9").session(&mut lab, &["dms.example"]);
-    told(&lab, codes::CONFLICT, Severity::Warn, "is claimed by 192.168.4.9");
-    told(&lab, codes::CONFLICT, Severity::Warn, "and 192.168.4.7");
+    told(&lab, codes::DEVICE_CONFLICT, Severity::Warn, "is claimed by 192.168.4.9");
+    told(&lab, codes::DEVICE_CONFLICT, Severity::Warn, "and 192.168.4.7");
 }
 
 #[cfg(feature = "simulate")]
@@ -147,6 +147,37 @@ fn a_failed_session_is_told_of_by_what_made_it_fail() {
         managed.session(ONE, "");
         assert_eq!(lines(&managed.lab), []);
     }
+}
+
+#[cfg(feature = "simulate")]
+#[test]
+fn a_dm_server_reads_how_the_gateway_is_and_of_sessions_its_own_only() {
+    use dm_gateway::gateway::health::Failed;
+    use managed::{Managed, ONE, TWO, managed_options};
+    let mut managed = Managed::active_with(managed_options(Policy::Ignore), &[ONE, TWO]);
+    let failed = Failed::new(codes::EXPIRED, "expired on Monday");
+    managed.instead.insert(TWO.to_owned(), Err(failed));
+    managed.session(TWO, "");
+    managed.lab.link(0, false);
+    let script = "get ./GwStatus/Health\nget ./GwStatus/Codes\nget ./GwStatus/Servers\n\
+                  get ./GwStatus/Servers/0/ServerID\nget ./GwStatus/Servers/0/LastError\n\
+                  get ./GwStatus/Servers/1/ServerID\nget ./GwStatus/Counters/managed_sessions\n\
+                  replace ./GwStatus/Health fine\n";
+    let heard = managed.session(ONE, script).join("\n");
+    for told in ["down", "GW-LAN-01", ONE] {
+        assert!(heard.contains(told), "{told}: {heard}");
+    }
+    for secret in [TWO, "Monday", "GW-TLS-02"] {
+        assert!(!heard.contains(secret), "{secret}: {heard}");
+    }
+    // The operator is told of all.
+    let nodes = managed.lab.gateway.tree("./GwStatus", managed.lab.now).unwrap();
+    let of = |uri: &str| nodes.iter().find(|node| node.uri == uri).unwrap().value.clone();
+    assert_eq!(of("./GwStatus/Servers/1/ServerID").as_deref(), Some(TWO));
+    assert_eq!(of("./GwStatus/Servers/1/LastCode").as_deref(), Some("GW-TLS-02"));
+    assert_eq!(of("./GwStatus/Servers/1/Failures").as_deref(), Some("1"));
+    let sessions: u64 = of("./GwStatus/Counters/managed_sessions").unwrap().parse().unwrap();
+    assert!(sessions >= 3);
 }
 
 fn healthy_facts() -> Facts {

@@ -9,6 +9,7 @@ use crate::control::{self, Document, Done, Failure, Fault, Refused, Request};
 use crate::io::{control_socket, plain};
 use crate::limits::CONTROL_TIME;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -83,14 +84,19 @@ pub(super) fn finish(result: Result<u8, Stop>, path: &[&Command], json: bool) ->
 
 /// Says on standard error what went wrong, what makes it so, and what to try.
 pub(super) fn complain(trouble: &Trouble) {
-    let mut text = format!("error[{}]: {}", trouble.code, printable(&trouble.what));
+    note(&told(&format!("error[{}]", trouble.code), trouble));
+}
+
+/// A trouble for people: what is wrong, its cause and what to try, a line each.
+pub(super) fn told(head: &str, trouble: &Trouble) -> String {
+    let mut text = format!("{}: {}", printable(head), printable(&trouble.what));
     if let Some(cause) = &trouble.cause {
         text.push_str(&format!("\n  cause: {}", printable(cause)));
     }
     if let Some(next) = &trouble.next {
         text.push_str(&format!("\n  try: {}", printable(next)));
     }
-    note(&text);
+    text
 }
 
 /// Says something on standard error. Where that is gone as well, the exit code has to do.
@@ -109,6 +115,8 @@ pub(super) struct Call {
     target: Target,
     /// Whether JSON is wanted.
     pub(super) json: bool,
+    /// Whether a list is wanted as one row a line.
+    rows: bool,
     /// What stands beside the options: as many as were asked for.
     pub(super) operands: Vec<String>,
 }
@@ -136,6 +144,7 @@ impl Call {
         Self {
             target: socket.unwrap_or_else(|| Target::Config(config())),
             json: given.form() != Form::Table,
+            rows: given.form() == Form::Lines,
             operands: given.operands.clone(),
         }
     }
@@ -183,13 +192,34 @@ impl Call {
         client.ask(&line).map_err(broken)
     }
 
-    /// Prints an answer: the daemon's own line, or what `people` makes of it.
+    /// Prints an answer: the daemon's own line, its rows, or what `people` makes of it.
     pub(super) fn print<T>(
         &self,
         answer: &Answer<T>,
         people: impl FnOnce(&T) -> String,
     ) -> Result<(), Stop> {
-        if self.json { print(&format!("{}\n", answer.line)) } else { print(&people(&answer.body)) }
+        match (self.json, self.rows) {
+            (true, true) => print(&rows(&answer.line)),
+            (true, false) => print(&format!("{}\n", answer.line)),
+            (false, _) => print(&people(&answer.body)),
+        }
+    }
+}
+
+/// A document that is nothing but a list, as one document for each row; another as it is.
+pub(super) fn rows(line: &str) -> String {
+    let list = serde_json::from_str::<Map<String, Value>>(line).ok().and_then(|document| {
+        let mut fields = document.into_iter().filter(|(name, _)| name != "schema");
+        match (fields.next(), fields.next()) {
+            (Some((_, Value::Array(rows))), None) if rows.iter().all(Value::is_object) => {
+                Some(rows)
+            }
+            _ => None,
+        }
+    });
+    match list {
+        Some(rows) => rows.iter().map(|row| control::document(row) + "\n").collect(),
+        None => format!("{line}\n"),
     }
 }
 
@@ -274,6 +304,17 @@ fn unreachable(socket: &Path, error: &io::Error) -> Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_becomes_a_document_for_each_row() {
+        let list = r#"{"schema":1,"devices":[{"id":"a","n":1},{"id":"b"}]}"#;
+        let expected = "{\"schema\":1,\"id\":\"a\",\"n\":1}\n{\"schema\":1,\"id\":\"b\"}\n";
+        assert_eq!(rows(list), expected);
+        assert_eq!(rows(r#"{"schema":1,"devices":[]}"#), "");
+        for whole in [r#"{"schema":1,"done":["x"]}"#, r#"{"schema":1,"a":[],"b":1}"#] {
+            assert_eq!(rows(whole), format!("{whole}\n"));
+        }
+    }
 
     #[test]
     fn an_answer_of_nonsense_is_no_answer() {

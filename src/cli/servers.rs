@@ -2,9 +2,10 @@
 
 use crate::cli::client::{Call, Stop, broken, refused, understand};
 use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, operand};
-use crate::cli::table::{Table, age, printable};
+use crate::cli::devices::{odd, verdicts};
+use crate::cli::table::{Table, age, count, printable};
 use crate::control::{Request, Servers, StepLine};
-use crate::gateway::view::ServerView;
+use crate::gateway::view::{ServerDetails, ServerView};
 
 /// `servers`.
 pub const COMMAND: Command = Command {
@@ -26,6 +27,15 @@ States:
             summary: "all of them; the same as servers alone",
             options: &[ASKING, PRINTING],
             run: Some(list),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "show",
+            summary: "everything known about one server, what is odd about it and what to do",
+            operands: &[operand("ID", Kind::Server, "its id, or a part of it")],
+            options: &[ASKING, PRINTING],
+            exits: &[(1, "no server is known by it, or several are")],
+            run: Some(show),
             ..definition::COMMAND
         },
         Command {
@@ -99,6 +109,31 @@ fn step(line: &StepLine, server: &str) -> String {
         }
     }
     text
+}
+
+fn show(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
+    let answer =
+        call.ask_for::<ServerDetails>(&Request::Server { server: call.operands.concat() })?;
+    call.print(&answer, details)?;
+    Ok(0)
+}
+
+fn details(details: &ServerDetails) -> String {
+    let ServerDetails { server, account, pushes, troubles } = details;
+    let account = if *account { "the gateway has one" } else { "none" };
+    let facts = [
+        ("account", account.to_owned()),
+        ("mapped", count(server.mapped as u64, "device")),
+        ("wanted", count(server.wanted as u64, "device")),
+        ("named", server.age.map(|seconds| format!("{} ago", age(seconds))).unwrap_or_default()),
+        ("why", server.why.clone().unwrap_or_default()),
+    ];
+    let mut text = format!("{}: {}\n", printable(&server.id), printable(&server.state));
+    for (name, fact) in facts.iter().filter(|(_, fact)| !fact.is_empty()) {
+        text.push_str(&format!("  {name:7}  {}\n", printable(fact)));
+    }
+    text + &verdicts("devices that name it", pushes, |it| &it.device) + &odd(troubles)
 }
 
 fn table(servers: &[ServerView]) -> String {

@@ -64,7 +64,7 @@ fn health(status: &Status) -> String {
         let id = printable(&status.id);
         text.push_str(&format!("OK    {:CODE$}  {id}: all is well\n", ""));
     }
-    for HealthLine { severity, trouble } in &status.troubles {
+    for HealthLine { severity, trouble, .. } in &status.troubles {
         let severity = match severity {
             Severity::Warn => "WARN",
             Severity::Fail => "FAIL",
@@ -255,10 +255,12 @@ mod tests {
                 HealthLine {
                     severity: Severity::Fail,
                     trouble: Trouble::new(codes::LAN_DOWN, "one thing; cause: it; try: this"),
+                    server: None,
                 },
                 HealthLine {
                     severity: Severity::Warn,
                     trouble: Trouble::new(codes::CLOCK_UNSYNCHRONISED, "\u{1b}another"),
+                    server: None,
                 },
             ],
             id: "com.example.gateway".into(),

@@ -33,6 +33,9 @@ pub struct HealthLine {
     /// What is wrong.
     #[serde(flatten)]
     pub trouble: Trouble,
+    /// The DM server whose session failed, if that is it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
 }
 
 /// What only the system knows, as it was at a moment.
@@ -145,6 +148,33 @@ impl Gateway {
             self.lost_at = Some(now.uptime);
         }
         self.facts = facts;
+    }
+
+    /// `name` of a `[[lan]]`.
+    pub fn lan_name(&self, lan: LanId) -> &str {
+        &self.options.lans[lan.0].name
+    }
+
+    /// Where the account with a server goes, and whether that may be without TLS.
+    pub fn server_url(&self, server: &str) -> Option<(String, bool)> {
+        let url = self.management.account_url(server)?;
+        let configured = self.options.management.servers.iter().find(|it| it.id == server);
+        Some((url, configured.is_some_and(|it| it.allow_http)))
+    }
+
+    /// The code of what made the last session with a server fail.
+    pub fn server_failure(&self, server: &str) -> Option<Code> {
+        self.management.failure(server).map(|failed| failed.code)
+    }
+
+    /// Wanted servers that an operator would have to approve.
+    pub(super) fn unapproved_servers(&self) -> Vec<String> {
+        let mut servers = self.wanted_servers();
+        servers.retain(|server| {
+            let state = self.server_state(server, true);
+            state.is_some_and(|(state, _)| state == "pending-approval")
+        });
+        servers
     }
 
     /// Everything that is wrong, the worst first, and what that makes of the whole.
@@ -283,6 +313,7 @@ impl Gateway {
             } else {
                 next
             });
+            lines.is_of(server);
         }
         let unapproved = self.unapproved_servers();
         if let Some(first) = unapproved.first() {
@@ -291,7 +322,7 @@ impl Gateway {
                 number => format!(" and {} more", number - 1),
             };
             let what = format!("devices want the DM server {first}{more}, which nobody approved");
-            lines.warn(codes::WANTED, what).next =
+            lines.warn(codes::SERVER_PENDING, what).next =
                 Some(format!("dm-gateway servers, then dm-gateway servers approve {first}"));
         }
         if let Some(trial) = self.management.trial(now) {
@@ -317,7 +348,8 @@ impl Gateway {
                 let _ = write!(what, " and {}", address.ip);
             }
             what.push_str("; the owner keeps its mappings");
-            lines.warn(codes::CONFLICT, what).next = Some(format!("dm-gateway devices show {id}"));
+            lines.warn(codes::DEVICE_CONFLICT, what).next =
+                Some(format!("dm-gateway devices show {id}"));
         }
         if self.inventory.len() >= limits::DEVICES {
             let what = format!("the inventory is full with {} devices", self.inventory.len());
@@ -344,6 +376,13 @@ impl Lines {
         self.add(Severity::Fail, code, what.into())
     }
 
+    /// The last line is of that server.
+    fn is_of(&mut self, server: &str) {
+        if let Some(line) = self.0.last_mut() {
+            line.server = Some(server.to_owned());
+        }
+    }
+
     fn warn(&mut self, code: Code, what: impl Into<String>) -> &mut Trouble {
         self.add(Severity::Warn, code, what.into())
     }
@@ -351,7 +390,7 @@ impl Lines {
     fn add(&mut self, severity: Severity, code: Code, what: String) -> &mut Trouble {
         let (cause, next) = (Some(code.cause.to_owned()), Some(code.remedy.to_owned()));
         let trouble = Trouble { code: code.id.into(), what, cause, next };
-        self.0.push(HealthLine { severity, trouble });
+        self.0.push(HealthLine { severity, trouble, server: None });
         let last = self.0.len() - 1;
         &mut self.0[last].trouble
     }

@@ -21,6 +21,7 @@ mod agenda;
 pub mod alert;
 mod arrival;
 mod attach;
+mod details;
 pub mod device;
 mod dialogue;
 mod durable;

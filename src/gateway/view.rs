@@ -3,7 +3,7 @@
 //! The structures are the JSON of `--json`, schema 1: a field may be added, none changes its
 //! meaning. Ages and waits are seconds.
 
-use crate::codes::Code;
+use crate::codes::Trouble;
 use crate::gateway::Gateway;
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
@@ -234,6 +234,35 @@ pub struct Explanation {
     pub now: Option<String>,
 }
 
+/// Everything known about one end device.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct DeviceDetails {
+    /// What the list of all devices tells of it.
+    #[serde(flatten)]
+    pub device: DeviceView,
+    /// Policy of its LAN; absent if the LAN is not configured any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// For each server that it named, whether a push would pass.
+    pub pushes: Vec<Explanation>,
+    /// What is odd about it, and what to do.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Everything known about one DM server.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ServerDetails {
+    /// What the list of all servers tells of it.
+    #[serde(flatten)]
+    pub server: ServerView,
+    /// Whether the gateway has an account with it.
+    pub account: bool,
+    /// For each device that names it, whether a push would pass.
+    pub pushes: Vec<Explanation>,
+    /// What is odd about it, and what to do.
+    pub troubles: Vec<Trouble>,
+}
+
 impl Gateway {
     /// The whole.
     pub fn status(&self, now: Now) -> Status {
@@ -288,23 +317,6 @@ impl Gateway {
         status
     }
 
-    /// `name` of a `[[lan]]`.
-    pub fn lan_name(&self, lan: LanId) -> &str {
-        &self.options.lans[lan.0].name
-    }
-
-    /// Where the account with a server goes, and whether that may be without TLS.
-    pub fn server_url(&self, server: &str) -> Option<(String, bool)> {
-        let url = self.management.account_url(server)?;
-        let configured = self.options.management.servers.iter().find(|it| it.id == server);
-        Some((url, configured.is_some_and(|it| it.allow_http)))
-    }
-
-    /// The code of what made the last session with a server fail.
-    pub fn server_failure(&self, server: &str) -> Option<Code> {
-        self.management.failure(server).map(|failed| failed.code)
-    }
-
     fn lan_is_up(&self, lan: LanId) -> Option<bool> {
         if !self.neighbours_available {
             return None;
@@ -320,7 +332,7 @@ impl Gateway {
         devices
     }
 
-    fn device(&self, device: &Device, now: Now) -> DeviceView {
+    pub(super) fn device(&self, device: &Device, now: Now) -> DeviceView {
         let record = &device.record;
         let since = device.attachment.map(|attachment| attachment.since).or(device.detached);
         let attached = device.attachment.is_some();
@@ -415,16 +427,6 @@ impl Gateway {
             wanted.extend(list.map(|server| server.as_str().to_owned()));
         }
         wanted.into_iter().collect()
-    }
-
-    /// Wanted servers that an operator would have to approve.
-    pub(super) fn unapproved_servers(&self) -> Vec<String> {
-        let mut servers = self.wanted_servers();
-        servers.retain(|server| {
-            let state = self.server_state(server, true);
-            state.is_some_and(|(state, _)| state == "pending-approval")
-        });
-        servers
     }
 
     /// Whether a device's list makes its servers wanted.

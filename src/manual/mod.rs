@@ -52,6 +52,7 @@ chapters! {
     pushes "pushes" "how pushes reach the gateway: carriers, VPNs, HTTP";
     managed "managed" "accounts, bootstraps, sessions with DM servers, devices' accounts";
     configuration "configuration" "every key of the configuration";
+    example "example" "a configuration, line by line";
     commands "commands" "every command, its options and exit codes";
     operations "operations" "backup, upgrade, fleets, data volume, the log";
     troubleshooting "troubleshooting" "what you see, what to type, what it means";

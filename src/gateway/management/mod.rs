@@ -21,6 +21,7 @@ mod operate;
 mod packages;
 mod provision;
 mod records;
+mod report;
 mod sessions;
 mod trial;
 mod view;
@@ -49,6 +50,7 @@ use bootstrap::{Search, Tries};
 use install::Installation;
 use provision::Provisioning;
 use records::{Provisioned, ServerRecord, Settings};
+use report::Report;
 use sessions::{Running, Saved};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -155,6 +157,8 @@ pub(super) struct Management {
     applied: HashMap<String, Vec<u8>>,
     /// Accounts that end devices were given, by the normal form of the id in them.
     given: HashMap<String, Provisioned>,
+    /// How the gateway is, for whoever reads the tree at the moment.
+    report: Report,
 }
 
 /// What Gw Config may change, as the configuration has it.
@@ -228,6 +232,7 @@ impl Management {
             tree::INBOX,
             tree::GW_CONFIG,
             tree::GW_DEVICE_INVENTORY,
+            tree::GW_STATUS,
         ];
         let mut tree = Tree::new(&descriptions).expect("our own descriptions are right");
         live::mount(&mut tree);
@@ -252,6 +257,7 @@ impl Management {
             tries: Tries::default(),
             applied: HashMap::new(),
             given: HashMap::new(),
+            report: Report::default(),
         }
     }
 

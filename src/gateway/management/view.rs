@@ -61,6 +61,7 @@ impl Gateway {
     /// # Errors
     /// For people: there is none, or it is no URI.
     pub fn tree(&mut self, uri: &str, now: Now) -> Result<Vec<NodeView>, String> {
+        self.report(None, now);
         let mut nodes = Vec::new();
         let path = uri.strip_prefix("./").unwrap_or(uri).trim_end_matches('/');
         let root = if path == "." { path.to_owned() } else { format!("./{path}") };
@@ -114,7 +115,12 @@ impl Gateway {
     /// A Get of the gateway itself, as text.
     fn get(&mut self, uri: &str, now: Now) -> Result<String, StatusCode> {
         let management = &mut self.management;
-        let mut live = Live::new(&self.options, &self.inventory, &management.settings, now);
+        let mut live = Live::new(
+            &self.options,
+            &self.inventory,
+            (&management.settings, &management.report),
+            now,
+        );
         let mut transaction = management.tree.begin();
         let request =
             Request { verb: Verb::Get, uri, source: None, kind: None, format: None, data: None };
