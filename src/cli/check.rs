@@ -50,7 +50,12 @@ pub const COMMAND: Command = Command {
             },
             flag("list", "lists the checks, and does none"),
             flag("warnings-as-errors", "ends with 1 if there is a warning"),
-            option("user", "NAME", Kind::Text, "whom the service runs as (default: dm-gateway)"),
+            option(
+                "user",
+                "NAME",
+                Kind::Text,
+                "whom the service runs as (default: as the daemon runs, else dm-gateway)",
+            ),
         ],
         definition::CONFIGURED,
         PRINTING,
@@ -136,6 +141,7 @@ struct Scene {
 /// The daemon that answers on the control socket.
 struct Daemon {
     pid: Option<u32>,
+    uid: Option<u32>,
     status: StatusAnswer,
 }
 
@@ -291,7 +297,13 @@ impl Scene {
         let path = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
         let wanted = given.value("user").map(|name| name.to_string_lossy().into_owned());
         let user_name = wanted.clone().unwrap_or_else(|| SERVICE_USER.to_owned());
-        let user = inspect::account(&user_name);
+        let daemon = ask(&path);
+        // Whom it runs as is known best where it runs.
+        let runs_as = daemon.as_ref().and_then(|it| inspect::account_of(it.uid?));
+        let user = match runs_as.filter(|_| wanted.is_none()) {
+            Some(user) => Some(user),
+            None => inspect::account(&user_name),
+        };
         if wanted.is_some() && user.is_none() {
             return Err(Stop::Usage(format!("there is no user {user_name}")));
         }
@@ -301,7 +313,7 @@ impl Scene {
             files: named(&path),
             user_name,
             user,
-            daemon: ask(&path),
+            daemon,
             now: clock.now().unix,
             path,
         })
@@ -337,7 +349,8 @@ fn ask(path: &std::path::Path) -> Option<Daemon> {
     let request = serde_json::to_string(&Request::Status).ok()?;
     let line = client.ask(&request).ok()?.next()?.ok()?;
     let document: Document<StatusAnswer> = serde_json::from_str(&line).ok()?;
-    Some(Daemon { pid: inspect::daemon(&socket), status: document.body })
+    let (pid, uid) = inspect::daemon(&socket).unzip();
+    Some(Daemon { pid, uid, status: document.body })
 }
 
 /// `1.5 s`, for people.

@@ -38,6 +38,12 @@ pub struct Access {
     pub mode: u32,
 }
 
+/// A user by its number.
+pub fn account_of(uid: u32) -> Option<Account> {
+    let user = User::from_uid(uid.into()).ok()??;
+    account(&user.name)
+}
+
 /// A user by its name.
 pub fn account(name: &str) -> Option<Account> {
     let user = User::from_name(name).ok()??;
@@ -219,11 +225,12 @@ pub fn owner(inode: u64) -> Option<(u32, String)> {
     None
 }
 
-/// The process at the other end of the daemon's control socket.
-pub fn daemon(socket: &Path) -> Option<u32> {
+/// The process at the other end of the daemon's control socket, and the user that it runs as.
+pub fn daemon(socket: &Path) -> Option<(u32, u32)> {
     let stream = UnixStream::connect(socket).ok()?;
     let peer = getsockopt(&stream, PeerCredentials).ok()?;
-    u32::try_from(peer.pid()).ok().filter(|pid| *pid > 0)
+    let pid = u32::try_from(peer.pid()).ok().filter(|pid| *pid > 0)?;
+    Some((pid, peer.uid()))
 }
 
 /// A variable in the environment of a process, where this user may see it.

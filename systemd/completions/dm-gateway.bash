@@ -4,9 +4,9 @@
 # What stands below a command.
 _dm_gateway_commands() {
     case $1 in
-        '') echo 'run status devices servers map session tree bootstrap monitor decode manual demo simulate' ;;
+        '') echo 'run status check devices servers map session tree bootstrap monitor decode manual demo simulate' ;;
         'devices') echo 'list show provision' ;;
-        'servers') echo 'list show approve' ;;
+        'servers') echo 'list show approve test' ;;
         'map') echo 'list explain' ;;
         'bootstrap') echo 'apply' ;;
         'simulate') echo 'device server farm' ;;
@@ -19,6 +19,7 @@ _dm_gateway_options() {
         '') echo '--help --version' ;;
         'run') echo '--config --help' ;;
         'status') echo '--config --socket --format --json --help' ;;
+        'check') echo '--only --list --warnings-as-errors --user --config --format --json --help' ;;
         'devices') echo '--all --config --socket --format --json --help' ;;
         'devices list') echo '--all --config --socket --format --json --help' ;;
         'devices show') echo '--config --socket --format --json --help' ;;
@@ -27,6 +28,7 @@ _dm_gateway_options() {
         'servers list') echo '--config --socket --format --json --help' ;;
         'servers show') echo '--config --socket --format --json --help' ;;
         'servers approve') echo '--config --socket --format --json --help' ;;
+        'servers test') echo '--config --socket --format --json --help' ;;
         'map') echo '--help' ;;
         'map list') echo '--config --socket --format --json --help' ;;
         'map explain') echo '--config --socket --format --json --help' ;;
@@ -48,10 +50,12 @@ _dm_gateway_options() {
 # What the operand of a command is that has so many before it.
 _dm_gateway_operand() {
     case $1 in
+        'check 0') echo 'text' ;;
         'devices show 0') echo 'devices' ;;
         'devices provision 0') echo 'devices' ;;
         'servers show 0') echo 'servers' ;;
         'servers approve 0') echo 'servers' ;;
+        'servers test 0') echo 'servers' ;;
         'map explain 0') echo 'servers' ;;
         'map explain 1') echo 'devices' ;;
         'session 0') echo 'servers' ;;
@@ -78,6 +82,7 @@ _dm_gateway_value() {
         'simulate server --device') echo 'text' ;;
         *' --encoding') echo 'words xml wbxml' ;;
         'bootstrap apply --format') echo 'words table json jsonl' ;;
+        'check --format') echo 'words table json jsonl' ;;
         'decode --format') echo 'words table json jsonl' ;;
         'demo --format') echo 'words table json jsonl' ;;
         'devices --format') echo 'words table json jsonl' ;;
@@ -91,6 +96,7 @@ _dm_gateway_value() {
         'servers approve --format') echo 'words table json jsonl' ;;
         'servers list --format') echo 'words table json jsonl' ;;
         'servers show --format') echo 'words table json jsonl' ;;
+        'servers test --format') echo 'words table json jsonl' ;;
         'session --format') echo 'words table json jsonl' ;;
         'simulate device --format') echo 'words json jsonl' ;;
         'simulate farm --format') echo 'words json jsonl' ;;
@@ -105,6 +111,7 @@ _dm_gateway_value() {
         *' --listen') echo 'text' ;;
         *' --max-message-size') echo 'text' ;;
         *' --nonce') echo 'text' ;;
+        *' --only') echo 'text' ;;
         *' --pin-file') echo 'file' ;;
         *' --profile') echo 'words registered draft' ;;
         *' --push-port') echo 'text' ;;

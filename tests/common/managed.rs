@@ -208,10 +208,11 @@ impl Managed {
         self.lab.gateway.tree(uri, now).ok()?.into_iter().next()?.value
     }
 
-    /// The whole tree, as `dm-gateway tree .` shows it.
+    /// The whole tree, as `dm-gateway tree .` shows it, but for what counts by itself.
     pub fn tree(&mut self) -> Vec<String> {
         let now = self.lab.now;
         let nodes = self.lab.gateway.tree(".", now).unwrap().into_iter();
+        let nodes = nodes.filter(|node| !node.uri.starts_with("./GwStatus"));
         nodes.map(|node| format!("{} {:?} {}", node.uri, node.value, node.format)).collect()
     }
 

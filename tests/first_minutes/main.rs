@@ -75,7 +75,7 @@ fn a_gateway_without_a_fault_shows_none() {
     assert!(people.starts_with("OK    "), "{people}");
     // Without the daemon, too, and it does the store no harm.
     drop(_daemon);
-    let check = bench.check(&["--only", "STORE"]);
+    let check = bench.check(&["--only", "STORE", "--user", "root"]);
     assert_eq!(check.status.code(), Some(0), "{}", said(&check));
     assert!(said(&check).contains(" records"), "{}", said(&check));
     let _daemon = bench.start();

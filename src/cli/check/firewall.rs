@@ -309,7 +309,7 @@ mod tests {
         rules["nftables"].as_array_mut().unwrap().push(inner);
         assert_eq!(fate(&rules, PUSH), Fate::Open);
         let odd = json!([meta("mark", json!(7)), {"accept": null}]);
-        assert_eq!(fate(&ruleset("drop", &[odd.clone()]), PUSH), Fate::Unknown);
+        assert_eq!(fate(&ruleset("drop", std::slice::from_ref(&odd)), PUSH), Fate::Unknown);
         assert_eq!(fate(&ruleset("accept", &[odd]), PUSH), Fate::Open);
     }
 }

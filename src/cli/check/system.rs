@@ -60,8 +60,8 @@ fn back(scene: &Scene) -> Vec<Finding> {
 
 fn user(scene: &Scene) -> Vec<Finding> {
     let name = &scene.user_name;
-    if scene.user.is_some() {
-        return vec![Finding::ok(format!("files are judged for {name}"))];
+    if let Some(user) = &scene.user {
+        return vec![Finding::ok(format!("files are judged for {}", user.name))];
     }
     if unit().is_some() {
         return vec![Finding::fail(codes::USER, format!("there is no user {name}"))];
@@ -83,7 +83,7 @@ fn enabled(_: &Scene) -> Vec<Finding> {
     let wanted = "multi-user.target.wants/dm-gateway.service";
     let places = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
     let is_there = |place: &&str| fs::symlink_metadata(Path::new(place).join(wanted)).is_ok();
-    if places.iter().any(|place| is_there(&place)) {
+    if places.iter().any(|place| is_there(place)) {
         return vec![Finding::ok("")];
     }
     vec![Finding::warn(codes::DISABLED, "the unit is installed and not enabled")]
