@@ -49,11 +49,15 @@ fn a_disk_is_told_of_before_it_is_full() {
 #[test]
 fn sockets_that_wait_are_told_of_and_not_twice_where_their_interface_is_down() {
     let mut lab = Lab::new(options(&[Policy::Transparent, Policy::Ignore]));
-    let waits =
-        |kind, address: &str| Socket { kind, address: address.parse().unwrap(), open: false };
+    let waits = |kind, lan: Option<&str>, address: &str| Socket {
+        kind,
+        lan: lan.map(str::to_owned),
+        address: address.parse().unwrap(),
+        open: false,
+    };
     let sockets = vec![
-        waits(SocketKind::Push, "192.0.2.1:2948"),
-        waits(SocketKind::Lan("lan1".into()), "192.168.5.1:8080"),
+        waits(SocketKind::Push, None, "192.0.2.1:2948"),
+        waits(SocketKind::Lan, Some("lan1"), "192.168.5.1:8080"),
     ];
     let facts = Facts { sockets, ..healthy_facts() };
     lab.handle(Input::Facts(facts.clone()));

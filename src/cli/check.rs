@@ -113,16 +113,20 @@ pub struct Findings {
     pub checks: Vec<Finding>,
 }
 
-/// One line of `check --list --json`.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-struct Listed {
-    code: String,
-    what: String,
-}
-
+/// Answers `check --list --json`.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 struct List {
+    /// The checks, in their order.
     list: Vec<Listed>,
+}
+
+/// One check.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+struct Listed {
+    /// The code of what it finds.
+    code: String,
+    /// What should be so.
+    what: String,
 }
 
 /// What the checks look at.

@@ -5,8 +5,8 @@ use crate::cli::definition::{self, ASKING, Command, Given, PRINTING};
 use crate::cli::table::{age, columns, count, printable};
 use crate::codes::{self, Trouble};
 use crate::control::{IoCounters, Request, StatusAnswer};
-use crate::gateway::health::{HealthLine, Severity, Socket, SocketKind};
-use crate::gateway::view::{Health, Lan, Status};
+use crate::gateway::health::{HealthLine, Severity, SocketKind};
+use crate::gateway::view::{Health, Lan, SocketView, Status};
 
 /// `status`.
 pub const COMMAND: Command = Command {
@@ -183,15 +183,15 @@ fn facts(status: &Status, io: &IoCounters) -> String {
 }
 
 /// Where pushes come in.
-fn ports(sockets: &[Socket]) -> String {
-    let port = |socket: &Socket| {
+fn ports(sockets: &[SocketView]) -> String {
+    let port = |socket: &SocketView| {
         let kind = match socket.kind {
             SocketKind::Push => "",
             SocketKind::HttpPush => "HTTP ",
-            SocketKind::Lan(_) | SocketKind::Bootstrap(_) => return None,
+            SocketKind::Lan | SocketKind::Bootstrap => return None,
         };
         let state = if socket.open { "" } else { " (waiting for it)" };
-        Some(format!("{kind}{}{state}", socket.address))
+        Some(format!("{kind}{}{state}", printable(&socket.address)))
     };
     sockets.iter().filter_map(port).collect::<Vec<_>>().join(", ")
 }
@@ -290,9 +290,10 @@ mod tests {
                 .into(),
             clock: ClockView { unix: 1_767_225_600, synchronised: Some(false) },
             storage: Some(Disk { size: 64 << 20, free: 3 << 20, files: None }),
-            sockets: vec![Socket {
+            sockets: vec![SocketView {
                 kind: SocketKind::Push,
-                address: "192.0.2.1:2948".parse().unwrap(),
+                lan: None,
+                address: "192.0.2.1:2948".into(),
                 open: false,
             }],
         };

@@ -51,7 +51,7 @@ impl Shell {
         let renewed = Rc::new(Signal::new());
         self.lans[lan.0].renewed.borrow_mut().push(Rc::clone(&renewed));
         let handler = Rc::new(BootstrapHandler { shell: Rc::clone(&self), lan });
-        let open = self.watched.socket(SocketKind::Bootstrap(self.lan_name(lan)), address);
+        let open = self.watched.socket(SocketKind::Bootstrap, Some(self.lan_name(lan)), address);
         serve((Some(lan), address), first, bind, &renewed, handler, (&stoppers, &open)).await;
     }
 }

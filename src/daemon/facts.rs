@@ -20,6 +20,7 @@ pub(super) struct Watched {
 /// One thing that the daemon listens on.
 struct Watch {
     kind: SocketKind,
+    lan: Option<String>,
     address: SocketAddr,
     open: Rc<Cell<bool>>,
 }
@@ -30,9 +31,14 @@ impl Watched {
     }
 
     /// Something that is to be listened on; the cell says whether it is open.
-    pub(super) fn socket(&self, kind: SocketKind, address: SocketAddr) -> Rc<Cell<bool>> {
+    pub(super) fn socket(
+        &self,
+        kind: SocketKind,
+        lan: Option<String>,
+        address: SocketAddr,
+    ) -> Rc<Cell<bool>> {
         let open = Rc::new(Cell::new(false));
-        self.sockets.borrow_mut().push(Watch { kind, address, open: Rc::clone(&open) });
+        self.sockets.borrow_mut().push(Watch { kind, lan, address, open: Rc::clone(&open) });
         open
     }
 }
@@ -42,7 +48,8 @@ impl Shell {
     pub(super) fn sample(&self) {
         let Watched { state_dir, sockets, wan_running } = &self.watched;
         let socket = |watch: &Watch| Socket {
-            kind: watch.kind.clone(),
+            kind: watch.kind,
+            lan: watch.lan.clone(),
             address: watch.address,
             open: watch.open.get(),
         };

@@ -57,7 +57,7 @@ impl Shell {
             self.wan_renewed.borrow_mut().push(Rc::clone(&renewed));
         }
         let handler = Rc::new(PushHandler { shell: Rc::clone(&self) });
-        let open = self.watched.socket(SocketKind::HttpPush, address);
+        let open = self.watched.socket(SocketKind::HttpPush, None, address);
         serve((None, address), first, bind, &renewed, handler, (&stoppers, &open)).await;
     }
 }

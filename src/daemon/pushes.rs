@@ -60,7 +60,7 @@ impl Shell {
     pub(super) async fn pushes(self: Rc<Self>, index: usize, mut port: PushPort) {
         let interface = self.wan_interface.as_deref();
         let WanPort { bound, renewed, open, received } = &self.wan_ports[index];
-        let told = self.watched.socket(SocketKind::Push, port.address);
+        let told = self.watched.socket(SocketKind::Push, None, port.address);
         loop {
             let receiver = match port.receiver.take() {
                 Some(receiver) => receiver,

@@ -192,7 +192,7 @@ impl Shell {
             self.lans[lan.0].renewed.borrow_mut().push(Rc::clone(&renewed));
         }
         let handler = Rc::new(LanHandler { shell: Rc::clone(&self), lan });
-        let open = self.watched.socket(SocketKind::Lan(self.lan_name(lan)), address);
+        let open = self.watched.socket(SocketKind::Lan, Some(self.lan_name(lan)), address);
         serve((Some(lan), address), listener, bind, &renewed, handler, (&stoppers, &open)).await;
     }
 

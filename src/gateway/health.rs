@@ -87,10 +87,12 @@ impl Disk {
 }
 
 /// Something that the daemon listens on.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
     /// What comes there.
     pub kind: SocketKind,
+    /// The LAN that it is for, if it is for one.
+    pub lan: Option<String>,
     /// Its address and port.
     pub address: SocketAddr,
     /// Whether it is open; else its interface or address is waited for.
@@ -98,7 +100,7 @@ pub struct Socket {
 }
 
 /// What comes to a [`Socket`].
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum SocketKind {
     /// Pushes, over UDP.
@@ -106,9 +108,9 @@ pub enum SocketKind {
     /// Pushes over HTTP.
     HttpPush,
     /// Sessions of the end devices of a LAN.
-    Lan(String),
+    Lan,
     /// Their bootstraps.
-    Bootstrap(String),
+    Bootstrap,
 }
 
 /// Why a call or a session failed: by its code, and in a sentence.
@@ -248,7 +250,7 @@ impl Gateway {
                 lines.fail(codes::DUPLICATE, what);
             }
             let waits = self.facts.sockets.iter().filter(|socket| !socket.open);
-            for socket in waits.filter(|socket| socket.kind.is_of_lan(name)) {
+            for socket in waits.filter(|socket| socket.lan.as_ref() == Some(name)) {
                 let address = socket.address;
                 let what = format!("LAN {name}: waiting for the address {address} of `listen`");
                 lines.fail(codes::LAN_ADDRESS, what).next =
@@ -359,12 +361,6 @@ impl Gateway {
             let what = format!("{} pushes wait for devices that are away", status.waiting);
             lines.warn(codes::HELD, what);
         }
-    }
-}
-
-impl SocketKind {
-    fn is_of_lan(&self, lan: &str) -> bool {
-        matches!(self, Self::Lan(name) | Self::Bootstrap(name) if name == lan)
     }
 }
 

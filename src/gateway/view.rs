@@ -8,7 +8,7 @@ use crate::gateway::Gateway;
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
-use crate::gateway::health::{Disk, HealthLine, Severity, Socket};
+use crate::gateway::health::{Disk, HealthLine, Severity, Socket, SocketKind};
 use crate::gateway::metrics::Counters;
 use crate::gateway::policy::Policy;
 use crate::gateway::seam::{LanId, Now};
@@ -61,7 +61,28 @@ pub struct Status {
     pub storage: Option<Disk>,
     /// Where the daemon listens.
     #[serde(default)]
-    pub sockets: Vec<Socket>,
+    pub sockets: Vec<SocketView>,
+}
+
+/// Something that the daemon listens on.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct SocketView {
+    /// What comes there.
+    pub kind: SocketKind,
+    /// The LAN that it is for, if it is for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lan: Option<String>,
+    /// Its address and port.
+    pub address: String,
+    /// Whether it is open; else its interface or address is waited for.
+    pub open: bool,
+}
+
+impl SocketView {
+    fn of(socket: &Socket) -> Self {
+        let Socket { kind, lan, address, open } = socket;
+        Self { kind: *kind, lan: lan.clone(), address: address.to_string(), open: *open }
+    }
 }
 
 /// The wall clock.
@@ -309,7 +330,7 @@ impl Gateway {
             refused: metrics.refused().map(|(reason, count)| refusals(reason, count)).collect(),
             clock: ClockView { unix: now.unix, synchronised: self.facts.synchronised },
             storage: self.facts.disk,
-            sockets: self.facts.sockets.clone(),
+            sockets: self.facts.sockets.iter().map(SocketView::of).collect(),
         };
         (status.health, status.troubles) = self.health(&status, now);
         let fails = status.troubles.iter().filter(|line| line.severity == Severity::Fail);
