@@ -140,7 +140,43 @@ codes! {
         "it is missing, or the user that the daemon runs as may not read it",
         "ls -l on the file; dm-gateway config check";
 
-    CONFIG_ODD: "GW-CONF-03",
+    CONFIG_SYNTAX: "GW-CONF-03",
+        "a file of the configuration is not TOML",
+        "a quotation mark or a bracket is missing, a key stands twice, or a section is misspelt",
+        "the line in the message; dm-gateway config check";
+    CONFIG_UNKNOWN: "GW-CONF-04",
+        "the configuration has a section or a key that there is not",
+        "it is misspelt, stands below the wrong section, or is of a newer version",
+        "the name in the message; dm-gateway config doc lists all keys";
+    CONFIG_LOCKED: "GW-CONF-05",
+        "a file sets what an earlier file locked",
+        "[gateway] locked of the vendor or the administrator names the key",
+        "leave the key out, or ask who locked it: dm-gateway config show --origin KEY";
+    CONFIG_SERVICE: "GW-CONF-06",
+        "the service's user may not read a file that the configuration names",
+        "the file or a directory above it belongs to root alone",
+        "chgrp dm-gateway FILE and chmod g+r FILE, or LoadCredential= in the unit";
+    RELOAD: "GW-CONF-07",
+        "the new configuration is not used, the old one stays in force",
+        "something in it is wrong; nothing of it was applied",
+        "what the message says, then dm-gateway reload";
+    RESTART_NEEDED: "GW-CONF-08",
+        "part of the configuration waits for a restart",
+        "sockets, interfaces and LANs are made at the start only",
+        "dm-gateway reload --restart, or systemctl restart dm-gateway";
+    ON_TRIAL: "GW-CONF-09",
+        "the configuration is on trial",
+        "dm-gateway apply was not confirmed yet",
+        "dm-gateway confirm to keep it, dm-gateway confirm --discard to take it back";
+    TAKEN_BACK: "GW-CONF-10",
+        "a configuration on trial was taken back",
+        "nobody confirmed it in time, or the daemon could not start with it",
+        "dm-gateway apply again, then dm-gateway confirm";
+    APPLY: "GW-CONF-11",
+        "a configuration cannot be applied",
+        "told in the message",
+        "what the message says; dm-gateway config check";
+    CONFIG_ODD: "GW-CONF-12",
         "the configuration is valid and says something that is rarely meant",
         "told in the message",
         "what the message says";
@@ -200,6 +236,45 @@ codes! {
         "the clock has gone back: what was written here before is in the future",
         "the clock was wrong then, or it is wrong now",
         "date; if it is right now, nothing has to be done";
+
+    // --- Upkeep ----------------------------------------------------------------------------
+    AUDIT_BROKEN: "GW-AUDIT-01",
+        "the chain of the audit is broken",
+        "a line was changed, taken out or put in by somebody, or the flash lost one",
+        "compare with copies of the audit elsewhere; ask who had root on the gateway";
+    AUDIT_READ: "GW-AUDIT-02",
+        "the audit cannot be read or written",
+        "the state directory is not readable for this user, or its disk fails",
+        "as root, or ls -l on the state directory and df";
+
+    BACKUP: "GW-BACKUP-01",
+        "the backup cannot be written or read",
+        "the file, its disk, or the daemon that has the store",
+        "what the message says";
+    BACKUP_NEWER: "GW-BACKUP-02",
+        "the backup is of a newer version",
+        "it was written by a newer dm-gateway",
+        "the newer version on this unit, then dm-gateway restore";
+    BACKUP_DAMAGED: "GW-BACKUP-03",
+        "the backup is not whole",
+        "the file was cut off or changed",
+        "another copy of it";
+    BACKUP_IDENTITY: "GW-BACKUP-04",
+        "the backup is of another unit",
+        "two units with the same identity and credentials would lock each other out",
+        "dm-gateway restore --take-identity if the other is gone for good, else --keep-identity";
+    BUSY: "GW-STORE-02",
+        "a daemon has the store",
+        "it runs, and two writers would destroy it",
+        "systemctl stop dm-gateway, and systemctl start dm-gateway afterwards";
+    SUPPORT: "GW-SUPPORT-01",
+        "the support bundle cannot be written",
+        "the directory is read-only or full",
+        "another place: dm-gateway support-bundle /tmp/support.tar.gz";
+    RESET: "GW-RESET-01",
+        "the factory reset is not done",
+        "nobody said yes, or the state directory cannot be written",
+        "as root: dm-gateway factory-reset --yes";
 
     // --- LANs ------------------------------------------------------------------------------
     LAN_DOWN: "GW-LAN-01",
@@ -340,41 +415,41 @@ codes! {
         "a DM server answers, and not as a DM server",
         "a wrong path in the account's URL, a proxy between, or a fault of the server",
         "dm-gateway servers test SERVER";
-    TRIAL: "GW-SRV-08",
+    WANTED: "GW-SRV-08",
+        "devices want a DM server that the gateway may not bootstrap itself to",
+        "nobody has approved it yet",
+        "dm-gateway servers, then dm-gateway servers approve ID or dm-gateway servers deny ID";
+    TRIAL: "GW-SRV-09",
         "what a DM server changed is on trial",
         "the change could cut the gateway off: it stays only if the server finds us again",
         "nothing, or dm-gateway session SERVER to decide it now";
-    BOOTSTRAP_FILE: "GW-SRV-09",
+    BOOTSTRAP_FILE: "GW-SRV-10",
         "a bootstrap document in a directory of factory files cannot be used",
         "it is not readable for the service, or no bootstrap document",
         "dm-gateway decode FILE; ls -l on the file";
-    SERVER_PENDING: "GW-SRV-20",
-        "a DM server that devices ask for waits for approval",
-        "a LAN has the policy bootstrap, and the server is not in [bootstrap] allow",
-        "dm-gateway servers approve SERVER, if the server is one of yours";
-    SERVER_WANTED: "GW-SRV-21",
-        "a DM server that devices ask for has no account with the gateway",
+    NO_ACCOUNT: "GW-SRV-20",
+        "a DM server that devices want has no account with the gateway",
         "no source of bootstrap documents is configured",
         "dm-gateway bootstrap apply FILE, or [bootstrap] sources";
 
     // --- End devices -----------------------------------------------------------------------
-    DEVICE_CONFLICT: "GW-DEV-01",
-        "two devices claim one identity",
-        "two units with the same identity, an address that moved, or somebody who pretends",
-        "dm-gateway devices show DEVICE tells both addresses; take the wrong one off the LAN";
-    DEVICE_SILENT: "GW-DEV-02",
-        "a device has named no DM server",
+    CONFLICT: "GW-DEV-01",
+        "the identity of an end device is claimed from two places",
+        "two devices have the same identity, addresses were swapped, or somebody cheats",
+        "dm-gateway devices; the owner keeps its mappings";
+    SILENT: "GW-DEV-20",
+        "an end device has named no DM server",
         "it has no account for the gateway, or it is no DM client",
-        "dm-gateway devices provision DEVICE";
-    DEVICE_UNCONFIRMED: "GW-DEV-03",
-        "a device has since sent empty lists of servers",
+        "dm-gateway devices provision ID";
+    UNCONFIRMED: "GW-DEV-21",
+        "an end device has since sent empty lists of servers",
         "a reset, or a client that tells its list only once",
         "wait for its next session; what it named before stays until then";
-    DEVICES_FULL: "GW-DEV-11",
+    DEVICES_FULL: "GW-DEV-02",
         "the inventory of end devices is full",
         "devices that make up a new Ethernet address each time they come",
         "dm-gateway devices, then dm-gateway devices forget ID";
-    HELD: "GW-DEV-12",
+    HELD: "GW-DEV-03",
         "many pushes wait for devices that are away",
         "the devices are switched off, or their LAN is down",
         "dm-gateway devices";

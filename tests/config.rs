@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail on what it did not expect")]
 
-use dm_gateway::config::{CardConfig, Config, control_socket};
+use dm_gateway::config::{CardConfig, Config, control_socket, reference};
 use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::LanId;
@@ -611,4 +611,16 @@ fn no_beginning_of_a_file_makes_it_panic() {
             let _ = Config::parse(&text[..end], &fixtures("valid/full.toml"));
         }
     }
+}
+
+#[test]
+fn the_man_page_is_what_the_table_of_keys_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (path, text) = (root.join("systemd/man/dm-gateway.toml.5"), reference::roff());
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &text).unwrap();
+    }
+    let known = fs::read_to_string(&path).unwrap_or_default();
+    assert!(known == text, "{}: UPDATE_EXPECTED=1 cargo test --test config", path.display());
 }

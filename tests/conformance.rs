@@ -4,7 +4,7 @@
 //! `DM_GATEWAY_RESULTS=LOG`, the output of `cargo test -- --show-output`, has the results of that
 //! run written beside it, requirement by requirement: `tests/run` does so at its end.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};

@@ -116,8 +116,8 @@ fn a_rival_claim_names_both_addresses() {
     lab.mapped_device(7, &["dms.example"]);
     lab.neighbour("192.168.4.9", 9, Reachable);
     common::Client::new(&name(7), "192.168.4.9").session(&mut lab, &["dms.example"]);
-    told(&lab, codes::DEVICE_CONFLICT, Severity::Warn, "is claimed by 192.168.4.9");
-    told(&lab, codes::DEVICE_CONFLICT, Severity::Warn, "and 192.168.4.7");
+    told(&lab, codes::CONFLICT, Severity::Warn, "is claimed by 192.168.4.9");
+    told(&lab, codes::CONFLICT, Severity::Warn, "and 192.168.4.7");
 }
 
 #[cfg(feature = "simulate")]

@@ -49,6 +49,7 @@ fn root() -> PathBuf {
 #[test]
 fn generated_chapters_are_what_the_code_says() {
     same("src/manual/codes.md", &reference::codes());
+    same("src/manual/keys.md", &dm_gateway::config::reference::markdown());
     if cfg!(feature = "simulate") {
         same("src/manual/commands.md", &reference::commands(COMMANDS));
     }

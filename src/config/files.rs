@@ -1,7 +1,9 @@
 //! The files that a configuration names, as far as they can be told, whether it is valid or not:
 //! for checks that must not stop at the first fault.
 
-use super::read;
+use super::layers::Layout;
+use crate::io::read_bounded;
+use crate::limits;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
@@ -27,13 +29,21 @@ pub enum Role {
     Leases,
 }
 
-/// The files that the configuration at `path` names. Those of credentials, which systemd hands
-/// over, are not among them.
+/// The files that the configuration at `path` names, and its drop-ins. Those of credentials, which
+/// systemd hands over, are not among them.
 pub fn named(path: &Path) -> Vec<Named> {
-    let Ok(text) = read(path, "") else { return Vec::new() };
-    let Ok(tables) = DeTable::parse(&text) else { return Vec::new() };
     let mut found = Vec::new();
-    walk(tables.get_ref(), path, &mut found);
+    let drop_ins = Layout::of(path).drop_ins();
+    let drop_ins = std::fs::read_dir(drop_ins).into_iter().flatten().flatten();
+    let drop_ins = drop_ins.map(|entry| entry.path());
+    let drop_ins = drop_ins.filter(|file| file.extension().is_some_and(|it| it == "toml"));
+    for file in [path.to_owned()].into_iter().chain(drop_ins) {
+        let octets = read_bounded(&file, limits::CONFIG_FILE as usize).unwrap_or_default();
+        let Ok(text) = String::from_utf8(octets) else { continue };
+        if let Ok(tables) = DeTable::parse(&text) {
+            walk(tables.get_ref(), &file, &mut found);
+        }
+    }
     found
 }
 

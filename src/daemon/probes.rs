@@ -18,7 +18,7 @@ impl Shell {
         let found = self.gateway.borrow().server_url(server);
         let Some((url, allow_http)) = found else {
             let why = format!("the gateway has no account with {server}; try: dm-gateway servers");
-            let _ = connection.send(&control::operated(Err(why))).await;
+            let _ = connection.send(&control::refused(&why)).await;
             return;
         };
         let trust = self.caller.trust(server);
@@ -40,14 +40,14 @@ impl Shell {
         if !done || gone {
             return;
         }
-        let last = self.test_session(server).await;
+        let last = self.test_session(server, connection.peer_uid()).await;
         let _ = connection.send(&control::step_line(&last)).await;
     }
 
-    async fn test_session(&self, server: &str) -> StepLine {
+    async fn test_session(&self, server: &str, uid: u32) -> StepLine {
         let began = Instant::now();
         let (lines, _) = self.subscribe();
-        let begun = self.operate(Operation::Session { server: server.to_owned() }).await;
+        let begun = self.operate(Operation::Session { server: server.to_owned() }, uid).await;
         let ended = async {
             while let Ok(line) = lines.recv().await {
                 let Ok(event) = serde_json::from_str::<EventLine>(&line) else { continue };

@@ -83,7 +83,7 @@ fn troubles_of_device(device: &DeviceView) -> Vec<Trouble> {
              {}; if it is the real one, take the other off the LAN",
             rival.address, rival.count, rival.age, rival.address
         );
-        troubles.push(Trouble::new(codes::DEVICE_CONFLICT, &sentence));
+        troubles.push(Trouble::new(codes::CONFLICT, &sentence));
     }
     if !device.named && device.servers.is_empty() {
         let cause = match device.detection {
@@ -95,13 +95,13 @@ fn troubles_of_device(device: &DeviceView) -> Vec<Trouble> {
              it is a DM client at all",
             device.id
         );
-        troubles.push(Trouble::new(codes::DEVICE_SILENT, &sentence));
+        troubles.push(Trouble::new(codes::SILENT, &sentence));
     }
     if device.unconfirmed {
         let sentence = "it has since sent empty lists of servers; cause: a reset, or a client \
                         that tells its list only once; try: wait for its next session; what it \
                         named before stays until then";
-        troubles.push(Trouble::new(codes::DEVICE_UNCONFIRMED, sentence));
+        troubles.push(Trouble::new(codes::UNCONFIRMED, sentence));
     }
     troubles
 }
@@ -120,13 +120,13 @@ fn troubles_of_server(server: &ServerView) -> Vec<Trouble> {
                 "devices ask for this server and nobody has allowed it; try: dm-gateway servers \
                  approve {id}"
             );
-            vec![Trouble::new(codes::SERVER_PENDING, &sentence)]
+            vec![Trouble::new(codes::WANTED, &sentence)]
         }
         "wanted" => {
             let sentence =
                 format!("devices ask for this server and it has no account; cause: {why}");
             let next = "dm-gateway bootstrap apply FILE";
-            vec![Trouble::new(codes::SERVER_WANTED, &sentence).or_try(next)]
+            vec![Trouble::new(codes::NO_ACCOUNT, &sentence).or_try(next)]
         }
         _ => Vec::new(),
     }

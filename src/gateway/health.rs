@@ -324,7 +324,7 @@ impl Gateway {
                 number => format!(" and {} more", number - 1),
             };
             let what = format!("devices want the DM server {first}{more}, which nobody approved");
-            lines.warn(codes::SERVER_PENDING, what).next =
+            lines.warn(codes::WANTED, what).next =
                 Some(format!("dm-gateway servers, then dm-gateway servers approve {first}"));
         }
         if let Some(trial) = self.management.trial(now) {
@@ -350,8 +350,7 @@ impl Gateway {
                 let _ = write!(what, " and {}", address.ip);
             }
             what.push_str("; the owner keeps its mappings");
-            lines.warn(codes::DEVICE_CONFLICT, what).next =
-                Some(format!("dm-gateway devices show {id}"));
+            lines.warn(codes::CONFLICT, what).next = Some(format!("dm-gateway devices show {id}"));
         }
         if self.inventory.len() >= limits::DEVICES {
             let what = format!("the inventory is full with {} devices", self.inventory.len());

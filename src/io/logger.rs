@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::os::linux::fs::MetadataExt as _;
+use std::sync::{PoisonError, RwLock};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -12,16 +13,49 @@ pub const LEVEL_VARIABLE: &str = "DM_GATEWAY_LOG";
 /// How the targets of our own records begin.
 const OURS: &str = "dm_gateway";
 
+/// How much is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Levels {
+    /// Of everything.
+    pub all: LevelFilter,
+    /// Of one module besides: its path below this crate, such as `gateway::forward`.
+    pub module: Option<(String, LevelFilter)>,
+}
+
+static LEVELS: RwLock<Levels> = RwLock::new(Levels { all: LevelFilter::Info, module: None });
+
+/// How much is logged now.
+pub fn levels() -> Levels {
+    LEVELS.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Sets how much is logged from now on.
+pub fn set_levels(levels: Levels) {
+    let most = levels.module.as_ref().map_or(levels.all, |(_, level)| levels.all.max(*level));
+    *LEVELS.write().unwrap_or_else(PoisonError::into_inner) = levels;
+    log::set_max_level(most);
+}
+
+/// The level of [`LEVEL_VARIABLE`], which goes before that of the configuration.
+pub fn level_of_environment() -> Option<LevelFilter> {
+    std::env::var(LEVEL_VARIABLE).ok()?.parse().ok()
+}
+
 /// Starts logging. Without a level, that of [`LEVEL_VARIABLE`] counts, else INFO. Further calls
 /// change the level only.
 pub fn init(level: Option<LevelFilter>) {
-    let level = level
-        .or_else(|| std::env::var(LEVEL_VARIABLE).ok()?.parse().ok())
-        .unwrap_or(LevelFilter::Info);
+    let level = level.or_else(level_of_environment).unwrap_or(LevelFilter::Info);
     let journal = std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stderr_is(&stream));
     // Only the first call installs a logger.
     let _ = log::set_boxed_logger(Box::new(Logger { journal }));
-    log::set_max_level(level);
+    set_levels(Levels { all: level, module: None });
+}
+
+/// Whether the target of a record is in a module.
+fn is_in(target: &str, module: &str) -> bool {
+    let path = target.strip_prefix(OURS).and_then(|path| path.strip_prefix("::"));
+    let rest = path.and_then(|path| path.strip_prefix(module));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 struct Logger {
@@ -31,7 +65,13 @@ struct Logger {
 impl Log for Logger {
     /// Crates below us speak up only when something is wrong.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn || metadata.target().starts_with(OURS)
+        if !metadata.target().starts_with(OURS) {
+            return metadata.level() <= Level::Warn;
+        }
+        let levels = LEVELS.read().unwrap_or_else(PoisonError::into_inner);
+        let module = levels.module.as_ref();
+        let module = module.filter(|(module, _)| is_in(metadata.target(), module));
+        metadata.level() <= module.map_or(levels.all, |(_, level)| levels.all.max(*level))
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -94,6 +134,14 @@ mod tests {
         assert_eq!(format_line(true, Level::Info, "a"), "<6>a\n");
         assert_eq!(format_line(true, Level::Trace, "a"), "<7>a\n");
         assert_eq!(format_line(false, Level::Info, "a"), "INFO  a\n");
+    }
+
+    #[test]
+    fn a_module_is_its_path_and_all_below() {
+        assert!(is_in("dm_gateway::gateway::forward", "gateway"));
+        assert!(is_in("dm_gateway::gateway::forward", "gateway::forward"));
+        assert!(!is_in("dm_gateway::gateway_x", "gateway"));
+        assert!(!is_in("rustls::gateway", "gateway"));
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+pub mod archive;
 pub mod arp;
+pub mod audit;
 pub mod card;
 pub mod card_directory;
 pub mod certificate;
@@ -27,10 +29,14 @@ pub mod modem;
 pub mod netlink;
 pub mod probe;
 pub mod push;
+pub mod seal;
 pub mod sled_store;
+pub mod state;
 pub mod systemd;
+pub mod terminal;
 pub mod tls;
 pub mod tls_server;
+pub mod trial;
 
 /// The same error, its text saying what was tried.
 pub(crate) fn explain(what: impl Display, error: impl Into<io::Error>) -> io::Error {

@@ -2,7 +2,7 @@
 //!
 //! The chapters are Markdown files beside this one. They are part of this documentation, and
 //! `dm-gateway manual` prints them; [`terminal`] makes them readable there. Some are generated:
-//! [`commands`] and [`codes`] by [`reference`](mod@reference), [`gallery`] and [`conformance`] by
+//! [`commands`], [`codes`] and [`keys`] by [`reference`](mod@reference), [`gallery`] and [`conformance`] by
 //! the tests of these names. Tests hold them against what they are made from.
 //!
 //! Chapters refer to each other by reference links, `[text][policies]`, which each file defines at
@@ -51,8 +51,8 @@ chapters! {
     policies "policies" "ignore, bootstrap or transparent, and what each risks";
     pushes "pushes" "how pushes reach the gateway: carriers, VPNs, HTTP";
     managed "managed" "accounts, bootstraps, sessions with DM servers, devices' accounts";
-    configuration "configuration" "every key of the configuration";
-    example "example" "a configuration, line by line";
+    configuration "configuration" "one file line by line; several files, reload, a change on trial";
+    keys "keys" "every key: what it takes, its default, reload or restart; which file counts";
     commands "commands" "every command, its options and exit codes";
     operations "operations" "backup, upgrade, fleets, data volume, the log";
     troubleshooting "troubleshooting" "what you see, what to type, what it means";
@@ -64,6 +64,7 @@ chapters! {
     gallery "gallery" "every message in every form: valid, tolerated, refused";
     conformance "conformance" "requirement by requirement: what is met, and which test shows it";
     numbers "numbers" "figures, the commands that make them, bounds";
+    changes "changes" "what changed in each version, and what operators must do";
     glossary "glossary" "OMA's words";
     contributing "contributing" "tests, rules, where to start";
 }

@@ -124,7 +124,7 @@ def source(path, variables, data):
     expect("--frozen" in flags and "--no-default-features" in flags, path, f"builds with {flags}")
     expect("simulate" not in flags, path, "has simulators by default")
     flags = recipe(path, {**variables, "PACKAGECONFIG": "simulate"}).getVar("CARGO_BUILD_FLAGS")
-    expect("--features simulate" in flags, path, "PACKAGECONFIG does nothing")
+    expect("--features=simulate" in flags, path, "PACKAGECONFIG does nothing")
 
     expect(data.getVar("SYSTEMD_AUTO_ENABLE") == "disable", path, "is enabled without a configuration")
     append = next(LAYER.glob("examples/*/*/*.bbappend"))

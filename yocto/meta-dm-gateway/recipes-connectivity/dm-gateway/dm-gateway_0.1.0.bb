@@ -5,11 +5,12 @@ SRC_URI += "file://run-ptest"
 
 inherit cargo cargo-update-recipe-crates ptest
 
-PACKAGECONFIG ??= ""
+PACKAGECONFIG ??= "manual"
+# Each is a feature of Cargo.toml. The chapters of `dm-gateway manual`: leave them out to save flash.
+PACKAGECONFIG[manual] = ""
 # Simulated end devices and DM servers, and the commands `demo` and `simulate`. Not for a product.
 PACKAGECONFIG[simulate] = ""
-DM_GATEWAY_FEATURES = "--no-default-features ${@bb.utils.contains('PACKAGECONFIG', 'simulate', '--features simulate', '', d)}"
-CARGO_BUILD_FLAGS:append = " ${DM_GATEWAY_FEATURES}"
+CARGO_BUILD_FLAGS:append = " --no-default-features --features=${@','.join(d.getVar('PACKAGECONFIG').split())}"
 
 # C and assembly of crates lie in CARGO_HOME, which the other prefixes do not cover.
 DEBUG_PREFIX_MAP += "-ffile-prefix-map=${CARGO_HOME}=${TARGET_DBGSRC_DIR}"
