@@ -21,6 +21,7 @@ pub mod manual;
 pub mod map;
 pub mod monitor;
 pub mod narrate;
+pub mod provision;
 pub mod reload;
 pub mod run;
 pub mod servers;
@@ -55,6 +56,7 @@ pub const COMMANDS: &[Command] = &[
     backup::BACKUP,
     backup::RESTORE,
     factory_reset::COMMAND,
+    provision::COMMAND,
     support_bundle::COMMAND,
     config::COMMAND,
     reload::COMMAND,
