@@ -214,7 +214,7 @@ mod tests {
 
     fn planted() -> tempfile::TempDir {
         let state = tempfile::tempdir().unwrap();
-        for name in ["store", "config", "provisioned/7"] {
+        for name in ["store", "config", "provisioned/7", "provisioned.d/7"] {
             fs::create_dir_all(state.path().join(name)).unwrap();
             fs::write(state.path().join(name).join("file"), "x").unwrap();
         }
@@ -234,7 +234,7 @@ mod tests {
     fn nothing_is_done_that_nobody_ordered() {
         let state = planted();
         assert_eq!(Reset::finish(state.path()).unwrap(), None);
-        assert_eq!(Reset::takes(state.path()).len(), 4);
+        assert_eq!(Reset::takes(state.path()).len(), STATE.len());
     }
 
     #[test]
