@@ -138,7 +138,7 @@ pub enum Request {
     /// What another request would do: [`Rehearsed`].
     DryRun {
         /// The other request.
-        of: Box<Request>,
+        of: Box<Self>,
     },
     /// What the gateway knows: [`BackupHead`], then a
     /// [`Line`](crate::gateway::backup::Line) each.

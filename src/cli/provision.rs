@@ -87,7 +87,6 @@ A running daemon takes it over with `reload`, accounts and what `reload` names w
     exits: &[(1, "nothing was changed")],
     examples: &[("dm-gateway provision --from-mount", "takes what is on the stick")],
     run: Some(provision),
-    ..definition::COMMAND
 };
 
 /// What a bundle says.
