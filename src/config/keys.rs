@@ -264,6 +264,7 @@ pub const FORMS: &[Form] = &[
         what: "one DM server that the gateway has an account with",
     },
     Form { name: "bootstrap", id: None, what: "how the gateway gets accounts with DM servers" },
+    Form { name: "provision", id: None, what: "whose signed bundles are taken" },
     Form { name: "control", id: None, what: "where the commands find the daemon" },
     Form { name: "log", id: None, what: "what is logged" },
 ];
@@ -455,6 +456,13 @@ keys! {
     "bootstrap" "modem": Path, words "no card", Reload,
         "not beside `card-directory`",
         "the AT port of the modem that has the smartcard";
+
+    "provision" "signers": Texts, value "[]", Reload,
+        "`\"ed25519:…\"`: 32 octets, base64",
+        "public keys of those whose bundles are taken; without any, no bundle is";
+    "provision" "mount": Path, words "none", Reload,
+        "",
+        "where `provision --from-mount` looks for a bundle, such as a USB stick's mount point";
 
     "control" "socket": Path, words "`control.sock` in the `state-dir`", Restart,
         "at most 107 octets",

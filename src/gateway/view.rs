@@ -12,6 +12,7 @@ use crate::gateway::forward::Rule;
 use crate::gateway::health::{Disk, HealthLine, Severity, Socket, SocketKind};
 use crate::gateway::metrics::Counters;
 use crate::gateway::policy::Policy;
+pub use crate::gateway::rule::Explanation;
 use crate::gateway::seam::{LanId, Now};
 use crate::limits;
 use serde::{Deserialize, Serialize};
@@ -248,24 +249,6 @@ pub struct ServerView {
     pub wanted: usize,
     /// Age of the oldest list that names it, by the wall clock; null if none does.
     pub age: Option<u64>,
-}
-
-/// Whether a push would pass, and why.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Explanation {
-    /// The server asked about.
-    pub server: String,
-    /// The device asked about, by its own name where it is known.
-    pub device: String,
-    /// Whether a push of that server for that device would pass.
-    pub allowed: bool,
-    /// Name of the rule.
-    pub rule: String,
-    /// The rule, for people.
-    pub why: String,
-    /// What would become of a push right now, where it would pass.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub now: Option<String>,
 }
 
 /// Everything known about one end device.
