@@ -4,11 +4,12 @@
 # What stands below a command.
 _dm_gateway_commands() {
     case $1 in
-        '') echo 'run status devices servers map session tree bootstrap monitor decode manual demo simulate' ;;
+        '') echo 'run status devices servers map session tree bootstrap monitor config reload apply confirm log-level decode manual demo simulate' ;;
         'devices') echo 'list show provision' ;;
         'servers') echo 'list show approve' ;;
         'map') echo 'list explain' ;;
         'bootstrap') echo 'apply' ;;
+        'config') echo 'check show doc' ;;
         'simulate') echo 'device server farm' ;;
     esac
 }
@@ -35,6 +36,14 @@ _dm_gateway_options() {
         'bootstrap') echo '--help' ;;
         'bootstrap apply') echo '--config --socket --format --json --help' ;;
         'monitor') echo '--device --server --config --socket --format --json --help' ;;
+        'config') echo '--help' ;;
+        'config check') echo '--config --format --json --help' ;;
+        'config show') echo '--origin --all --files --config --socket --format --json --help' ;;
+        'config doc') echo '--format --json --help' ;;
+        'reload') echo '--restart --config --socket --format --json --help' ;;
+        'apply') echo '--trial --restart --dry-run --config --socket --format --json --help' ;;
+        'confirm') echo '--discard --config --socket --format --json --help' ;;
+        'log-level') echo '--for --module --config --socket --format --json --help' ;;
         'decode') echo '--format --json --help' ;;
         'manual') echo '--help' ;;
         'demo') echo '--keep-running --format --json --help' ;;
@@ -57,6 +66,11 @@ _dm_gateway_operand() {
         'session 0') echo 'servers' ;;
         'tree 0') echo 'text' ;;
         'bootstrap apply 0') echo 'file' ;;
+        'config check 0') echo 'file' ;;
+        'config show 0') echo 'text' ;;
+        'config doc 0') echo 'text' ;;
+        'apply 0') echo 'file' ;;
+        'log-level 0') echo 'words error warn info debug trace' ;;
         'decode '*) echo 'file' ;;
         'manual 0') echo 'text' ;;
     esac
@@ -77,16 +91,24 @@ _dm_gateway_value() {
         'monitor --device') echo 'devices' ;;
         'simulate server --device') echo 'text' ;;
         *' --encoding') echo 'words xml wbxml' ;;
+        *' --for') echo 'text' ;;
+        'apply --format') echo 'words table json jsonl' ;;
         'bootstrap apply --format') echo 'words table json jsonl' ;;
+        'config check --format') echo 'words table json jsonl' ;;
+        'config doc --format') echo 'words table json jsonl' ;;
+        'config show --format') echo 'words table json jsonl' ;;
+        'confirm --format') echo 'words table json jsonl' ;;
         'decode --format') echo 'words table json jsonl' ;;
         'demo --format') echo 'words table json jsonl' ;;
         'devices --format') echo 'words table json jsonl' ;;
         'devices list --format') echo 'words table json jsonl' ;;
         'devices provision --format') echo 'words table json jsonl' ;;
         'devices show --format') echo 'words table json jsonl' ;;
+        'log-level --format') echo 'words table json jsonl' ;;
         'map explain --format') echo 'words table json jsonl' ;;
         'map list --format') echo 'words table json jsonl' ;;
         'monitor --format') echo 'words table json jsonl' ;;
+        'reload --format') echo 'words table json jsonl' ;;
         'servers --format') echo 'words table json jsonl' ;;
         'servers approve --format') echo 'words table json jsonl' ;;
         'servers list --format') echo 'words table json jsonl' ;;
@@ -104,6 +126,7 @@ _dm_gateway_value() {
         *' --key') echo 'file' ;;
         *' --listen') echo 'text' ;;
         *' --max-message-size') echo 'text' ;;
+        *' --module') echo 'text' ;;
         *' --nonce') echo 'text' ;;
         *' --pin-file') echo 'file' ;;
         *' --profile') echo 'words registered draft' ;;
@@ -121,6 +144,7 @@ _dm_gateway_value() {
         *' --session') echo 'text' ;;
         *' --socket') echo 'file' ;;
         *' --timeout') echo 'text' ;;
+        *' --trial') echo 'text' ;;
         *' --url') echo 'text' ;;
         *' --user') echo 'text' ;;
         *' --wait') echo 'text' ;;

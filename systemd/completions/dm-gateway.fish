@@ -20,6 +20,14 @@ function __dm_gateway_line
         'bootstrap' \
         'bootstrap apply' \
         'monitor' \
+        'config' \
+        'config check' \
+        'config show' \
+        'config doc' \
+        'reload' \
+        'apply' \
+        'confirm' \
+        'log-level' \
         'decode' \
         'manual' \
         'demo' \
@@ -27,7 +35,7 @@ function __dm_gateway_line
         'simulate device' \
         'simulate server' \
         'simulate farm'
-    set -l valued 'simulate device --wait' 'simulate farm --wait' 'simulate server --wait' --auth --base-address --certificate --client-nonce --client-secret-file --client-user --config --count --device --encoding --format --gateway --gateway-id --id --interval --key --listen --max-message-size --nonce --pin-file --profile --push-port --push-secret-file --push-to --quirk --raw --script --secret-file --server --server-secret-file --session --socket --timeout --url --user --write-leases
+    set -l valued 'simulate device --wait' 'simulate farm --wait' 'simulate server --wait' --auth --base-address --certificate --client-nonce --client-secret-file --client-user --config --count --device --encoding --for --format --gateway --gateway-id --id --interval --key --listen --max-message-size --module --nonce --pin-file --profile --push-port --push-secret-file --push-to --quirk --raw --script --secret-file --server --server-secret-file --session --socket --timeout --trial --url --user --write-leases
     set -l path ''
     set -l count 0
     set -l waits 0
@@ -83,6 +91,11 @@ complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a session -d 'a DM session w
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a tree -d 'the management tree that DM servers see, with secrets masked'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a bootstrap -d 'accounts with DM servers from a bootstrap document'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a monitor -d 'what happens, while it happens, one line an event, until interrupted'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a config -d 'the configuration: what is wrong with it, which file says what, what keys mean'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a reload -d 'the daemon reads its configuration anew, all of it or nothing'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a apply -d 'applies a piece of configuration on trial: it is taken back unless confirmed'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a confirm -d 'keeps the configuration that is on trial'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a log-level -d 'how much the running daemon logs, for some time'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a decode -d 'what a push, a Package #0 or a SyncML message says, and violates'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a manual -d 'the manual: its chapters, one of them, or what a code means'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a demo -d 'the gateway at work with simulated end devices and DM servers, each step told'
@@ -190,6 +203,55 @@ complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l config -r -F -d 'the
 complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'config' '0'" -a check -d 'everything that is wrong with the configuration, at once'
+complete -c dm-gateway -n "__dm_gateway_at 'config' '0'" -a show -d 'every value that is set, and with --origin who set it'
+complete -c dm-gateway -n "__dm_gateway_at 'config' '0'" -a doc -d 'what a key means, what it takes, and when a change of it counts'
+
+complete -c dm-gateway -n "__dm_gateway_at 'config check' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'config check' ''" -l config -r -F -d 'the same as the operand'
+complete -c dm-gateway -n "__dm_gateway_at 'config check' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'config check' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l origin -d 'who set each value, where, and what it overrides'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l all -d 'defaults too'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l files -d 'what the files say, whatever a daemon runs with'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'config doc' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'config doc' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l restart -d 'starts the daemon anew if something needs that'
+complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'apply' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l trial -x -d 'how long it is on trial: 90s, 10m (default), 2h'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l restart -d 'starts the daemon anew if something needs that'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l discard -d 'takes it back instead'
+complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' '0'" -a 'error warn info debug trace'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l for -x -d 'for how long: 90s, 15m (default), 2h'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l module -x -d 'of this one only, such as gateway::forward'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'decode' ''" -F
 complete -c dm-gateway -n "__dm_gateway_at 'decode' ''" -l format -x -a 'table json jsonl' -d 'how to print it'

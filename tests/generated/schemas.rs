@@ -25,6 +25,12 @@ const DOCUMENTS: &[(&str, &str, &str)] = &[
     ("tree-row", "NodeView", "dm-gateway tree --format jsonl, each line"),
     ("watching", "Watching", "dm-gateway monitor, the first line"),
     ("event", "EventLine", "dm-gateway monitor and session --wait, each line but the first"),
+    ("config-check", "Findings", "dm-gateway config check"),
+    ("config-show", "Shown", "dm-gateway config show"),
+    ("config-doc", "Doc", "dm-gateway config doc"),
+    ("reloaded", "Reloaded", "dm-gateway reload"),
+    ("applied", "Applied", "dm-gateway apply"),
+    ("in-force", "InForce", "the control socket, for config show"),
     ("done", "Done", "what a command that changes something did"),
     ("error", "Failure", "the last document of a command that could not do its work"),
     ("decoded", "Decoded", "dm-gateway decode"),
@@ -127,6 +133,8 @@ fn value(
         json!({ "type": "object", "additionalProperties": value(types, inner, used) })
     } else {
         match kind {
+            // Whatever JSON there is.
+            "Value" => json!({}),
             "bool" => json!({ "type": "boolean" }),
             "f64" => json!({ "type": "number" }),
             "u8" | "u16" | "u32" | "u64" | "usize" => json!({ "type": "integer", "minimum": 0 }),
