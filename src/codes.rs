@@ -189,6 +189,45 @@ codes! {
         "the disk is full, read-only or broken",
         "df and dmesg; what cannot be kept is refused, and servers and devices try again";
 
+    // --- Upkeep ----------------------------------------------------------------------------
+    AUDIT_BROKEN: "GW-AUDIT-01",
+        "the chain of the audit is broken",
+        "a line was changed, taken out or put in by somebody, or the flash lost one",
+        "compare with copies of the audit elsewhere; ask who had root on the gateway";
+    AUDIT_READ: "GW-AUDIT-02",
+        "the audit cannot be read or written",
+        "the state directory is not readable for this user, or its disk fails",
+        "as root, or ls -l on the state directory and df";
+
+    BACKUP: "GW-BACKUP-01",
+        "the backup cannot be written or read",
+        "the file, its disk, or the daemon that has the store",
+        "what the message says";
+    BACKUP_NEWER: "GW-BACKUP-02",
+        "the backup is of a newer version",
+        "it was written by a newer dm-gateway",
+        "the newer version on this unit, then dm-gateway restore";
+    BACKUP_DAMAGED: "GW-BACKUP-03",
+        "the backup is not whole",
+        "the file was cut off or changed",
+        "another copy of it";
+    BACKUP_IDENTITY: "GW-BACKUP-04",
+        "the backup is of another unit",
+        "two units with the same identity and credentials would lock each other out",
+        "dm-gateway restore --take-identity if the other is gone for good, else --keep-identity";
+    BUSY: "GW-STORE-02",
+        "a daemon has the store",
+        "it runs, and two writers would destroy it",
+        "systemctl stop dm-gateway, and systemctl start dm-gateway afterwards";
+    SUPPORT: "GW-SUPPORT-01",
+        "the support bundle cannot be written",
+        "the directory is read-only or full",
+        "another place: dm-gateway support-bundle /tmp/support.tar.gz";
+    RESET: "GW-RESET-01",
+        "the factory reset is not done",
+        "nobody said yes, or the state directory cannot be written",
+        "as root: dm-gateway factory-reset --yes";
+
     // --- LANs ------------------------------------------------------------------------------
     LAN_DOWN: "GW-LAN-01",
         "the interface of a LAN is missing or down",

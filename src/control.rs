@@ -89,6 +89,62 @@ pub enum Request {
         /// The end device's id or alias.
         device: String,
     },
+    /// Forbids a server to be bootstrapped: [`Done`].
+    Deny {
+        /// The DM server's id.
+        server: String,
+    },
+    /// Removes all that is known of an end device: [`Done`].
+    Forget {
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Refuses the pushes and sessions of an end device: [`Done`].
+    Block {
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Ends that: [`Done`].
+    Unblock {
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Settles a conflict about the identity of an end device: [`Done`].
+    Trust {
+        /// The end device's id or alias.
+        device: String,
+        /// The Ethernet address of the true one; else it is the present holder.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mac: Option<String>,
+    },
+    /// Lets a server wake an end device: [`Done`].
+    Map {
+        /// The DM server's id.
+        server: String,
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Forbids a server to wake an end device: [`Done`].
+    Unmap {
+        /// The DM server's id.
+        server: String,
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// What another request would do: [`Rehearsed`].
+    DryRun {
+        /// The other request.
+        of: Box<Request>,
+    },
+    /// What the gateway knows: [`BackupHead`], then a
+    /// [`Line`](crate::gateway::backup::Line) each.
+    Backup {
+        /// Whether with secrets: for root and the daemon's own user only.
+        #[serde(default)]
+        secrets: bool,
+    },
+    /// The audit: its lines as they stand in its files, the oldest first.
+    Audit,
     /// Reads the configuration anew: [`Reloaded`].
     Reload {
         /// Whether the daemon starts anew if something needs that.
@@ -270,6 +326,38 @@ pub struct Done {
     pub done: Vec<String>,
 }
 
+/// Answers [`Request::Backup`], and begins a backup.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct BackupHead {
+    /// `dm-gateway`.
+    pub backup: String,
+    /// Version of the program that wrote it.
+    pub version: String,
+    /// When, in seconds since 1970.
+    pub time: u64,
+    /// `[gateway] id` of the unit.
+    pub gateway: String,
+    /// `[gateway] device-id` of the unit.
+    pub device: String,
+    /// How many lines of its memory follow.
+    pub lines: usize,
+}
+
+impl BackupHead {
+    /// The head of a backup of this program's.
+    pub fn new(time: u64, gateway: String, device: String, lines: usize) -> Self {
+        let (backup, version) = ("dm-gateway".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        Self { backup, version, time, gateway, device, lines }
+    }
+}
+
+/// Answers [`Request::DryRun`]: nothing was done.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// What would be done, a line each, for people.
+    pub would: Vec<String>,
+}
+
 /// Answers what was not done.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Refused {
@@ -343,6 +431,26 @@ pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
         Request::Session { server, .. } => Operation::Session { server: server.clone() },
         Request::Approve { server } => Operation::Approve { server: server.clone() },
         Request::Provision { device } => Operation::Provision { device: device.clone() },
+        Request::Deny { server } => Operation::Deny { server: server.clone() },
+        Request::Forget { device } => Operation::Forget { device: device.clone() },
+        Request::Block { device } => Operation::Block { device: device.clone() },
+        Request::Unblock { device } => Operation::Unblock { device: device.clone() },
+        Request::Trust { device, mac } => {
+            Operation::Trust { device: device.clone(), hardware: mac.clone() }
+        }
+        Request::Map { server, device } => {
+            Operation::Map { server: server.clone(), device: device.clone() }
+        }
+        Request::Unmap { server, device } => {
+            Operation::Unmap { server: server.clone(), device: device.clone() }
+        }
+        Request::DryRun { of } => match operation(of)? {
+            Some(operation) => Operation::Rehearse(operation.into()),
+            None => {
+                let error = "there is nothing to try in a question".to_owned();
+                return Err(document(Fault { error }));
+            }
+        },
         Request::Apply { document } => {
             let document = BASE64
                 .decode(document)
@@ -354,8 +462,16 @@ pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
 }
 
 /// The answer to an operation, one line without its end.
-pub fn operated(result: Result<Vec<String>, String>) -> String {
-    told(result.map(|done| Done { done }))
+pub fn operated(request: &Request, result: Result<Vec<String>, String>) -> String {
+    match result {
+        Ok(would) if matches!(request, Request::DryRun { .. }) => document(Rehearsed { would }),
+        result => told(result.map(|done| Done { done })),
+    }
+}
+
+/// The answer to what is not done, one line without its end.
+pub fn refused(why: &str) -> String {
+    document(Refused { refused: why.to_owned(), code: None })
 }
 
 /// The answer to a question, one line without its end.
@@ -386,16 +502,8 @@ pub fn answer(
         Request::Mappings => document(Mappings { mappings: gateway.mappings(now) }),
         Request::Explain { server, device } => document(gateway.explain(server, device)),
         Request::Tree { uri } => told(gateway.tree(uri, now).map(|nodes| Nodes { nodes })),
-        Request::Monitor
-        | Request::Session { .. }
-        | Request::Apply { .. }
-        | Request::Approve { .. }
-        | Request::Provision { .. }
-        | Request::Reload { .. }
-        | Request::Configuration
-        | Request::ApplyConfiguration { .. }
-        | Request::Confirm { .. }
-        | Request::LogLevel { .. } => document(Watching { monitor: true }),
+        // The others are done, not answered.
+        _ => document(Watching { monitor: true }),
     }
 }
 

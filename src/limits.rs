@@ -610,3 +610,45 @@ pub const SEARCH_RETRY: Duration = Duration::from_secs(300);
 
 /// Most bootstrap servers asked that one DNS name leads to.
 pub const SERVICES: usize = 4;
+
+// --- Upkeep --------------------------------------------------------------------------------
+
+/// Most nodes of one message of a DM server that are written down one by one in the audit.
+pub const AUDIT_CHANGES: usize = 64;
+
+/// Size of a file of the audit, in octets, at which the next is begun: some thousand changes.
+pub const AUDIT_FILE: u64 = 256 * 1024;
+
+/// Files of the audit that are kept: with [`AUDIT_FILE`] a megabyte, years of a quiet gateway.
+pub const AUDIT_FILES: usize = 4;
+
+/// Entries of the audit that wait for flash; what comes beyond while it fails is counted.
+pub const AUDIT_WAITING: usize = 256;
+
+/// Rounds in which the key of a backup's secrets is derived: a second or two on a router, and as
+/// long for each guess of who steals the file.
+pub const SEAL_ROUNDS: u32 = 300_000;
+
+/// Most rounds that a backup may ask for: minutes.
+pub const SEAL_ROUNDS_MOST: u32 = 30_000_000;
+
+/// Largest backup, in octets: a full inventory and tree have a tenth.
+pub const BACKUP: usize = 64 * 1024 * 1024;
+
+/// Fewest characters of a passphrase: the file may be stolen, and guessed at for years.
+pub const PASSPHRASE: usize = 12;
+
+/// How often a backup tries to get hold of the store between two commits.
+pub const STORE_WAITS: u32 = 100;
+
+/// Wait between these tries.
+pub const STORE_WAIT: Duration = Duration::from_millis(20);
+
+/// Most octets of the files in a support bundle: with their heads below 5 MB, which mail takes.
+pub const BUNDLE: usize = 4_500_000;
+
+/// Most octets of one of them; its end is kept.
+pub const BUNDLE_PART: usize = 1_000_000;
+
+/// Lines of the audit in a support bundle.
+pub const BUNDLE_LINES: usize = 2_000;

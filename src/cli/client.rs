@@ -5,7 +5,7 @@ use crate::cli::table::printable;
 use crate::cli::{EX_USAGE, help};
 use crate::codes::{self, Code, Trouble};
 use crate::config;
-use crate::control::{self, Document, Done, Failure, Fault, Refused, Request};
+use crate::control::{self, Document, Done, Failure, Fault, Refused, Rehearsed, Request};
 use crate::io::{control_socket, plain};
 use crate::limits::CONTROL_TIME;
 use serde::de::DeserializeOwned;
@@ -115,6 +115,8 @@ pub(super) struct Call {
     target: Target,
     /// Whether JSON is wanted.
     pub(super) json: bool,
+    /// Whether nothing is to be changed.
+    pub(super) dry_run: bool,
     /// Whether a list is wanted as one row a line.
     rows: bool,
     /// What stands beside the options: as many as were asked for.
@@ -144,9 +146,17 @@ impl Call {
         Self {
             target: socket.unwrap_or_else(|| Target::Config(config())),
             json: given.form() != Form::Table,
+            dry_run: given.has("dry-run"),
             rows: given.form() == Form::Lines,
             operands: given.operands.clone(),
         }
+    }
+
+    /// The state directory of the daemon, by its configuration.
+    pub(super) fn state_dir(given: &Given) -> Result<PathBuf, Stop> {
+        let config = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
+        config::state_directory(&config)
+            .map_err(|error| Stop::with(codes::CONFIG, &error.to_string()))
     }
 
     /// Asks the daemon, which may refuse.
@@ -159,8 +169,17 @@ impl Call {
         understand(refused(line.map_err(broken)?)?)
     }
 
-    /// Has the daemon do something, and prints what it did.
+    /// Has the daemon do something, and prints what it did; or would do, where that is asked for.
     pub(super) fn have_done(&self, request: &Request) -> Result<u8, Stop> {
+        if self.dry_run {
+            let answer =
+                self.ask_for::<Rehearsed>(&Request::DryRun { of: request.clone().into() })?;
+            self.print(&answer, |answer| {
+                let lines = answer.would.iter().map(|line| format!("would: {line}\n"));
+                lines.chain(["nothing was changed\n".to_owned()]).collect()
+            })?;
+            return Ok(0);
+        }
         let answer = self.ask_for::<Done>(request)?;
         self.print(&answer, |answer| answer.done.iter().map(|line| format!("{line}\n")).collect())?;
         Ok(0)

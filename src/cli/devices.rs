@@ -1,7 +1,9 @@
 //! `dm-gateway devices`: the end devices, where they are and whom they named.
 
 use crate::cli::client::{Call, Stop, told};
-use crate::cli::definition::{self, ASKING, Choice, Command, Given, Kind, PRINTING, flag, operand};
+use crate::cli::definition::{
+    self, ASKING, CHANGING, Choice, Command, Given, Kind, Operand, PRINTING, flag, operand, option,
+};
 use crate::cli::table::{Table, age, count, printable};
 use crate::codes::Trouble;
 use crate::control::{Devices, Request};
@@ -24,6 +26,48 @@ line, unless there is only one or --all is given. JSON has them all.",
             ..definition::COMMAND
         },
         Command {
+            name: "forget",
+            summary: "removes all that is known of a device, its mappings too",
+            text: "A device that is seen again comes back as a new one, and is not blocked then.",
+            operands: &[DEVICE],
+            options: &[CHANGING, ASKING, PRINTING],
+            run: Some(|given| rule(given, |device| Request::Forget { device })),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "block",
+            summary: "refuses the pushes and sessions of a device, until it is unblocked",
+            text: "What else speaks at its Ethernet address is refused as well.",
+            operands: &[DEVICE],
+            options: &[CHANGING, ASKING, PRINTING],
+            run: Some(|given| rule(given, |device| Request::Block { device })),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "unblock",
+            summary: "ends what `devices block` began",
+            operands: &[DEVICE],
+            options: &[CHANGING, ASKING, PRINTING],
+            run: Some(|given| rule(given, |device| Request::Unblock { device })),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "trust",
+            summary: "settles a conflict about a device's identity",
+            text: "\
+Without --mac whoever holds the identity keeps it. With --mac the device is the one at that
+Ethernet address, and at no other: after a board was changed, say.",
+            operands: &[DEVICE],
+            options: &[
+                &[option("mac", "ADDRESS", Kind::Text, "the Ethernet address of the true device")],
+                CHANGING,
+                ASKING,
+                PRINTING,
+            ],
+            run: Some(trust),
+            ..definition::COMMAND
+        },
+        Command {
             name: "show",
             summary: "everything known about one device, what is odd about it and what to do",
             operands: &[operand("ID", Kind::Device, "its id, an alias, or a part of the id")],
@@ -36,15 +80,17 @@ line, unless there is only one or --all is given. JSON has them all.",
             name: "provision",
             summary: "gives a device an account for the gateway",
             text: "Pushes it where the LAN is a trusted-link, else says where the device may fetch it.",
-            operands: &[operand("ID", Kind::Device, "the device's id or alias")],
-            options: &[ASKING, PRINTING],
-            run: Some(provision),
+            operands: &[DEVICE],
+            options: &[CHANGING, ASKING, PRINTING],
+            run: Some(|given| rule(given, |device| Request::Provision { device })),
             ..definition::COMMAND
         },
     ],
     run: Some(list),
     ..definition::COMMAND
 };
+
+const DEVICE: Operand = operand("ID", Kind::Device, "the device's id or alias");
 
 const LISTING: &[Choice] = &[flag("all", "devices with random Ethernet addresses, too")];
 
@@ -63,9 +109,16 @@ fn list(given: Given) -> Result<u8, Stop> {
     Ok(0)
 }
 
-fn provision(given: Given) -> Result<u8, Stop> {
+fn rule(given: Given, request: fn(String) -> Request) -> Result<u8, Stop> {
     let call = Call::of(&given);
-    call.have_done(&Request::Provision { device: call.operands.concat() })
+    let device = call.operands.concat();
+    call.have_done(&request(device))
+}
+
+fn trust(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
+    let mac = given.parsed::<String>("mac")?;
+    call.have_done(&Request::Trust { device: call.operands.concat(), mac })
 }
 
 fn show(given: Given) -> Result<u8, Stop> {
@@ -177,6 +230,9 @@ fn servers(servers: &[String]) -> String {
 
 fn notes(device: &DeviceView) -> String {
     let mut notes = Vec::new();
+    if device.blocked {
+        notes.push("blocked".to_owned());
+    }
     if let Some(rival) = &device.conflict {
         notes.push(format!("conflict! {} claims it too", rival.address));
     }
@@ -213,6 +269,9 @@ mod tests {
             detection: None,
             waiting: Vec::new(),
             conflict: None,
+            blocked: false,
+            added: Vec::new(),
+            removed: Vec::new(),
         }
     }
 

@@ -4,6 +4,8 @@
 //! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
 
 pub mod apply;
+pub mod audit;
+pub mod backup;
 pub mod bootstrap;
 pub mod client;
 pub mod config;
@@ -12,6 +14,7 @@ pub mod definition;
 #[cfg(feature = "simulate")]
 pub mod demo;
 pub mod devices;
+pub mod factory_reset;
 pub mod help;
 pub mod log_level;
 pub mod manual;
@@ -25,6 +28,7 @@ pub mod session;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 pub mod status;
+pub mod support_bundle;
 mod table;
 pub mod tree;
 
@@ -47,6 +51,11 @@ pub const COMMANDS: &[Command] = &[
     tree::COMMAND,
     bootstrap::COMMAND,
     monitor::COMMAND,
+    audit::COMMAND,
+    backup::BACKUP,
+    backup::RESTORE,
+    factory_reset::COMMAND,
+    support_bundle::COMMAND,
     config::COMMAND,
     reload::COMMAND,
     apply::COMMAND,

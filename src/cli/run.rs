@@ -6,10 +6,12 @@ use crate::codes;
 use crate::config::{self, Config, ConfigError, Layout};
 use crate::daemon::{Daemon, Ended, Order};
 use crate::io::logger::{self, Levels};
+use crate::io::state::Reset;
 use async_signal::{Signal, Signals};
 use log::LevelFilter;
 use smol::stream::{Stream, StreamExt as _};
 use std::future::Future;
+use std::path::Path;
 
 /// `run`.
 pub const COMMAND: Command = Command {
@@ -25,6 +27,8 @@ pub const COMMAND: Command = Command {
 fn run(given: Given) -> Result<u8, Stop> {
     let path = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
     logger::init(None);
+    // Before the configuration is read: what was provisioned may go.
+    finish_reset(&path)?;
     // Before anything is bound: a signal from here on ends the daemon cleanly.
     let mut orders = orders().map_err(|error| Stop::failed(&error))?;
     let layout = Layout::of(&path);
@@ -89,6 +93,21 @@ fn orders() -> Result<impl Stream<Item = Order> + Unpin, String> {
         Ok(_) => Some(Order::Stop),
         Err(_) => None,
     }))
+}
+
+/// Does a factory reset that was ordered, or that a power cut interrupted.
+fn finish_reset(config: &Path) -> Result<(), Stop> {
+    // What is wrong with the configuration is told by who reads it next.
+    let Ok(state_dir) = config::state_directory(config) else { return Ok(()) };
+    match Reset::finish(&state_dir) {
+        Ok(Some(_)) => log::warn!("a factory reset was done: the gateway starts without memory"),
+        Ok(None) => {}
+        Err(error) => {
+            let sentence = format!("the factory reset cannot be finished; cause: {error}");
+            return Err(Stop::with(codes::RESET, &sentence));
+        }
+    }
+    Ok(())
 }
 
 /// Ready when SIGTERM or SIGINT comes, which do nothing else from now on.

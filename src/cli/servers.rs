@@ -1,7 +1,7 @@
 //! `dm-gateway servers`: the DM servers that end devices name.
 
 use crate::cli::client::{Call, Stop};
-use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, operand};
+use crate::cli::definition::{self, ASKING, CHANGING, Command, Given, Kind, PRINTING, operand};
 use crate::cli::devices::{odd, verdicts};
 use crate::cli::table::{Table, age, count, printable};
 use crate::control::{Request, Servers};
@@ -18,6 +18,7 @@ States:
   failed            the last session or search did; why is told
   wanted            devices of a LAN with policy `bootstrap` ask for it
   pending-approval  the same, and nobody has allowed it yet
+  denied            the same, and an operator forbids it
   mapped            it may wake devices through the gateway
   noted             only devices of LANs with policy `ignore` name it",
     options: &[ASKING, PRINTING],
@@ -42,8 +43,17 @@ States:
             name: "approve",
             summary: "lets the gateway bootstrap itself to a wanted server",
             operands: &[operand("ID", Kind::Server, "the server's id")],
-            options: &[ASKING, PRINTING],
-            run: Some(approve),
+            options: &[CHANGING, ASKING, PRINTING],
+            run: Some(|given| rule(given, |server| Request::Approve { server })),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "deny",
+            summary: "forbids the gateway to bootstrap itself to a server, whoever wants it",
+            text: "`servers approve` undoes it. Pushes of the server are judged as before.",
+            operands: &[operand("ID", Kind::Server, "the server's id")],
+            options: &[CHANGING, ASKING, PRINTING],
+            run: Some(|given| rule(given, |server| Request::Deny { server })),
             ..definition::COMMAND
         },
     ],
@@ -62,9 +72,10 @@ fn list(given: Given) -> Result<u8, Stop> {
     Ok(0)
 }
 
-fn approve(given: Given) -> Result<u8, Stop> {
+fn rule(given: Given, request: fn(String) -> Request) -> Result<u8, Stop> {
     let call = Call::of(&given);
-    call.have_done(&Request::Approve { server: call.operands.concat() })
+    let server = call.operands.concat();
+    call.have_done(&request(server))
 }
 
 fn show(given: Given) -> Result<u8, Stop> {

@@ -27,8 +27,8 @@ pub(super) struct Caller {
     clients: Clients,
     send: Sender<(CallId, Call)>,
     receive: Receiver<(CallId, Call)>,
-    /// Operators who wait.
-    operations: RefCell<HashMap<OperationId, Sender<Done>>>,
+    /// Operators who wait, and their user ids.
+    operations: RefCell<HashMap<OperationId, (Sender<Done>, u32)>>,
     next_operation: Cell<u64>,
 }
 
@@ -55,9 +55,14 @@ impl Caller {
     }
 
     pub(super) fn operated(&self, operation: OperationId, result: Done) {
-        if let Some(waiting) = self.operations.borrow_mut().remove(&operation) {
+        if let Some((waiting, _)) = self.operations.borrow_mut().remove(&operation) {
             let _ = waiting.try_send(result);
         }
+    }
+
+    /// The user id of an operator who waits.
+    pub(super) fn operator(&self, operation: OperationId) -> Option<u32> {
+        self.operations.borrow().get(&operation).map(|(_, uid)| *uid)
     }
 
     fn config(&self) -> Rc<ClientConfig> {
@@ -168,13 +173,13 @@ impl Shell {
         self.caller.clients.close_idle();
     }
 
-    /// Has the gateway do what an operator wants.
-    pub(super) async fn operate(&self, request: Operation) -> Done {
+    /// Has the gateway do what an operator of that user id wants.
+    pub(super) async fn operate(&self, request: Operation, uid: u32) -> Done {
         let number = self.caller.next_operation.get();
         self.caller.next_operation.set(number + 1);
         let operation = OperationId(number);
         let (send, receive) = channel::bounded(1);
-        self.caller.operations.borrow_mut().insert(operation, send);
+        self.caller.operations.borrow_mut().insert(operation, (send, uid));
         self.handle(Input::Operate { operation, request });
         receive.recv().await.unwrap_or_else(|_| Err("the daemon stops".to_owned()))
     }

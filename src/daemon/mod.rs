@@ -9,6 +9,7 @@
 //!
 //! `run` and `demo` both come here.
 
+mod audit;
 mod bootstraps;
 mod calls;
 mod configuration;
@@ -126,6 +127,9 @@ impl Daemon {
             }
         }
         let mut store = SledStore::open(&config.state_dir.join("store")).map_err(|error| {
+            if error.0.contains("; try: ") {
+                return error.0;
+            }
             let hint = "`dm-gateway status`, `df`, and `ls -l` on the `state-dir`";
             format!("{error}; try: {hint}")
         })?;
@@ -133,6 +137,7 @@ impl Daemon {
         let now = clock.now();
         let gateway = Gateway::new(config.options.clone(), records, clock.entropy(), now);
         let shell = Shell::new(gateway, clock, Committer::new(store), config);
+        shell.audit_started();
         shell.bootstrap_files();
         let shell = Rc::new(shell);
         Ok(Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases })
@@ -170,6 +175,7 @@ impl Daemon {
         tasks.push(executor.spawn(Rc::clone(&shell).flushes()));
         tasks.push(executor.spawn(Rc::clone(&shell).calls()));
         tasks.push(executor.spawn(Rc::clone(&shell).card()));
+        tasks.push(executor.spawn(Rc::clone(&shell).audits()));
         tasks.push(executor.spawn(Rc::clone(&shell).kernel_events()));
         for (lan, watch) in leases {
             tasks.push(executor.spawn(Rc::clone(&shell).leases(lan, watch)));
@@ -226,6 +232,7 @@ impl Daemon {
         future::or(served, pause(limits::LAN_DRAIN_TIME)).await;
         shell.close_store();
         future::or(commits, pause(limits::STOP_STORE_TIME)).await;
+        shell.audit_stopped();
         ended
     }
 }

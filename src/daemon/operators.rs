@@ -1,5 +1,6 @@
 //! The control socket's side of the daemon: operators ask, and watch.
 
+use super::audit::audited;
 use super::configuration::is_of_configuration;
 use super::pause;
 use super::shell::Shell;
@@ -44,7 +45,12 @@ impl Shell {
         let Ok(line) = connection.request().await else { return };
         let answered = match control::parse(&line) {
             Ok(request) if is_of_configuration(&request) => {
+                let what = audited(&request);
                 let (answer, restarts) = self.configuration_request(request).await;
+                if let Some((what, subject)) = what {
+                    let by = format!("uid:{}", connection.peer_uid());
+                    self.audit_configuration(by, what, subject, &answer);
+                }
                 let sent = connection.send(&answer).await;
                 if restarts {
                     self.configuration.restart_wanted.set();
@@ -55,8 +61,18 @@ impl Shell {
                 let watches =
                     matches!(request, Request::Monitor | Request::Session { wait: true, .. });
                 let monitor = watches.then(|| self.subscribe());
+                match request {
+                    Request::Audit => return self.tell_audit(connection).await,
+                    Request::Backup { secrets } => {
+                        return self.tell_backup(connection, secrets).await;
+                    }
+                    _ => {}
+                }
+                let uid = connection.peer_uid();
                 let answer = match control::operation(&request) {
-                    Ok(Some(operation)) => control::operated(self.operate(operation).await),
+                    Ok(Some(operation)) => {
+                        control::operated(&request, self.operate(operation, uid).await)
+                    }
                     Ok(None) => self.answer(&request),
                     Err(refusal) => refusal,
                 };

@@ -3,6 +3,7 @@
 //!
 //! Cells are borrowed between two awaits only; everything runs on one thread.
 
+use super::audit::AuditTask;
 use super::calls::Caller;
 use super::configuration::Configuration;
 use super::operators::Monitor;
@@ -56,6 +57,7 @@ pub(super) struct Shell {
     pub(super) wan_renewed: RefCell<Vec<Rc<Signal>>>,
     pub(super) monitors: RefCell<Vec<Monitor>>,
     pub(super) caller: Caller,
+    pub(super) audit: AuditTask,
     pub(super) configuration: Configuration,
     pub(super) beats: Beats,
 }
@@ -91,6 +93,7 @@ impl Shell {
             caller: Caller::new(config.client.clone()),
             configuration: Configuration::new(config, now.unix, now.uptime),
             beats: Beats::default(),
+            audit: AuditTask::new(&config.state_dir),
         };
         for lan in &shell.lans {
             lan.open_sender();
@@ -166,6 +169,7 @@ impl Shell {
                 }
                 Output::Call { call, request } => self.caller.call(call, request),
                 Output::Operated { operation, result } => self.caller.operated(operation, result),
+                Output::Audit(audit) => self.write_down(audit),
                 Output::Event(event) => self.publish(&event),
             }
         }

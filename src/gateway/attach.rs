@@ -421,7 +421,8 @@ impl Gateway {
     pub(super) fn ask(&mut self, key: DeviceKey, now: Now) {
         let Some(device) = self.inventory.device(key) else { return };
         let (Some(lan), Some(attachment)) = (device.lan, device.attachment) else { return };
-        if attachment.session || attachment.asks >= limits::ASKS {
+        let is_blocked = device.record.ruling.blocked;
+        if is_blocked || attachment.session || attachment.asks >= limits::ASKS {
             return;
         }
         let due = if attachment.asks == 0 { limits::SETTLE } else { limits::ASK_AGAIN };

@@ -199,11 +199,13 @@ pub enum Reason {
     BootstrapRequest,
     /// The device asks for a bootstrap, and none waits for it.
     BootstrapClosed,
+    /// An operator blocked the device.
+    Blocked,
 }
 
 impl Reason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::UntrustedSource,
         Self::FromLan,
         Self::TlsHandshake,
@@ -237,6 +239,7 @@ impl Reason {
         Self::BootstrapMalformed,
         Self::BootstrapRequest,
         Self::BootstrapClosed,
+        Self::Blocked,
     ];
 
     /// The name in JSON and in `status`.
@@ -275,6 +278,7 @@ impl Reason {
             Self::BootstrapMalformed => "bootstrap-malformed",
             Self::BootstrapRequest => "bootstrap-request",
             Self::BootstrapClosed => "bootstrap-closed",
+            Self::Blocked => "blocked",
         }
     }
 
@@ -318,6 +322,7 @@ impl Reason {
             Self::BootstrapMalformed => "the pushed bootstrap holds no account that can be used",
             Self::BootstrapRequest => "it is not a GET of /bootstrap",
             Self::BootstrapClosed => "no account waits to be fetched by this device",
+            Self::Blocked => Rule::Blocked.sentence(),
         }
     }
 }

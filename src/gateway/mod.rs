@@ -21,6 +21,8 @@ mod agenda;
 pub mod alert;
 mod arrival;
 mod attach;
+pub mod audit;
+pub mod backup;
 mod configured;
 mod details;
 pub mod device;
@@ -35,6 +37,8 @@ mod mapping;
 pub mod metrics;
 pub mod policy;
 mod push_request;
+mod rule;
+mod ruling;
 pub mod seam;
 pub mod store;
 pub mod trigger;
@@ -43,17 +47,19 @@ pub mod view;
 use crate::gateway::agenda::{Entropy, Outputs, Queued, Timer, Timers};
 use crate::gateway::alert::WireProfile;
 use crate::gateway::attach::LeaseRound;
+use crate::gateway::audit::Draft;
 use crate::gateway::device::{DeviceId, DeviceKey, Neighbour};
 use crate::gateway::dialogue::{LanSession, SessionKey};
 use crate::gateway::durable::PendingCommit;
 use crate::gateway::event::{Event, EventKind, Reason};
 use crate::gateway::inventory::Inventory;
-use crate::gateway::management::Management;
+use crate::gateway::management::{Management, OperationId};
 use crate::gateway::metrics::Metrics;
 use crate::gateway::policy::{DeviceAuth, Policy, Verify};
 use crate::gateway::push_request::Unanswered;
+use crate::gateway::ruling::Answer;
 use crate::gateway::seam::{
-    ConnectionId, Input, LanId, MacAddress, Now, Output, Response, StoreError,
+    CommitId, ConnectionId, Input, LanId, MacAddress, Now, Output, Response, StoreError,
 };
 use crate::limits;
 use crate::proto::auth::Secret;
@@ -210,6 +216,10 @@ pub struct Gateway {
     pending: VecDeque<PendingCommit>,
     /// Lease files of which a part is still to be looked at.
     lease_rounds: HashMap<LanId, LeaseRound>,
+    /// Operators who wait for commits.
+    answers: HashMap<CommitId, Answer>,
+    /// Operations under way, and how things were before.
+    drafts: HashMap<OperationId, Draft>,
     /// Identities that pending commits give to devices.
     naming: HashMap<Arc<str>, DeviceKey>,
     next_commit: u64,
@@ -255,6 +265,8 @@ impl Gateway {
             request_sources: HashMap::new(),
             pending: VecDeque::new(),
             lease_rounds: HashMap::new(),
+            answers: HashMap::new(),
+            drafts: HashMap::new(),
             naming: HashMap::new(),
             next_commit: 0,
             store_error: None,
@@ -270,6 +282,8 @@ impl Gateway {
         gateway.restore(stored, now);
         gateway.configured_devices(|_| true, now);
         gateway.resume_management(now);
+        // What the store had is no change.
+        gateway.outputs.0.retain(|output| !matches!(output, Queued::Audit(_)));
         gateway
     }
 
@@ -317,6 +331,7 @@ impl Gateway {
             Queued::Probe { lan, interface, address } => Output::Probe { lan, interface, address },
             Queued::Call { call, request } => Output::Call { call, request },
             Queued::Operated { operation, result } => Output::Operated { operation, result },
+            Queued::Audit(audit) => Output::Audit(*audit),
             Queued::Event(event) => Output::Event(*event),
         })
     }
@@ -390,9 +405,14 @@ impl Gateway {
             }
             _ => log::debug!("{} {}", device.record.id, kind.name()),
         }
+        let id = device.record.id.shared();
+        if kind == EventKind::Provisioned {
+            self.audit_event(kind, &id, "it has its account for the gateway");
+        }
         if !self.observed {
             return;
         }
+        let Some(device) = self.inventory.device(key) else { return };
         let server = slot.and_then(|slot| device.slots.get(slot)).map(|slot| slot.server.clone());
         let lan = device.lan.map(|lan| self.options.lans[lan.0].name.clone());
         let device = Some(device.record.id.shared());

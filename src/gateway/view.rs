@@ -5,6 +5,7 @@
 
 use crate::codes::Trouble;
 use crate::gateway::Gateway;
+use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
@@ -137,6 +138,15 @@ pub struct DeviceView {
     pub waiting: Vec<String>,
     /// A rival's claim to its identity.
     pub conflict: Option<ConflictView>,
+    /// Whether an operator blocked it.
+    #[serde(default)]
+    pub blocked: bool,
+    /// Servers that may wake it by an operator's word.
+    #[serde(default)]
+    pub added: Vec<String>,
+    /// Servers that may not wake it by an operator's word.
+    #[serde(default)]
+    pub removed: Vec<String>,
 }
 
 /// A rival's claim.
@@ -167,6 +177,9 @@ pub struct MappingView {
     pub unconfirmed: bool,
     /// Whether a trigger waits for the device.
     pub waiting: bool,
+    /// Who made it: `device`, by its list, or `operator`.
+    #[serde(default)]
+    pub origin: String,
 }
 
 /// One DM server that devices name.
@@ -372,6 +385,9 @@ impl Gateway {
                 count: conflict.count,
                 age: ago(now, conflict.at),
             }),
+            blocked: record.ruling.blocked,
+            added: record.ruling.added.iter().map(ToString::to_string).collect(),
+            removed: record.ruling.removed.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -379,16 +395,20 @@ impl Gateway {
     pub fn mappings(&self, now: Now) -> Vec<MappingView> {
         let mut mappings = Vec::new();
         for (key, device) in self.inventory.iter() {
-            let Some(list) = &device.record.list else { continue };
+            let list = device.record.list.as_ref();
+            let age = now.unix.saturating_sub(list.map_or(now.unix, |list| list.received));
             for slot in &device.slots {
-                if self.judge(slot.server.as_str(), Some(key)) == Ok(Rule::Mapped) {
+                let rule = self.judge(slot.server.as_str(), Some(key));
+                if let Ok(rule @ (Rule::Mapped | Rule::Added)) = rule {
+                    let by_device = rule == Rule::Mapped;
                     mappings.push(MappingView {
                         server: slot.server.to_string(),
                         device: device.record.id.to_string(),
                         lan: device.record.lan.to_string(),
-                        age: now.unix.saturating_sub(list.received),
-                        unconfirmed: list.unconfirmed.is_some(),
+                        age,
+                        unconfirmed: by_device && list.is_some_and(|it| it.unconfirmed.is_some()),
                         waiting: slot.holds(),
+                        origin: if by_device { "device" } else { "operator" }.to_owned(),
                     });
                 }
             }
@@ -401,11 +421,20 @@ impl Gateway {
     pub fn servers(&self, now: Now) -> Vec<ServerView> {
         let mut servers = BTreeMap::<&str, (usize, usize, Option<u64>)>::new();
         for (key, device) in self.inventory.iter() {
-            let Some(list) = &device.record.list else { continue };
+            let is_mapped = |server: &ServerId| {
+                let rule = self.judge(server.as_str(), Some(key));
+                usize::from(matches!(rule, Ok(Rule::Mapped | Rule::Added)))
+            };
+            let list = device.record.list.as_ref();
+            let named = list.map_or(&[][..], |list| &list.servers);
+            for server in device.record.ruling.added.iter().filter(|it| !named.contains(it)) {
+                servers.entry(server.as_str()).or_default().0 += is_mapped(server);
+            }
+            let Some(list) = list else { continue };
             let age = now.unix.saturating_sub(list.received);
             for server in &list.servers {
                 let (mapped, wanted, oldest) = servers.entry(server.as_str()).or_default();
-                *mapped += usize::from(self.judge(server.as_str(), Some(key)) == Ok(Rule::Mapped));
+                *mapped += is_mapped(server);
                 let is_known = self.management.has_account(server.as_str());
                 *wanted += usize::from(!is_known && self.wants(device, &device.record));
                 *oldest = (*oldest).max(Some(age));
@@ -439,7 +468,8 @@ impl Gateway {
     fn wants(&self, device: &Device, record: &Record) -> bool {
         let here =
             device.lan.is_some_and(|lan| self.options.lans[lan.0].policy == Policy::Bootstrap);
-        here && record.list.as_ref().is_some_and(|list| list.policy == Policy::Bootstrap)
+        here && !record.ruling.blocked
+            && record.list.as_ref().is_some_and(|list| list.policy == Policy::Bootstrap)
     }
 
     /// What would become of a push of `server` for `device`, by the code that decides it.

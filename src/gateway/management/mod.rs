@@ -12,6 +12,7 @@
 
 mod accounts;
 mod alerts;
+mod audit;
 mod bootstrap;
 mod handover;
 mod install;
@@ -456,6 +457,7 @@ impl Gateway {
     /// Tells of something that concerns a server.
     fn tell_of_server(&mut self, kind: EventKind, server: &str, why: &str) {
         log::info!("{server}: {}: {why}", kind.name());
+        self.audit_event(kind, server, why);
         self.tell(Event {
             kind,
             device: None,
@@ -468,8 +470,9 @@ impl Gateway {
 
     /// Tells of something that concerns a LAN.
     fn tell_of_lan(&mut self, kind: EventKind, lan: LanId, why: &str) {
-        let lan = Some(self.options.lans[lan.0].name.clone());
-        let why = why.to_owned();
+        let name = self.options.lans[lan.0].name.clone();
+        self.audit_event(kind, &name, why);
+        let (lan, why) = (Some(name), why.to_owned());
         self.tell(Event { kind, device: None, server: None, lan, address: None, why });
     }
 }

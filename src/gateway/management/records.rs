@@ -22,6 +22,9 @@ pub(super) struct ServerRecord {
     /// Whether an operator lets it be bootstrapped.
     #[serde(default)]
     pub(super) approved: bool,
+    /// Whether an operator forbids it to be bootstrapped.
+    #[serde(default)]
+    pub(super) denied: bool,
     /// Where its account came from: `factory`, `card`, `push`, `fetch`, `session`.
     #[serde(default)]
     pub(super) source: Option<String>,
