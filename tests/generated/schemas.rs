@@ -171,7 +171,6 @@ fn value(
             "String" | "&'t str" | "&'static str" | "Cow<'static, str>" | "PathBuf" => {
                 json!({ "type": "string" })
             }
-            "Value" => json!({}),
             name => {
                 let one = find(types, name.split('<').next().unwrap(), of);
                 if !used.contains_key(&one.name) {
