@@ -78,6 +78,9 @@
 //!                                    └                     └──► Event            whoever watches
 //! ```
 //!
+//! A new configuration comes by a fourth call, [`reconfigure`](gateway::Gateway::reconfigure), which
+//! tells what it met; then again [`poll_output`](gateway::Gateway::poll_output).
+//!
 //! A call ([`Output::Call`](gateway::seam::Output::Call)) is one HTTP exchange, one question to
 //! DNS or one look at the smartcard; its answer comes back as
 //! [`Input::Called`](gateway::seam::Input::Called), or as one sentence why there is none.

@@ -173,8 +173,10 @@ pub(super) fn parse_path(path: &str) -> Option<(&'static Form, Option<&str>, Opt
     if form.id.is_none() || key(form.name, rest).is_some() {
         return Some((form, None, Some(rest)));
     }
+    let keys = form.keys();
     Some(match rest.rsplit_once('.') {
-        Some((id, name)) if key(form.name, name).is_some() => (form, Some(id), Some(name)),
+        // Ids have dots too: what is no slip of a key belongs to the id.
+        Some((id, name)) if nearest(name, &keys).is_some() => (form, Some(id), Some(name)),
         _ => (form, Some(rest), None),
     })
 }
@@ -505,7 +507,13 @@ mod tests {
         assert_eq!(parse("lan.crew"), Some(("lan", Some("crew"), None)));
         assert_eq!(parse("lan.policy"), Some(("lan", None, Some("policy"))));
         assert_eq!(parse("wan"), Some(("wan", None, None)));
+        assert_eq!(parse("lan.crew.polcy"), Some(("lan", Some("crew"), Some("polcy"))));
+        assert_eq!(
+            parse("server.com.example.dms"),
+            Some(("server", Some("com.example.dms"), None))
+        );
         assert_eq!(parse("what.ever"), None);
+        assert!(named("lan.crew.polcy").is_empty());
         assert_eq!(named("lan.crew.policy")[0].path(), "lan.NAME.policy");
         assert_eq!(named("policy")[0].path(), "lan.NAME.policy");
         assert_eq!(nearest_path("lan.crew.polcy").as_deref(), Some("lan.NAME.policy"));
