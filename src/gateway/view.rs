@@ -9,7 +9,7 @@ use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
-use crate::gateway::health::{Disk, HealthLine, Severity, Socket, SocketKind};
+use crate::gateway::health::{ClockView, Disk, HealthLine, Severity, SocketView};
 use crate::gateway::metrics::Counters;
 use crate::gateway::policy::Policy;
 pub use crate::gateway::rule::Explanation;
@@ -64,37 +64,6 @@ pub struct Status {
     /// Where the daemon listens.
     #[serde(default)]
     pub sockets: Vec<SocketView>,
-}
-
-/// Something that the daemon listens on.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct SocketView {
-    /// What comes there.
-    pub kind: SocketKind,
-    /// The LAN that it is for, if it is for one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lan: Option<String>,
-    /// Its address and port.
-    pub address: String,
-    /// Whether it is open; else its interface or address is waited for.
-    pub open: bool,
-}
-
-impl SocketView {
-    fn of(socket: &Socket) -> Self {
-        let Socket { kind, lan, address, open } = socket;
-        Self { kind: *kind, lan: lan.clone(), address: address.to_string(), open: *open }
-    }
-}
-
-/// The wall clock.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-pub struct ClockView {
-    /// Seconds since 1970.
-    pub unix: u64,
-    /// Whether a time server keeps it; absent where that cannot be told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub synchronised: Option<bool>,
 }
 
 /// A change on trial.
