@@ -20,7 +20,7 @@ use crate::gateway::Gateway;
 use crate::gateway::event::Event;
 use crate::gateway::management::{Operation, RemoteValue};
 use crate::gateway::seam::Now;
-use crate::gateway::view::{DeviceView, MappingView, ServerView, Status};
+use crate::gateway::view::{DeviceView, Health, MappingView, ServerView, Status};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -410,11 +410,18 @@ pub fn answer(
     now: Now,
 ) -> String {
     match request {
-        Request::Status => document(StatusAnswer {
-            status: gateway.status(now),
-            io: *io,
-            configuration: configuration.clone(),
-        }),
+        Request::Status => {
+            let (mut status, configuration) = (gateway.status(now), configuration.clone());
+            if let Some(error) = &configuration.error {
+                // The next start would fail.
+                status.problems.push(error.to_string());
+                status.health = match status.health {
+                    Health::Healthy => Health::Degraded,
+                    other => other,
+                };
+            }
+            document(StatusAnswer { status, io: *io, configuration })
+        }
         Request::Devices => document(Devices { devices: gateway.devices(now) }),
         Request::Servers => document(Servers { servers: gateway.servers(now) }),
         Request::Device { device } => told(gateway.device_details(device, now)),

@@ -1,11 +1,12 @@
-//! Commits on their way to a store: grouped, on a thread that may block.
+//! Group commit: changes on their way to the store, on a thread that may block.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use super::clock::since_boot;
 use crate::gateway::seam::{Change, CommitId, StoreError};
 use crate::gateway::store::{Record, Store};
 use crate::limits::STORE_RETRY;
-use std::cell::{Cell, RefCell};
-use std::time::Duration;
 
 /// Figures of a [`Committer`] since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_store_that_failed_is_left_alone_until_the_retry_time() {
-        let retry = Duration::from_millis(300);
+        let retry = Duration::from_secs(1);
         let mut store = MemoryStore::default();
         store.fail_next(1);
         let committer = Committer::with_retry(store, retry);
@@ -189,9 +190,12 @@ mod tests {
             done.borrow_mut().push((id.0, result.is_ok()));
         }));
         smol::block_on(executor.run(async {
-            for (id, wait) in [(0, 50), (1, 350), (2, 50)] {
+            for (id, wait) in [(0, Duration::ZERO), (1, retry), (2, Duration::ZERO)] {
                 committer.submit(CommitId(id), put(id));
-                async_io::Timer::after(Duration::from_millis(wait)).await;
+                while done.borrow().last().map(|(id, _)| *id) != Some(id) {
+                    async_io::Timer::after(Duration::from_millis(5)).await;
+                }
+                async_io::Timer::after(wait).await;
             }
             committer.close();
             task.await;

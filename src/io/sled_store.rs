@@ -25,7 +25,6 @@ use nix::libc::c_ulong;
 use nix::sys::prctl::set_timerslack;
 use sled::{Batch, Config, Db, Mode};
 
-pub use super::committer::{CommitStats, Committer};
 use crate::gateway::seam::{Change, StoreError};
 use crate::gateway::store::{Record, Store};
 use crate::limits::STORE_CACHE;
