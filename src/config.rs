@@ -56,6 +56,10 @@
 //! | | `directories` of factory files | `bootstrap.d` in `/usr/lib/dm-gateway` and `/etc/dm-gateway` |
 //! | | `card-directory`: EF dumps, or `modem`: its AT port | no card |
 //! | `[control]` | `socket` | `control.sock` in the `state-dir` |
+//! | `[metrics]` | `listen`: a loopback address with a port, or `"unix:/path"` | no listener |
+//! | `[events]` | `directory` of programs that are told of events | none are run |
+//! | `[log]` | `level`: `"error"`, `"warn"`, `"info"`, `"debug"`, `"trace"` | `"info"` |
+//! | | `format`: `"text"`, `"json"`, `"journal"` | `journal` where stderr is the journal's, else `text` |
 //!
 //! `http-push-listen` wants a `client-ca` or a `token-file`, plain HTTP a loopback address and a
 //! token; where both are given, both are asked for. A list of one may be written without
@@ -67,11 +71,13 @@
 mod device;
 mod http_push;
 mod lan;
+mod observe;
 mod section;
 mod server;
 mod value;
 
 pub use http_push::HttpPush;
+pub use observe::Observe;
 pub use section::ConfigError;
 pub use server::{CardConfig, ClientConfig};
 
@@ -177,8 +183,19 @@ const BOOTSTRAP: Form = Form {
         "modem",
     ],
 };
-const FORMS: [&Form; 8] =
-    [&GATEWAY, &WAN, &HTTP_PUSH, &LAN, &DEVICE, &SERVER, &BOOTSTRAP, &CONTROL];
+const FORMS: [&Form; 11] = [
+    &GATEWAY,
+    &WAN,
+    &HTTP_PUSH,
+    &LAN,
+    &DEVICE,
+    &SERVER,
+    &BOOTSTRAP,
+    &CONTROL,
+    &observe::METRICS,
+    &observe::EVENTS,
+    &observe::LOG,
+];
 
 /// A configuration without contradictions.
 #[derive(Clone, Debug)]
@@ -199,6 +216,8 @@ pub struct Config {
     pub lans: Vec<LanConfig>,
     /// What the shell does for the gateway as a DM client.
     pub client: ClientConfig,
+    /// `[metrics]`, `[events]` and `[log]`.
+    pub observe: Observe,
     /// Sentences on what is permitted and yet rarely meant: to be logged at the start.
     pub warnings: Vec<String>,
 }
@@ -291,6 +310,7 @@ impl Config {
         };
         warn_of_share(&options, &mut warnings);
         let push_listen = push_listen(wan)?;
+        let observe = observe::observe(source, &tables)?;
         Ok(Self {
             options,
             state_dir,
@@ -300,6 +320,7 @@ impl Config {
             wan_interface,
             lans,
             client,
+            observe,
             warnings,
         })
     }

@@ -10,6 +10,8 @@
 //!
 //! `--json` prints these lines as they are. Schema 1 may gain fields; none changes its meaning.
 
+pub mod openmetrics;
+
 use crate::gateway::Gateway;
 use crate::gateway::event::Event;
 use crate::gateway::management::{NodeView, Operation};
@@ -114,6 +116,27 @@ pub struct IoCounters {
     pub pushes_unsent: u64,
     /// Batches of changes that became durable, each with one flush.
     pub store_flushes: u64,
+    /// Octets of pushes that came from the WAN, those of HTTP without their heads.
+    #[serde(default)]
+    pub push_octets_received: u64,
+    /// Octets of pushes to LANs.
+    #[serde(default)]
+    pub push_octets_sent: u64,
+    /// Octets that servers answered with: messages and bootstrap documents, without HTTP and TLS.
+    #[serde(default)]
+    pub server_octets_received: u64,
+    /// Octets of messages to servers, without HTTP and TLS.
+    #[serde(default)]
+    pub server_octets_sent: u64,
+    /// Runs of programs in `[events] directory`.
+    #[serde(default)]
+    pub hooks_run: u64,
+    /// Those of them that failed or took too long.
+    #[serde(default)]
+    pub hooks_failed: u64,
+    /// Events that these programs were not told of, because too many waited.
+    #[serde(default)]
+    pub hooks_dropped: u64,
 }
 
 /// Answers [`Request::Devices`].
@@ -189,6 +212,9 @@ pub struct EventLine {
     /// The address concerned, with its port where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Why it was refused: a name of [`Reason`](crate::gateway::event::Reason).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Why, for people.
     #[serde(default)]
     pub why: String,
@@ -261,17 +287,23 @@ pub fn answer(gateway: &mut Gateway, request: &Request, io: &IoCounters, now: No
 
 /// One event, one line without its end.
 pub fn event_line(event: &Event, now: Now) -> String {
-    document(EventLine {
+    document(line_of(event, now))
+}
+
+/// One event as it is told.
+pub fn line_of(event: &Event, now: Now) -> EventLine {
+    EventLine {
         event: event.kind.name().to_owned(),
         device: event.device.as_deref().map(str::to_owned),
         server: event.server.as_ref().map(ToString::to_string),
         lan: event.lan.as_deref().map(str::to_owned),
         address: event.address.map(address),
+        reason: event.reason.map(|reason| reason.name().to_owned()),
         why: event.why.clone(),
         uptime: now.uptime.as_micros() as f64 / 1e6,
         time: now.unix,
         count: None,
-    })
+    }
 }
 
 /// Stands for events that a watcher did not take in time, one line without its end.
@@ -333,6 +365,7 @@ mod tests {
             server: None,
             lan: Some("depot".into()),
             address: Some("192.0.2.7:2948".parse().unwrap()),
+            reason: None,
             why: "because".into(),
         };
         let now = Now { uptime: Duration::from_micros(1_234_567), unix: 99 };

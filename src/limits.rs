@@ -588,3 +588,28 @@ pub const SEARCH_RETRY: Duration = Duration::from_secs(300);
 
 /// Most bootstrap servers asked that one DNS name leads to.
 pub const SERVICES: usize = 4;
+
+/// In this time the lines of the log are counted by kind and source: one line a minute of what a
+/// stranger can make happen wears out no flash.
+pub const LOG_WINDOW: Duration = Duration::from_secs(60);
+
+/// Lines in the log of one kind and source in each [`LOG_WINDOW`], refusals excepted: a LAN of 30
+/// devices that comes up at once is told of in full.
+pub const LOG_BURST: u32 = 30;
+
+/// Connections at once to the metrics' listener, and to that of the status page: a scraper, a
+/// watchdog and two browsers.
+pub const PAGE_CONNECTIONS: usize = 16;
+
+/// Octets of the head of a request for metrics or for the status page; hyper wants no less.
+pub const PAGE_HEAD: usize = 8 * 1024;
+
+/// Longest life of a connection for metrics or for the status page: a request that waits for
+/// news is answered after [`PAGE_NEWS`].
+pub const PAGE_TIME: Duration = Duration::from_secs(30);
+
+/// Longest that the status page's request for news waits for some.
+pub const PAGE_NEWS: Duration = Duration::from_secs(15);
+
+/// Events that the status page keeps for browsers that come.
+pub const PAGE_EVENTS: usize = 100;

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod devices;
 pub mod help;
 pub mod map;
+pub mod metrics;
 pub mod monitor;
 pub mod narrate;
 pub mod run;
@@ -44,6 +45,7 @@ usage: dm-gateway COMMAND [options]; each COMMAND explains itself with --help
   bootstrap apply FILE: accounts from a bootstrap document
   map       list: who may wake whom; explain SERVER DEVICE: why, or why not
   monitor   what happens, while it happens
+  metrics   counters and gauges, as OpenMetrics text
   decode    what a push, a Package #0 or a SyncML message says, and violates
   demo      the gateway at work with simulated end devices and DM servers
   simulate  one simulated end device or DM server, or thousands
@@ -55,7 +57,7 @@ dm-gateway --version prints the version. A router build has no demo and no simul
 pub const EX_USAGE: u8 = 64;
 
 /// The commands, in the order of the help.
-pub const COMMANDS: &[Command] = &[status::COMMAND];
+pub const COMMANDS: &[Command] = &[status::COMMAND, metrics::COMMAND];
 
 /// Runs the command that the arguments name.
 pub fn main(mut arguments: Parser) -> ExitCode {

@@ -34,6 +34,7 @@ pub fn run(arguments: Parser) -> ExitCode {
         Ok(config) => config,
         Err(error) => return super::fail_with(codes::CONFIG, &error.to_string()),
     };
+    logger::configure(config.observe.log_level, config.observe.log_form);
     // Before anything is bound: a signal from here on ends the daemon cleanly.
     let told = match told_to_stop() {
         Ok(told) => told,

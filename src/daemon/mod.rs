@@ -12,6 +12,8 @@
 mod bootstraps;
 mod calls;
 mod http_pushes;
+mod journal;
+mod observation;
 mod operators;
 mod pushes;
 mod shell;
@@ -25,6 +27,7 @@ use crate::io::clock::Clock;
 use crate::io::control_socket::ControlSocket;
 use crate::io::http_server::LanListener;
 use crate::io::leases::LeaseWatch;
+use crate::io::page_server::PageListener;
 use crate::io::push::PushReceiver;
 use crate::io::sled_store::{Committer, SledStore};
 use crate::io::systemd;
@@ -53,6 +56,7 @@ pub struct Daemon {
     bootstrap_ports: Vec<BootstrapPort>,
     listeners: Vec<Listener>,
     leases: Vec<(LanId, LeaseWatch)>,
+    metrics: Option<PageListener>,
 }
 
 /// One `push-listen` address. Its interface may come later.
@@ -87,6 +91,10 @@ impl Daemon {
                 .map_err(|error| advise_address(&error, address, "[wan] push-listen"))?;
             push_ports.push(PushPort { address, receiver });
         }
+        let metrics = config.observe.metrics.as_ref();
+        let metrics = metrics.map(PageListener::bind).transpose();
+        let metrics =
+            metrics.map_err(|error| format!("{error}; try: another `[metrics] listen`"))?;
         let http_ports = http_pushes::bind(config)?;
         let bootstrap_ports = bootstraps::bind(config)?;
         let (mut listeners, mut leases) = (Vec::new(), Vec::new());
@@ -108,7 +116,9 @@ impl Daemon {
             format!("{error}; try: {hint}")
         })?;
         let records = store.load().map_err(|error| error.to_string())?;
-        let gateway = Gateway::new(config.options.clone(), records, clock.entropy(), clock.now());
+        let mut gateway =
+            Gateway::new(config.options.clone(), records, clock.entropy(), clock.now());
+        gateway.log(log::max_level());
         let interfaces = config.options.lans.iter().map(|lan| lan.interface.as_str());
         let shell = Shell::new(
             gateway,
@@ -121,7 +131,16 @@ impl Daemon {
         );
         shell.bootstrap_files();
         let shell = Rc::new(shell);
-        Ok(Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases })
+        Ok(Self {
+            shell,
+            control,
+            push_ports,
+            http_ports,
+            bootstrap_ports,
+            listeners,
+            leases,
+            metrics,
+        })
     }
 
     /// How long ago the clock began by which the daemon's events tell their uptime.
@@ -136,8 +155,16 @@ impl Daemon {
     }
 
     async fn run_on(self, executor: &LocalExecutor<'_>, stop: impl Future<Output = ()>) {
-        let Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases } =
-            self;
+        let Self {
+            shell,
+            control,
+            push_ports,
+            http_ports,
+            bootstrap_ports,
+            listeners,
+            leases,
+            metrics,
+        } = self;
         let mut tasks = Vec::new();
         let mut serving = Vec::new();
         let commits = executor.spawn(Rc::clone(&shell).commits());
@@ -166,6 +193,7 @@ impl Daemon {
             serving.push(executor.spawn(task));
         }
         tasks.push(executor.spawn(Rc::clone(&shell).operators(control)));
+        tasks.extend(metrics.map(|it| executor.spawn(Rc::clone(&shell).observers(it))));
         tasks.push(executor.spawn(watchdog(Rc::clone(&shell))));
         // The first answers of `status` are to know the interfaces.
         shell.read_kernel();

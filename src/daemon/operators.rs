@@ -76,7 +76,7 @@ impl Shell {
         )
     }
 
-    fn io_counters(&self) -> IoCounters {
+    pub(super) fn io_counters(&self) -> IoCounters {
         let received =
             self.wan_ports.iter().fold(Received::default(), |sum, port| sum + port.counters());
         let sent = self.lans.iter().fold(Sent::default(), |sum, lan| sum + lan.counters());
@@ -88,6 +88,13 @@ impl Shell {
             pushes_refused_by_kernel: sent.refused,
             pushes_unsent: sent.dropped + self.backlog_dropped.get(),
             store_flushes: store.flushes,
+            push_octets_received: self.octets.pushes_received.get(),
+            push_octets_sent: self.octets.pushes_sent.get(),
+            server_octets_received: self.octets.servers_received.get(),
+            server_octets_sent: self.octets.servers_sent.get(),
+            hooks_run: 0,
+            hooks_failed: 0,
+            hooks_dropped: 0,
         }
     }
 

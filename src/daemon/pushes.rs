@@ -1,7 +1,7 @@
 //! Pushes through the daemon: in from the WAN ports, out to the LANs, and the sockets of both as
 //! their interfaces come and go.
 
-use super::shell::{Shell, until_bound};
+use super::shell::{Shell, count, until_bound};
 use super::{PushPort, Signal, pause};
 use crate::gateway::seam::{Input, LanId};
 use crate::io::push::{PushReceiver, PushSender, Received, Sent};
@@ -112,6 +112,7 @@ impl Shell {
         let now = self.clock.now();
         let mut gateway = self.gateway.borrow_mut();
         for (from, datagram) in batch.iter() {
+            count(&self.octets.pushes_received, datagram.len());
             gateway.handle(Input::Push { from, datagram }, now);
             self.carry_out(&mut gateway);
         }
@@ -133,6 +134,7 @@ impl Shell {
     }
 
     pub(super) fn queue(&self, lan: LanId, to: SocketAddr, datagram: &[u8]) {
+        count(&self.octets.pushes_sent, datagram.len());
         let Some(sender) = self.lans[lan.0].sender() else {
             return self.backlog_dropped.set(self.backlog_dropped.get() + 1);
         };

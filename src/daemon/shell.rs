@@ -4,6 +4,7 @@
 //! Cells are borrowed between two awaits only; everything runs on one thread.
 
 use super::calls::Caller;
+use super::journal;
 use super::operators::Monitor;
 use super::pushes::{Lan, WanPort};
 use super::{Listener, Signal, bind_listener, is_absent, pause};
@@ -53,6 +54,21 @@ pub(super) struct Shell {
     pub(super) wan_renewed: RefCell<Vec<Rc<Signal>>>,
     pub(super) monitors: RefCell<Vec<Monitor>>,
     pub(super) caller: Caller,
+    pub(super) octets: Octets,
+}
+
+/// Octets of what is said, without what carries it.
+#[derive(Default)]
+pub(super) struct Octets {
+    pub(super) pushes_received: Cell<u64>,
+    pub(super) pushes_sent: Cell<u64>,
+    pub(super) servers_received: Cell<u64>,
+    pub(super) servers_sent: Cell<u64>,
+}
+
+/// Adds a length to a counter.
+pub(super) fn count(counter: &Cell<u64>, octets: usize) {
+    counter.set(counter.get() + octets as u64);
 }
 
 impl Shell {
@@ -85,6 +101,7 @@ impl Shell {
             wan_renewed: RefCell::default(),
             monitors: RefCell::default(),
             caller,
+            octets: Octets::default(),
         };
         for lan in &shell.lans {
             lan.open_sender();
@@ -153,6 +170,7 @@ impl Shell {
                 Output::Call { call, request } => self.caller.call(call, request),
                 Output::Operated { operation, result } => self.caller.operated(operation, result),
                 Output::Event(event) => self.publish(&event),
+                Output::Log { event, held_back } => journal::write(&event, held_back),
             }
         }
         if let Some(due) = gateway.poll_timeout()

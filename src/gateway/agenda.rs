@@ -24,6 +24,7 @@ pub(super) enum Queued {
     Call { call: CallId, request: Call },
     Operated { operation: OperationId, result: Result<Vec<String>, String> },
     Event(Box<Event>),
+    Log(Box<Event>, u64),
 }
 
 impl Outputs {
@@ -52,6 +53,8 @@ pub(super) enum Timer {
     Leases(LanId),
     /// Something of the management may be due.
     Manage,
+    /// A line is due on what was not logged.
+    Journal,
 }
 
 /// When what is due. A timer that is no longer wanted does nothing when it fires.

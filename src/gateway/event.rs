@@ -19,6 +19,8 @@ pub struct Event {
     pub lan: Option<Arc<str>>,
     /// The address concerned.
     pub address: Option<SocketAddr>,
+    /// Why it was refused, where it was.
+    pub reason: Option<Reason>,
     /// Why, in plain English.
     pub why: String,
 }

@@ -21,6 +21,7 @@ pub mod leases;
 pub mod logger;
 pub mod modem;
 pub mod netlink;
+pub mod page_server;
 pub mod push;
 pub mod sled_store;
 pub mod systemd;

@@ -78,6 +78,8 @@ pub struct Lab {
     pub probes: Vec<IpAddr>,
     /// What watchers were told.
     pub events: Vec<Event>,
+    /// What the log was told: events, and how many more of their kind each stands for.
+    pub logged: Vec<(Event, u64)>,
     /// Commits asked for since the start.
     pub commits: usize,
     /// Calls that the gateway makes and nobody has answered yet.
@@ -113,6 +115,7 @@ impl Lab {
             sent: Vec::new(),
             probes: Vec::new(),
             events: Vec::new(),
+            logged: Vec::new(),
             commits: 0,
             calls: VecDeque::new(),
             operated: Vec::new(),
@@ -166,6 +169,7 @@ impl Lab {
                 Output::Call { call, request } => self.calls.push_back((call, request)),
                 Output::Operated { operation, result } => self.operated.push((operation, result)),
                 Output::Event(event) => self.events.push(event),
+                Output::Log { event, held_back } => self.logged.push((event, held_back)),
             }
         }
         if !self.slow_flash {

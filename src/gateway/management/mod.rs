@@ -444,13 +444,13 @@ impl Gateway {
 
     /// Tells of something that concerns a server.
     fn tell_of_server(&mut self, kind: EventKind, server: &str, why: &str) {
-        log::info!("{server}: {}: {why}", kind.name());
         self.tell(Event {
             kind,
             device: None,
             server: ServerId::new(server).ok(),
             lan: None,
             address: None,
+            reason: None,
             why: why.to_owned(),
         });
     }
@@ -459,6 +459,14 @@ impl Gateway {
     fn tell_of_lan(&mut self, kind: EventKind, lan: LanId, why: &str) {
         let lan = Some(self.options.lans[lan.0].name.clone());
         let why = why.to_owned();
-        self.tell(Event { kind, device: None, server: None, lan, address: None, why });
+        self.tell(Event {
+            kind,
+            device: None,
+            server: None,
+            lan,
+            address: None,
+            reason: None,
+            why,
+        });
     }
 }
