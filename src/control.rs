@@ -12,6 +12,7 @@
 
 pub mod openmetrics;
 
+use crate::codes::Trouble;
 use crate::gateway::Gateway;
 use crate::gateway::event::Event;
 use crate::gateway::management::{NodeView, Operation};
@@ -195,6 +196,13 @@ pub struct Fault {
     pub error: String,
 }
 
+/// Printed by a command with `--json` that could not do its work, after what it printed before.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: Trouble,
+}
+
 /// One event.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct EventLine {
@@ -319,7 +327,8 @@ fn address(address: SocketAddr) -> String {
     }
 }
 
-fn document(body: impl Serialize) -> String {
+/// A document of this schema, one line without its end.
+pub fn document(body: impl Serialize) -> String {
     let document = Document { schema: SCHEMA, body };
     serde_json::to_string(&document).expect("maps with text as keys can be written")
 }

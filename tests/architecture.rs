@@ -210,10 +210,8 @@ fn dependencies() -> BTreeSet<String> {
     for line in text.lines() {
         if line.starts_with('[') {
             section = line;
-        } else if section.ends_with("dependencies]")
-            && let Some((name, _)) = line.split_once('=')
-        {
-            found.insert(name.trim().replace('-', "_"));
+        } else if section.ends_with("dependencies]") {
+            found.extend(line.split_once('=').map(|(name, _)| name.trim().replace('-', "_")));
         }
     }
     assert!(found.contains("smol") && found.contains("quick_xml"));

@@ -1,6 +1,7 @@
 //! The operators' commands, as processes, against a gateway behind a real control socket.
 #![expect(clippy::unwrap_used, reason = "the helpers are part of the tests")]
 
+use dm_gateway::codes;
 use dm_gateway::control::{self, IoCounters, Request};
 use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::event::Event;
@@ -220,7 +221,7 @@ fn every_client_command_exits_3_where_no_daemon_answers() {
             let ended = dm_gateway(command).arg(option).arg(path).output().unwrap();
             assert_eq!(ended.status.code(), Some(3), "{command:?} {ended:?}");
             let said = text(&ended.stderr);
-            assert!(said.starts_with("error: ") && said.contains("try: "), "{said}");
+            assert!(is_error(&said) && said.contains("\n  try: "), "{said}");
             assert!(!said.contains("Os {") && !said.contains("(os error"), "{said}");
             assert!(ended.stdout.is_empty());
         }
@@ -266,12 +267,15 @@ fn wrong_usage_exits_64_with_the_usage() {
         &["map", "explain", "only-a-server"],
         &["map", "explain", "a", "b", "c"],
         &["decode"],
-        &["decode", "--json", "00"],
+        &["decode", "--jsn", "00"],
     ] {
         let ended = dm_gateway(wrong).output().unwrap();
         assert_eq!(ended.status.code(), Some(64), "{wrong:?} {ended:?}");
         let said = text(&ended.stderr);
-        assert!(said.starts_with("error: ") && said.contains("\nusage: dm-gateway "), "{said}");
+        assert!(
+            said.starts_with("error[GW-CLI-01]: ") && said.contains("\nusage: dm-gateway "),
+            "{said}"
+        );
     }
 }
 
@@ -293,7 +297,10 @@ fn a_document_that_cannot_be_read_is_told_without_the_number_of_an_error() {
         let ended = dm_gateway(&["bootstrap", "apply"]).arg(path).output().unwrap();
         assert_eq!(ended.status.code(), Some(1), "{ended:?}");
         let said = text(&ended.stderr);
-        assert!(said.starts_with("error: cannot read ") && said.contains("try: "), "{said}");
+        assert!(
+            said.starts_with("error[GW-CLI-03]: cannot read ") && said.contains("\n  try: "),
+            "{said}"
+        );
         assert!(!said.contains("(os error"), "{said}");
     }
 }
@@ -311,7 +318,7 @@ fn decode_exits_by_what_it_finds() {
     assert_eq!(short.status.code(), Some(1));
     let neither = dm_gateway(&["decode", "no such file"]).output().unwrap();
     assert_eq!(neither.status.code(), Some(1));
-    assert!(text(&neither.stderr).starts_with("error: "));
+    assert!(is_error(&text(&neither.stderr)));
 }
 
 // --- A daemon that has only a control socket -------------------------------------------------
@@ -408,6 +415,12 @@ fn configure(directory: &Path) {
          [control]\nsocket = {socket:?}\n"
     );
     std::fs::write(directory.join("dm-gateway.toml"), text).unwrap();
+}
+
+/// `error[GW-…]: what`.
+fn is_error(said: &str) -> bool {
+    let code = said.strip_prefix("error[").and_then(|said| said.split_once("]: "));
+    code.is_some_and(|(code, _)| codes::find(code).is_some())
 }
 
 fn text(octets: &[u8]) -> String {

@@ -1,40 +1,17 @@
 //! What the operators' commands share: arguments, the question to the daemon, exit codes.
 
-use crate::cli::EX_USAGE;
-use crate::cli::definition::Given;
+use crate::cli::definition::{Command, Form, Given, name};
 use crate::cli::table::printable;
+use crate::cli::{EX_USAGE, help};
 use crate::codes::{self, Code, Trouble};
 use crate::config;
-use crate::control::{Document, Done, Fault, Refused, Request};
+use crate::control::{self, Document, Done, Failure, Fault, Refused, Request};
 use crate::io::{control_socket, plain};
 use crate::limits::CONTROL_TIME;
-use lexopt::{Arg, Parser, ValueExt};
 use serde::de::DeserializeOwned;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// The options of every client command, for its usage.
-macro_rules! usage {
-    ($synopsis:literal, $text:literal) => {
-        concat!(
-            "usage: dm-gateway ",
-            $synopsis,
-            " [--config FILE | --socket PATH] [--json]\n\n",
-            $text,
-            "
-
-  --config FILE  the configuration that the daemon runs with
-                 (default: /etc/dm-gateway/dm-gateway.toml)
-  --socket PATH  the daemon's control socket, instead
-  --json         JSON, one document a line
-
-exit code 3: no daemon answers; 64: wrong usage
-"
-        )
-    };
-}
-pub(super) use usage;
 
 /// Exit code where no daemon answers.
 const UNANSWERED: u8 = 3;
@@ -59,7 +36,12 @@ pub enum Stop {
 impl Stop {
     /// The work could not be done, as a sentence says (see [`Trouble::new`]).
     pub fn failed(sentence: &str) -> Self {
-        Self::Failed(Trouble::new(codes::FAILED, sentence).into())
+        Self::with(codes::FAILED, sentence)
+    }
+
+    /// The work could not be done for a reason that has a code of its own.
+    pub fn with(code: Code, sentence: &str) -> Self {
+        Self::Failed(Trouble::new(code, sentence).into())
     }
 }
 
@@ -69,30 +51,34 @@ impl From<lexopt::Error> for Stop {
     }
 }
 
-/// Ends a command: prints why it could not do its work, and makes the exit code.
-pub(super) fn finish(result: Result<u8, Stop>, usage: &str) -> ExitCode {
-    ExitCode::from(match result {
-        Ok(code) => code,
-        Err(Stop::Help) => return finish(print(usage).map(|()| 0), usage),
+/// Ends the command at the end of `path`: says why it could not do its work, and makes the exit
+/// code.
+pub(super) fn finish(result: Result<u8, Stop>, path: &[&Command], json: bool) -> ExitCode {
+    let (code, trouble) = match result {
+        Ok(code) => return ExitCode::from(code),
+        Err(Stop::Help) => return finish(print(&help::help(path)).map(|()| 0), path, json),
         Err(Stop::Usage(error)) => {
-            complain(&Trouble::new(codes::USAGE, &error).or_try("--help"));
-            note(usage.lines().next().unwrap_or_default());
-            EX_USAGE
+            let name = name(path);
+            let blank = if name.is_empty() { "" } else { " " };
+            let next = format!("dm-gateway{blank}{name} --help");
+            complain(&Trouble::new(codes::USAGE, &error).or_try(&next));
+            note(&help::usage(path));
+            return ExitCode::from(EX_USAGE);
         }
-        Err(Stop::Unanswered(trouble)) => {
-            complain(&trouble);
-            UNANSWERED
-        }
-        Err(Stop::Failed(trouble)) => {
-            complain(&trouble);
-            1
-        }
+        Err(Stop::Unanswered(trouble)) => (UNANSWERED, trouble),
+        Err(Stop::Failed(trouble)) => (1, trouble),
         Err(Stop::Output(error)) => {
             let sentence = format!("cannot write the result; cause: {}", plain(&error));
-            complain(&Trouble::new(codes::OUTPUT, &sentence));
-            EX_IOERR
+            complain(&Trouble::new(codes::OUTPUT, &sentence).or_try(codes::OUTPUT.remedy));
+            return ExitCode::from(EX_IOERR);
         }
-    })
+    };
+    complain(&trouble);
+    if json {
+        // Whoever reads only the documents is told as well.
+        let _ = write(&format!("{}\n", control::document(Failure { error: *trouble })));
+    }
+    ExitCode::from(code)
 }
 
 /// Says on standard error what went wrong, what makes it so, and what to try.
@@ -121,7 +107,7 @@ pub(super) fn print(text: &str) -> Result<(), Stop> {
 #[derive(Debug)]
 pub(super) struct Call {
     target: Target,
-    /// Whether the daemon's own words are wanted.
+    /// Whether JSON is wanted.
     pub(super) json: bool,
     /// What stands beside the options: as many as were asked for.
     pub(super) operands: Vec<String>,
@@ -149,69 +135,9 @@ impl Call {
         let config = || given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
         Self {
             target: socket.unwrap_or_else(|| Target::Config(config())),
-            json: given.has("json") || given.value("format").is_some_and(|form| form != "table"),
+            json: given.form() != Form::Table,
             operands: given.operands.clone(),
         }
-    }
-
-    /// Reads the arguments after the verb. `operands` are the names of those that must be given.
-    pub(super) fn read(arguments: Parser, operands: &[&str]) -> Result<Self, Stop> {
-        Self::read_with(arguments, operands, &[]).map(|(call, _)| call)
-    }
-
-    /// Reads the arguments after the verb, of which at most so many are operands.
-    pub(super) fn read_some(arguments: Parser, most: usize) -> Result<Self, Stop> {
-        Self::read_all(arguments, most, &[]).map(|(call, _)| call)
-    }
-
-    /// As [`Call::read`], and which of `flags` are there.
-    pub(super) fn read_with(
-        arguments: Parser,
-        operands: &[&str],
-        flags: &[&'static str],
-    ) -> Result<(Self, Vec<&'static str>), Stop> {
-        let (call, given) = Self::read_all(arguments, operands.len(), flags)?;
-        match operands.get(call.operands.len()) {
-            Some(missing) => Err(Stop::Usage(format!("{missing} is missing"))),
-            None => Ok((call, given)),
-        }
-    }
-
-    fn read_all(
-        mut arguments: Parser,
-        most: usize,
-        flags: &[&'static str],
-    ) -> Result<(Self, Vec<&'static str>), Stop> {
-        let mut given = Vec::new();
-        let mut target = None;
-        let mut call = Self {
-            target: Target::Config(config::DEFAULT_PATH.into()),
-            json: false,
-            operands: Vec::new(),
-        };
-        while let Some(argument) = arguments.next()? {
-            match argument {
-                Arg::Long("config") => {
-                    target = Some(Target::Config(arguments.value()?.into()));
-                }
-                Arg::Long("socket") => {
-                    target = Some(Target::Socket(arguments.value()?.into()));
-                }
-                Arg::Long("json") => call.json = true,
-                Arg::Long("help") | Arg::Short('h') => return Err(Stop::Help),
-                Arg::Long(name) if flags.contains(&name) => {
-                    given.extend(flags.iter().find(|flag| **flag == name));
-                }
-                Arg::Value(value) if call.operands.len() < most => {
-                    call.operands.push(value.string()?);
-                }
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        if let Some(target) = target {
-            call.target = target;
-        }
-        Ok((call, given))
     }
 
     /// Asks the daemon, which may refuse.
@@ -348,31 +274,6 @@ fn unreachable(socket: &Path, error: &io::Error) -> Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(arguments: &[&str], operands: &[&str]) -> Result<Call, Stop> {
-        Call::read(Parser::from_args(arguments), operands)
-    }
-
-    #[test]
-    fn the_last_of_config_and_socket_counts() {
-        let call = read(&["--config", "a", "--json", "--socket=b"], &[]).unwrap();
-        assert!(call.json && matches!(call.target, Target::Socket(path) if path == Path::new("b")));
-        let call = read(&[], &[]).unwrap();
-        let default = PathBuf::from(config::DEFAULT_PATH);
-        assert!(matches!(call.target, Target::Config(path) if path == default));
-    }
-
-    #[test]
-    fn operands_are_neither_too_few_nor_too_many() {
-        assert_eq!(
-            read(&["s", "--json", "d"], &["SERVER", "DEVICE"]).unwrap().operands,
-            ["s", "d"]
-        );
-        for wrong in [&["s"][..], &["s", "d", "e"], &["s", "d", "--jsn"], &["s", "d", "--config"]] {
-            assert!(matches!(read(wrong, &["SERVER", "DEVICE"]), Err(Stop::Usage(_))));
-        }
-        assert!(matches!(read(&["--help", "--no"], &[]), Err(Stop::Help)));
-    }
 
     #[test]
     fn an_answer_of_nonsense_is_no_answer() {

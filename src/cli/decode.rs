@@ -7,18 +7,19 @@
 mod bootstrap;
 mod message;
 
-use crate::cli::client::{Stop, finish, print};
+use crate::cli::client::{Stop, print};
+use crate::cli::definition::{self, Command, Form, Given, Kind, Operand, PRINTING, Times};
 use crate::cli::table::printable;
+use crate::control;
 use crate::gateway::alert::payload::{self, PayloadError, Quirk};
 use crate::proto::bootstrap::push::Received;
 use crate::proto::notification::{self, Notification};
 use crate::proto::syncml::Encoding;
 use crate::proto::wsp::{self, ContentType, HeaderName, HeaderValue, Push};
-use lexopt::{Arg, Parser, ValueExt};
+use serde::Serialize;
 use std::fmt;
 use std::io::{self, Read as _, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
 /// Most octets read from a file or standard input: everything the gateway decodes is smaller.
 const LARGEST_INPUT: u64 = 1024 * 1024;
@@ -27,45 +28,69 @@ const PUSH_HEADERS: usize = 48;
 /// Octets in a line of a hex dump.
 const HEX_LINE: usize = 16;
 
-/// What `decode --help` prints.
-pub const USAGE: &str = "\
-usage: dm-gateway decode FILE|HEX|-
-
+/// `decode`.
+pub const COMMAND: Command = Command {
+    name: "decode",
+    summary: "what a push, a Package #0 or a SyncML message says, and violates",
+    text: "\
 Shows what octets say: a WSP push, a Package #0, WBXML, SyncML as XML, a bootstrap document, or the
-payload of an alert. They stand in a file, are given as hex digits, or come on standard input (-). Lines
-that start with `! ` name violations of the specification.
+payload of an alert. Lines that start with `! ` name violations of the specification. Credentials
+are not printed.",
+    operands: &[Operand {
+        name: "FILE|HEX|-",
+        text: "a file, hex digits in one word or several, or - for standard input",
+        times: Times::Many,
+        kind: Kind::File,
+    }],
+    options: &[PRINTING],
+    exits: &[(1, "something violates the specification, or nothing can be decoded")],
+    examples: &[("dm-gateway decode 0106 03C4 AF87", "hex digits, blanks between them")],
+    run: Some(decode),
+    ..definition::COMMAND
+};
 
-exit code 0: nothing violates it, 1: something does or nothing can be decoded, 64: wrong usage
-";
-
-/// Runs `decode` with the arguments after that word.
-pub fn command(arguments: Parser) -> ExitCode {
-    finish(decode(arguments), USAGE)
-}
-
-fn decode(mut arguments: Parser) -> Result<u8, Stop> {
-    let mut input = Vec::new();
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Arg::Long("help") | Arg::Short('h') => return Err(Stop::Help),
-            Arg::Value(value) => input.push(value.string()?),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    if input.is_empty() {
-        return Err(Stop::Usage(
-            "decode what: a file, hex digits, or - for standard input?".into(),
-        ));
-    }
+fn decode(given: Given) -> Result<u8, Stop> {
     // In memory first: a reader of ours that goes away in the middle changes no verdict.
     let mut text = Vec::new();
-    match run(&input.join(" "), &mut text) {
-        Ok(is_clean) => {
-            print(&String::from_utf8_lossy(&text))?;
-            Ok(u8::from(!is_clean))
+    let conforms =
+        run(&given.operands.join(" "), &mut text).map_err(|error| Stop::failed(&error))?;
+    let text = String::from_utf8_lossy(&text);
+    print(&match given.form() {
+        Form::Table => text.into_owned(),
+        Form::Json | Form::Lines => json(conforms, &text),
+    })?;
+    Ok(u8::from(!conforms))
+}
+
+/// What was decoded as a document.
+#[derive(Debug, Serialize)]
+struct Decoded<'t> {
+    /// Whether nothing violates the specification.
+    conforms: bool,
+    /// What it says, in order.
+    lines: Vec<DecodedLine<'t>>,
+}
+
+/// One line of what was decoded.
+#[derive(Debug, Serialize)]
+struct DecodedLine<'t> {
+    /// How deep it stands in what stands before it.
+    depth: usize,
+    /// Whether it names a violation of the specification.
+    violation: bool,
+    /// What it says, for people.
+    text: &'t str,
+}
+
+fn json(conforms: bool, text: &str) -> String {
+    let lines = text.lines().map(|line| match line.strip_prefix("! ") {
+        Some(text) => DecodedLine { depth: 0, violation: true, text },
+        None => {
+            let text = line.trim_start();
+            DecodedLine { depth: (line.len() - text.len()) / 2, violation: false, text }
         }
-        Err(error) => Err(Stop::failed(&error)),
-    }
+    });
+    control::document(Decoded { conforms, lines: lines.collect() }) + "\n"
 }
 
 /// Decodes `input` (the path of a file, `-` for standard input, or hex digits between which
@@ -132,7 +157,7 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Finds out what `octets` are, by what can be told apart at their start.
 fn sniff(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
-    if let Ok(text) = str::from_utf8(octets) {
+    if let Ok(text) = std::str::from_utf8(octets) {
         let text = text.trim_start_matches('\u{feff}');
         if text.trim_start().starts_with('<') {
             return markup(dump, text);

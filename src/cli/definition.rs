@@ -5,6 +5,7 @@
 use crate::cli::client::Stop;
 use lexopt::{Arg, Parser, ValueExt as _};
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -66,6 +67,8 @@ pub enum Times {
     Optional,
     /// Once or more; the last operand only.
     Many,
+    /// As often as wanted, also not at all; the last operand only.
+    Any,
 }
 
 /// One option.
@@ -118,11 +121,19 @@ pub const fn operand(name: &'static str, kind: Kind, text: &'static str) -> Oper
     Operand { name, text, times: Times::Once, kind }
 }
 
+const CONFIG: Choice = option(
+    "config",
+    "FILE",
+    Kind::File,
+    "the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)",
+);
+
+/// Option of every command that reads the configuration and asks no daemon.
+pub const CONFIGURED: &[Choice] = &[CONFIG];
+
 /// Options of every command that asks the daemon.
-pub const ASKING: &[Choice] = &[
-    option("config", "FILE", Kind::File, "the configuration that the daemon runs with"),
-    option("socket", "PATH", Kind::File, "the daemon's control socket, instead"),
-];
+pub const ASKING: &[Choice] =
+    &[CONFIG, option("socket", "PATH", Kind::File, "the daemon's control socket, instead")];
 
 /// Options of every command that prints a document.
 pub const PRINTING: &[Choice] = &[
@@ -130,8 +141,25 @@ pub const PRINTING: &[Choice] = &[
     flag("json", "the same as --format json"),
 ];
 
+/// Options of every command that prints JSON only, a document a line.
+pub const PRINTING_LINES: &[Choice] = &[
+    option("format", "FORM", Kind::Words(&["json", "jsonl"]), "both are one JSON line an event"),
+    flag("json", "the same as --format json"),
+];
+
 /// Option of every command that changes something.
 pub const CHANGING: &[Choice] = &[flag("dry-run", "says what would be done, and does nothing")];
+
+/// How a document is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// JSON, one row of a list a line.
+    Lines,
+}
 
 /// Arguments as they were given, valid by a [`Command`].
 #[derive(Clone, Debug)]
@@ -147,6 +175,21 @@ impl Given {
     /// Whether an option is there.
     pub fn has(&self, long: &str) -> bool {
         self.values.iter().any(|(name, _)| *name == long)
+    }
+
+    /// All options with their values, in order; a flag's value is empty.
+    pub fn options(&self) -> impl Iterator<Item = (&'static str, &OsStr)> {
+        self.values.iter().map(|(name, value)| (*name, &**value))
+    }
+
+    /// How to print it; the last of `--format` and `--json` counts.
+    pub fn form(&self) -> Form {
+        match self.values.iter().rfind(|(name, _)| matches!(*name, "json" | "format")) {
+            None => Form::Table,
+            Some((_, form)) if form == "table" => Form::Table,
+            Some((_, form)) if form == "jsonl" => Form::Lines,
+            Some(_) => Form::Json,
+        }
     }
 
     /// The value of an option; the last one counts.
@@ -168,12 +211,15 @@ impl Given {
     /// The value of an option as something that can be read from text.
     ///
     /// # Errors
-    /// If it cannot.
+    /// [`Stop::Usage`] if it cannot.
     pub fn parsed<T: FromStr>(&self, long: &str) -> Result<Option<T>, Stop>
     where
-        T::Err: std::error::Error + Send + Sync + 'static,
+        T::Err: Display,
     {
-        self.value(long).map(|value| Ok(value.to_owned().parse()?)).transpose()
+        let Some(value) = self.value(long) else { return Ok(None) };
+        let value = value.to_string_lossy();
+        let wrong = |error| Stop::Usage(format!("--{long} cannot be `{value}`: {error}"));
+        value.parse().map(Some).map_err(wrong)
     }
 
     /// The operand at `index`.
@@ -188,35 +234,19 @@ impl Given {
 /// [`Stop::Help`] for `--help`, [`Stop::Usage`] for what the definition does not allow; with the
 /// commands that had been read by then, outermost first.
 pub fn read(commands: &'static [Command], parser: Parser) -> Result<Given, Unread> {
-    read_from(Vec::new(), commands, parser)
-}
-
-/// Reads the arguments after the word that names `command`.
-///
-/// # Errors
-/// Those of [`read`].
-pub fn read_below(command: &'static Command, parser: Parser) -> Result<Given, Unread> {
-    read_from(vec![command], &[], parser)
-}
-
-/// Commands that had been read, and why no more were.
-pub type Unread = (Vec<&'static Command>, Stop);
-
-fn read_from(
-    path: Vec<&'static Command>,
-    commands: &'static [Command],
-    mut parser: Parser,
-) -> Result<Given, Unread> {
-    let mut given = Given { path, operands: Vec::new(), values: Vec::new() };
-    match read_into(commands, &mut parser, &mut given) {
+    let mut given = Given { path: Vec::new(), operands: Vec::new(), values: Vec::new() };
+    match read_into(commands, parser, &mut given) {
         Ok(()) => Ok(given),
         Err(stop) => Err((given.path, stop)),
     }
 }
 
+/// Commands that had been read, and why no more were.
+pub type Unread = (Vec<&'static Command>, Stop);
+
 fn read_into(
     commands: &'static [Command],
-    parser: &mut Parser,
+    mut parser: Parser,
     given: &mut Given,
 ) -> Result<(), Stop> {
     while let Some(argument) = parser.next()? {
@@ -289,7 +319,7 @@ fn word(commands: &'static [Command], value: OsString, given: &mut Given) -> Res
     let operand = match command.operands.get(given.operands.len()) {
         Some(operand) => operand,
         None => match command.operands.last() {
-            Some(last) if last.times == Times::Many => last,
+            Some(last) if matches!(last.times, Times::Many | Times::Any) => last,
             _ => {
                 let near = nearest(&text, below.iter().map(|command| command.name));
                 let hint = near.map_or_else(String::new, |near| format!(": is it `{near}`?"));

@@ -1,21 +1,37 @@
 //! `dm-gateway devices`: the end devices, where they are and whom they named.
 
-use crate::cli::client::{Call, Stop, finish, usage};
+use crate::cli::client::{Call, Stop};
+use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, operand};
 use crate::cli::table::{Table, age, count};
 use crate::control::{Devices, Request};
 use crate::gateway::view::DeviceView;
-use lexopt::Parser;
-use std::process::ExitCode;
 
-/// What `devices --help` prints.
-pub const USAGE: &str = usage!(
-    "devices [provision ID]",
-    "\
-Lists the end devices: where each is, since when, and the DM servers that it named.
-
-  provision ID   gives a device an account for the gateway: pushes it where the LAN is a
-                 trusted-link, else says where the device may fetch it"
-);
+/// `devices`.
+pub const COMMAND: Command = Command {
+    name: "devices",
+    summary: "the end devices: where each is, since when, and the DM servers that it named",
+    options: &[ASKING, PRINTING],
+    commands: &[
+        Command {
+            name: "list",
+            summary: "all of them; the same as devices alone",
+            options: &[ASKING, PRINTING],
+            run: Some(list),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "provision",
+            summary: "gives a device an account for the gateway",
+            text: "Pushes it where the LAN is a trusted-link, else says where the device may fetch it.",
+            operands: &[operand("ID", Kind::Device, "the device's id or alias")],
+            options: &[ASKING, PRINTING],
+            run: Some(provision),
+            ..definition::COMMAND
+        },
+    ],
+    run: Some(list),
+    ..definition::COMMAND
+};
 
 const NONE: &str = "no end devices yet: none was seen on any LAN since the store was made
 try: connect one, and watch it come with `dm-gateway monitor`; `dm-gateway status` tells whether
@@ -25,24 +41,16 @@ try: connect one, and watch it come with `dm-gateway monitor`; `dm-gateway statu
 /// Most server ids shown of one device.
 const SERVERS: usize = 2;
 
-/// Runs `devices` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    finish(devices(arguments), USAGE)
-}
-
-fn devices(arguments: Parser) -> Result<u8, Stop> {
-    let call = Call::read_some(arguments, 2)?;
-    match call.operands.as_slice() {
-        [] => {}
-        [verb, id] if verb == "provision" => {
-            return call.have_done(&Request::Provision { device: id.clone() });
-        }
-        [verb] if verb == "provision" => return Err(Stop::Usage("ID is missing".into())),
-        [verb, ..] => return Err(Stop::Usage(format!("there is no `devices {verb}`"))),
-    }
+fn list(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
     let answer = call.ask::<Devices>(&Request::Devices)?;
     call.print(&answer, |answer| table(&answer.devices))?;
     Ok(0)
+}
+
+fn provision(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
+    call.have_done(&Request::Provision { device: call.operands.concat() })
 }
 
 fn table(devices: &[DeviceView]) -> String {

@@ -14,9 +14,18 @@ pub const EXITS: &[(u8, &str)] = &[
     (74, "the result cannot be written"),
 ];
 
+/// The commands by what they are for. One that stands in no group comes last.
+pub const GROUPS: &[(&str, &[&str])] = &[
+    ("The gateway", &["run", "status", "check", "config", "reload"]),
+    ("End devices and DM servers", &["devices", "servers", "map", "session", "tree"]),
+    ("Accounts and state", &["bootstrap", "provision", "backup", "restore", "factory-reset"]),
+    ("What happens", &["monitor", "trace", "audit", "log-level", "web", "support-bundle"]),
+    ("Without a gateway", &["decode", "demo", "simulate", "manual"]),
+];
+
 /// The whole text for a command with those above it, outermost first.
 pub fn help(path: &[&Command]) -> String {
-    let Some(command) = path.last() else { return super::USAGE.to_owned() };
+    let Some(command) = path.last() else { return overview(super::COMMANDS) };
     let mut text = format!("{}\n\n{}.\n", usage(path), sentence(command.summary));
     if !command.text.is_empty() {
         let _ = write!(text, "\n{}\n", command.text.trim_end());
@@ -42,10 +51,37 @@ pub fn help(path: &[&Command]) -> String {
     text
 }
 
+/// The text for all commands, in groups.
+fn overview(commands: &[Command]) -> String {
+    let mut text = format!("{}; each COMMAND explains itself with --help\n", usage(&[]));
+    let of = |name: &&str| commands.iter().find(|command| command.name == *name);
+    let grouped = |command: &&Command| GROUPS.iter().any(|it| it.1.contains(&command.name));
+    let others = commands.iter().filter(|command| !grouped(command));
+    let width = commands.iter().map(|command| command.name.len()).max().unwrap_or_default();
+    let groups =
+        GROUPS.iter().map(|(title, names)| (*title, names.iter().filter_map(of).collect()));
+    for (title, commands) in groups.chain([("Besides", others.collect::<Vec<_>>())]) {
+        if !commands.is_empty() {
+            let _ = writeln!(text, "\n{title}");
+        }
+        for command in commands {
+            let _ = writeln!(text, "  {:width$}  {}", command.name, command.summary);
+        }
+    }
+    text.push_str("\ndm-gateway --version prints the version.");
+    if !cfg!(feature = "simulate") {
+        text.push_str(" This build has no demo and no simulate.");
+    }
+    text.push('\n');
+    text
+}
+
 /// The first line.
 pub fn usage(path: &[&Command]) -> String {
+    let Some(command) = path.last() else {
+        return "usage: dm-gateway COMMAND [options]".to_owned();
+    };
     let mut text = format!("usage: dm-gateway {}", name(path));
-    let Some(command) = path.last() else { return text };
     if !command.commands.is_empty() {
         let names: Vec<_> = command.commands.iter().map(|command| command.name).collect();
         let names = names.join("|");
@@ -59,6 +95,7 @@ pub fn usage(path: &[&Command]) -> String {
             Times::Once => format!(" {}", operand.name),
             Times::Optional => format!(" [{}]", operand.name),
             Times::Many => format!(" {}…", operand.name),
+            Times::Any => format!(" [{}…]", operand.name),
         });
     }
     if command.options.iter().any(|group| !group.is_empty()) {

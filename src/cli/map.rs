@@ -1,21 +1,38 @@
 //! `dm-gateway map list | explain`: who may wake whom, and why.
 
-use crate::cli::client::{Call, Stop, finish, usage};
+use crate::cli::client::{Call, Stop};
+use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, operand};
 use crate::cli::table::{Table, age, printable};
 use crate::control::{Mappings, Request};
 use crate::gateway::view::{Explanation, MappingView};
-use lexopt::{Arg, Parser, ValueExt};
-use std::process::ExitCode;
 
-/// What `map --help` prints.
-pub const USAGE: &str = usage!(
-    "map list | map explain SERVER DEVICE",
-    "\
-Tells which DM server may wake which end device, and why:
-  list     lists the mappings in force: which DM server may wake which end device
-  explain  tells whether a push of SERVER for DEVICE would pass, and by which rule;
-           exit code 0: it would pass, 1: it would be refused"
-);
+/// `map`.
+pub const COMMAND: Command = Command {
+    name: "map",
+    summary: "which DM server may wake which end device, and why",
+    commands: &[
+        Command {
+            name: "list",
+            summary: "the mappings in force: which DM server may wake which end device",
+            options: &[ASKING, PRINTING],
+            run: Some(list),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "explain",
+            summary: "whether a push of a server for a device would pass, and by which rule",
+            operands: &[
+                operand("SERVER", Kind::Server, "the server's id"),
+                operand("DEVICE", Kind::Device, "the device's id or alias"),
+            ],
+            options: &[ASKING, PRINTING],
+            exits: &[(1, "it would be refused")],
+            run: Some(explain),
+            ..definition::COMMAND
+        },
+    ],
+    ..definition::COMMAND
+};
 
 const NONE: &str = "no mappings yet: no device on a LAN with policy `transparent` has named a DM \
                     server
@@ -23,31 +40,15 @@ try: `dm-gateway servers` and `dm-gateway devices` tell who was named by whom;
      `dm-gateway map explain SERVER DEVICE` tells the rule
 ";
 
-/// Runs `map` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    finish(map(arguments), USAGE)
-}
-
-fn map(mut arguments: Parser) -> Result<u8, Stop> {
-    let verb = match arguments.next()? {
-        Some(Arg::Value(verb)) => verb.string()?,
-        Some(Arg::Long("help") | Arg::Short('h')) => return Err(Stop::Help),
-        _ => return Err(Stop::Usage("map what: list or explain?".into())),
-    };
-    match verb.as_str() {
-        "list" => list(&Call::read(arguments, &[])?),
-        "explain" => explain(Call::read(arguments, &["SERVER", "DEVICE"])?),
-        other => Err(Stop::Usage(format!("map has no {other}: list or explain?"))),
-    }
-}
-
-fn list(call: &Call) -> Result<u8, Stop> {
+fn list(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
     let answer = call.ask::<Mappings>(&Request::Mappings)?;
     call.print(&answer, |answer| table(&answer.mappings))?;
     Ok(0)
 }
 
-fn explain(mut call: Call) -> Result<u8, Stop> {
+fn explain(given: Given) -> Result<u8, Stop> {
+    let mut call = Call::of(&given);
     let (Some(device), Some(server)) = (call.operands.pop(), call.operands.pop()) else {
         return Err(Stop::Usage("SERVER is missing".into()));
     };

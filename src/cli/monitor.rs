@@ -1,27 +1,24 @@
 //! `dm-gateway monitor`: what happens, while it happens.
 
-use crate::cli::client::{Call, Stop, broken, finish, note, understand, usage, write};
+use crate::cli::client::{Call, Stop, broken, note, understand, write};
+use crate::cli::definition::{self, ASKING, Command, Given, PRINTING};
 use crate::cli::narrate;
 use crate::control::{EventLine, Request, Watching};
-use lexopt::Parser;
 use std::io;
-use std::process::ExitCode;
 
-/// What `monitor --help` prints.
-pub const USAGE: &str = usage!(
-    "monitor",
-    "\
-Tells what happens, one line an event, until interrupted: the time in UTC, who speaks to whom,
-the end device or DM server, what happened, and why."
-);
+/// `monitor`.
+pub const COMMAND: Command = Command {
+    name: "monitor",
+    summary: "what happens, while it happens, one line an event, until interrupted",
+    text: "A line tells the time in UTC, who speaks to whom, the end device or DM server, what
+happened, and why.",
+    options: &[ASKING, PRINTING],
+    run: Some(monitor),
+    ..definition::COMMAND
+};
 
-/// Runs `monitor` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    finish(monitor(arguments), USAGE)
-}
-
-fn monitor(arguments: Parser) -> Result<u8, Stop> {
-    let call = Call::read(arguments, &[])?;
+fn monitor(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
     let mut lines = call.lines(&Request::Monitor, false)?;
     let ended = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let first = lines.next().unwrap_or_else(|| Err(ended())).map_err(broken)?;

@@ -1,50 +1,60 @@
 //! `dm-gateway servers`: the DM servers that end devices name.
 
-use crate::cli::client::{Call, Stop, finish, usage};
+use crate::cli::client::{Call, Stop};
+use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, operand};
 use crate::cli::table::{Table, age};
 use crate::control::{Request, Servers};
 use crate::gateway::view::ServerView;
-use lexopt::Parser;
-use std::process::ExitCode;
 
-/// What `servers --help` prints.
-pub const USAGE: &str = usage!(
-    "servers [approve ID]",
-    "\
-Lists the DM servers that end devices named, and those that the gateway has accounts with:
+/// `servers`.
+pub const COMMAND: Command = Command {
+    name: "servers",
+    summary: "the DM servers: whom devices named, whom the gateway has accounts with",
+    text: "\
+States:
   active            the gateway is managed by it
   bootstrapping     an account is being looked for, or its first session is to come
   failed            the last session or search did; why is told
   wanted            devices of a LAN with policy `bootstrap` ask for it
   pending-approval  the same, and nobody has allowed it yet
   mapped            it may wake devices through the gateway
-  noted             only devices of LANs with policy `ignore` name it
-
-  approve ID        lets the gateway bootstrap itself to a wanted server"
-);
+  noted             only devices of LANs with policy `ignore` name it",
+    options: &[ASKING, PRINTING],
+    commands: &[
+        Command {
+            name: "list",
+            summary: "all of them; the same as servers alone",
+            options: &[ASKING, PRINTING],
+            run: Some(list),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "approve",
+            summary: "lets the gateway bootstrap itself to a wanted server",
+            operands: &[operand("ID", Kind::Server, "the server's id")],
+            options: &[ASKING, PRINTING],
+            run: Some(approve),
+            ..definition::COMMAND
+        },
+    ],
+    run: Some(list),
+    ..definition::COMMAND
+};
 
 const NONE: &str = "no DM servers yet: no end device has named one
 try: `dm-gateway devices`; a device names its servers in its first session with the gateway
 ";
 
-/// Runs `servers` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    finish(servers(arguments), USAGE)
-}
-
-fn servers(arguments: Parser) -> Result<u8, Stop> {
-    let call = Call::read_some(arguments, 2)?;
-    match call.operands.as_slice() {
-        [] => {}
-        [verb, id] if verb == "approve" => {
-            return call.have_done(&Request::Approve { server: id.clone() });
-        }
-        [verb] if verb == "approve" => return Err(Stop::Usage("ID is missing".into())),
-        [verb, ..] => return Err(Stop::Usage(format!("there is no `servers {verb}`"))),
-    }
+fn list(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
     let answer = call.ask::<Servers>(&Request::Servers)?;
     call.print(&answer, |answer| table(&answer.servers))?;
     Ok(0)
+}
+
+fn approve(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
+    call.have_done(&Request::Approve { server: call.operands.concat() })
 }
 
 fn table(servers: &[ServerView]) -> String {

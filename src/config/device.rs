@@ -29,11 +29,11 @@ pub(super) fn devices(
             let value = section.need("id", "")?;
             return Err(value.error("is the id of another device too", "one [[device]] for each"));
         }
-        if let Some(value) = section.get("address")
-            && !addresses.insert((lan.0, account.address))
-        {
-            let problem = "is the address of another device too";
-            return Err(value.error(problem, "the device's own address"));
+        if let Some(value) = section.get("address") {
+            if !addresses.insert((lan.0, account.address)) {
+                let problem = "is the address of another device too";
+                return Err(value.error(problem, "the device's own address"));
+            }
         }
         warn_of_device(&account, &lans[lan.0], warnings);
         accounts.push(account);

@@ -143,10 +143,10 @@ fn trust(source: Source<'_>, section: &Section<'_>) -> Result<Arc<Trust>, Config
             return Err(value.error("has no certificate", "`client-certificate` beside it"));
         }
     };
-    if let Some(value) = value.or(certificate)
-        && let Err(why) = trust.check()
-    {
-        return Err(value.error(format!("cannot be used: {why}"), "a PEM file that is there"));
+    if let Some(value) = value.or(certificate) {
+        if let Err(why) = trust.check() {
+            return Err(value.error(format!("cannot be used: {why}"), "a PEM file that is there"));
+        }
     }
     Ok(Arc::new(trust))
 }

@@ -153,10 +153,10 @@ impl Shell {
     /// Sends what is queued, without waiting.
     pub(super) fn send(&self) {
         for lan in &self.lans {
-            if let Some(sender) = lan.sender()
-                && !sender.borrow_mut().send()
-            {
-                self.flush.set();
+            if let Some(sender) = lan.sender() {
+                if !sender.borrow_mut().send() {
+                    self.flush.set();
+                }
             }
         }
     }
@@ -177,10 +177,10 @@ impl Shell {
                 self.flush_all().await;
                 let mut backlog = self.backlog.borrow_mut();
                 let Some((lan, to, datagram)) = backlog.pop_front() else { break };
-                if let Some(sender) = self.lans[lan.0].sender()
-                    && !sender.borrow_mut().queue(to, &datagram)
-                {
-                    backlog.push_front((lan, to, datagram));
+                if let Some(sender) = self.lans[lan.0].sender() {
+                    if !sender.borrow_mut().queue(to, &datagram) {
+                        backlog.push_front((lan, to, datagram));
+                    }
                 }
             }
         }

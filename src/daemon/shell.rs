@@ -161,10 +161,10 @@ impl Shell {
                     if let Some(netlink) = &mut *self.netlink.borrow_mut() {
                         netlink.probe(interface, address);
                     }
-                    if let Some(sender) = self.lans[lan.0].sender()
-                        && let Err(error) = sender.borrow().discard(address, interface)
-                    {
-                        log::debug!("cannot probe {address}: {error}");
+                    if let Some(sender) = self.lans[lan.0].sender() {
+                        if let Err(error) = sender.borrow().discard(address, interface) {
+                            log::debug!("cannot probe {address}: {error}");
+                        }
                     }
                 }
                 Output::Call { call, request } => self.caller.call(call, request),
@@ -173,11 +173,11 @@ impl Shell {
                 Output::Log { event, held_back } => journal::write(&event, held_back),
             }
         }
-        if let Some(due) = gateway.poll_timeout()
-            && self.due.get().is_none_or(|before| due < before)
-        {
-            self.due.set(Some(due));
-            self.rescheduled.set();
+        if let Some(due) = gateway.poll_timeout() {
+            if self.due.get().is_none_or(|before| due < before) {
+                self.due.set(Some(due));
+                self.rescheduled.set();
+            }
         }
     }
 

@@ -414,19 +414,19 @@ impl Gateway {
         let elsewhere = device.elsewhere.take();
         self.tell_of(EventKind::Detached, key, None, None, || why.to_owned());
         self.alert_servers(key, false, now);
-        if let Some((lan, ip)) = elsewhere
-            && self.neighbour(lan, ip).is_some_and(|neighbour| {
+        if let Some((lan, ip)) = elsewhere {
+            if self.neighbour(lan, ip).is_some_and(|neighbour| {
                 let device = self.inventory.device(key);
                 let own = |mac| device.is_some_and(|device| device.has_hardware(mac));
                 neighbour.is_usable() && neighbour.mac.is_some_and(own)
-            })
-        {
-            // Whoever was sighted over there was the device itself, on its way.
-            if let Some(device) = self.inventory.device_mut(key) {
-                device.conflict.take_if(|conflict| conflict.address == ip);
+            }) {
+                // Whoever was sighted over there was the device itself, on its way.
+                if let Some(device) = self.inventory.device_mut(key) {
+                    device.conflict.take_if(|conflict| conflict.address == ip);
+                }
+                self.present(key, lan, ip, now, |address| address.failed = false);
+                self.release(key, now);
             }
-            self.present(key, lan, ip, now, |address| address.failed = false);
-            self.release(key, now);
         }
     }
 

@@ -180,11 +180,11 @@ impl Gateway {
                 self.release(key, now);
             }
         }
-        if let Some(reply) = &mut reply
-            && failed
-        {
-            self.metrics.refuse(Reason::StoreFailed);
-            fail_dependent(reply);
+        if let Some(reply) = &mut reply {
+            if failed {
+                self.metrics.refuse(Reason::StoreFailed);
+                fail_dependent(reply);
+            }
         }
         if let Some(HeldReply { connection, encoding, message, .. }) = reply {
             self.respond(connection, dialogue::message_response(encoding, &message));
@@ -249,44 +249,48 @@ impl Gateway {
             let why = format!("until now it was known as {}", before.id);
             events.push(event(EventKind::Named, None, why));
         }
-        if record.list != before.list
-            && let Some(list) = &record.list
-        {
-            let why = match list.unconfirmed {
-                Some(_) => "the list is empty: its mappings stay, unconfirmed".to_owned(),
-                None if before.list.as_ref().is_some_and(|old| old.received == list.received) => {
-                    "no list confirmed the mappings: they end".to_owned()
-                }
-                None if list.servers.len() == 1 => "BootstrappedDMSList: 1 server".to_owned(),
-                None => format!("BootstrappedDMSList: {} servers", list.servers.len()),
-            };
-            events.push(event(EventKind::List, None, why));
-            let named = |record: &Record, policy| {
-                let list = record.list.as_ref().filter(|list| list.policy == policy);
-                list.map(|list| list.servers.clone()).unwrap_or_default()
-            };
-            let old = named(before, Policy::Transparent);
-            let new = named(record, Policy::Transparent);
-            for server in new.iter().filter(|server| !old.contains(server)) {
-                let why = "the policy is transparent: this server may wake this device";
-                events.push(event(EventKind::Mapped, Some(server), why.to_owned()));
-            }
-            for server in old.iter().filter(|server| !new.contains(server)) {
-                let why = match list.policy {
-                    Policy::Transparent => {
-                        "the device does not name this server any more".to_owned()
+        if record.list != before.list {
+            if let Some(list) = &record.list {
+                let why = match list.unconfirmed {
+                    Some(_) => "the list is empty: its mappings stay, unconfirmed".to_owned(),
+                    None if before
+                        .list
+                        .as_ref()
+                        .is_some_and(|old| old.received == list.received) =>
+                    {
+                        "no list confirmed the mappings: they end".to_owned()
                     }
-                    policy => format!("the policy of its LAN is {policy} now"),
+                    None if list.servers.len() == 1 => "BootstrappedDMSList: 1 server".to_owned(),
+                    None => format!("BootstrappedDMSList: {} servers", list.servers.len()),
                 };
-                events.push(event(EventKind::Unmapped, Some(server), why));
-            }
-            let old = named(before, Policy::Bootstrap);
-            let is_new = |server: &&ServerId| {
-                !old.contains(server) && !self.management.has_account(server.as_str())
-            };
-            for server in named(record, Policy::Bootstrap).iter().filter(is_new) {
-                let why = "the policy is bootstrap and the gateway does not know this server";
-                events.push(event(EventKind::Wanted, Some(server), why.to_owned()));
+                events.push(event(EventKind::List, None, why));
+                let named = |record: &Record, policy| {
+                    let list = record.list.as_ref().filter(|list| list.policy == policy);
+                    list.map(|list| list.servers.clone()).unwrap_or_default()
+                };
+                let old = named(before, Policy::Transparent);
+                let new = named(record, Policy::Transparent);
+                for server in new.iter().filter(|server| !old.contains(server)) {
+                    let why = "the policy is transparent: this server may wake this device";
+                    events.push(event(EventKind::Mapped, Some(server), why.to_owned()));
+                }
+                for server in old.iter().filter(|server| !new.contains(server)) {
+                    let why = match list.policy {
+                        Policy::Transparent => {
+                            "the device does not name this server any more".to_owned()
+                        }
+                        policy => format!("the policy of its LAN is {policy} now"),
+                    };
+                    events.push(event(EventKind::Unmapped, Some(server), why));
+                }
+                let old = named(before, Policy::Bootstrap);
+                let is_new = |server: &&ServerId| {
+                    !old.contains(server) && !self.management.has_account(server.as_str())
+                };
+                for server in named(record, Policy::Bootstrap).iter().filter(is_new) {
+                    let why = "the policy is bootstrap and the gateway does not know this server";
+                    events.push(event(EventKind::Wanted, Some(server), why.to_owned()));
+                }
             }
         }
         for event in events {

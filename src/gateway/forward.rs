@@ -180,10 +180,10 @@ impl Gateway {
         if is_repeat(device, hash, now.uptime) {
             return Err(Reason::Repeat);
         }
-        if let Some(interval) = self.options.push_interval
-            && !device.slots[slot].take_token(interval, now.uptime)
-        {
-            return Err(Reason::PushRate);
+        if let Some(interval) = self.options.push_interval {
+            if !device.slots[slot].take_token(interval, now.uptime) {
+                return Err(Reason::PushRate);
+            }
         }
         remember(device, hash, now.uptime);
         let until = now.uptime + self.options.trigger_expiry;
@@ -322,11 +322,12 @@ impl Gateway {
     fn hold(&mut self, key: DeviceKey, slot: usize, away: Away, now: Now) {
         self.metrics.counters.held += 1;
         self.timers.set_no_later(Timer::Expire(key), now.uptime + self.options.trigger_expiry);
-        if let Away::Unconfirmed(ip) = away
-            && let Some(device) = self.inventory.device(key)
-            && let Some(lan) = device.lan
-        {
-            self.look_for(key, lan, ip, now);
+        if let Away::Unconfirmed(ip) = away {
+            if let Some(device) = self.inventory.device(key) {
+                if let Some(lan) = device.lan {
+                    self.look_for(key, lan, ip, now);
+                }
+            }
         }
         self.tell_of(EventKind::Held, key, Some(slot), None, || {
             format!("{}; the newest trigger of each server is kept", away.sentence())

@@ -192,12 +192,12 @@ impl Clients {
             Some(trust) => Some(self.configuration(trust).await?),
             None => None,
         };
-        if let Some(mut connection) = self.take(&origin)
-            && connection.is_open().await
-        {
-            match connection.exchange(outgoing, request).await {
-                Outcome::Unsent(again) => outgoing = *again,
-                Outcome::Done(outcome) => return self.done(origin, connection, outcome).await,
+        if let Some(mut connection) = self.take(&origin) {
+            if connection.is_open().await {
+                match connection.exchange(outgoing, request).await {
+                    Outcome::Unsent(again) => outgoing = *again,
+                    Outcome::Done(outcome) => return self.done(origin, connection, outcome).await,
+                }
             }
         }
         let stream = connect(target).await?;
@@ -324,10 +324,10 @@ impl Connection {
 
     /// Whether another request may go out. Reads what the peer has sent meanwhile: its end.
     async fn is_open(&mut self) -> bool {
-        if let Some(driver) = &mut self.driver
-            && future::poll_once(driver).await.is_some()
-        {
-            self.driver = None;
+        if let Some(driver) = &mut self.driver {
+            if future::poll_once(driver).await.is_some() {
+                self.driver = None;
+            }
         }
         self.driver.is_some() && self.sender.is_ready()
     }
@@ -392,10 +392,10 @@ async fn receive(
 }
 
 async fn read(headers: &HeaderMap, body: Incoming, most: usize) -> Result<Vec<u8>, CallFailure> {
-    if let Some(coding) = headers.get(header::CONTENT_ENCODING)
-        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        return Err(CallFailure::NotHttp(format!("its body is coded as {coding:?}")));
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING) {
+        if !coding.as_bytes().eq_ignore_ascii_case(b"identity") {
+            return Err(CallFailure::NotHttp(format!("its body is coded as {coding:?}")));
+        }
     }
     if body.size_hint().lower() > most as u64 {
         return Err(CallFailure::TooLarge);

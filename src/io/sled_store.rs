@@ -420,11 +420,12 @@ impl<S: Store + Send + 'static> Committer<S> {
     }
 
     async fn commit(&self, batch: Vec<Vec<Change>>) -> Result<(), StoreError> {
-        if let Some(failed_at) = self.failed_at.get()
-            && since_boot().saturating_sub(failed_at) < self.retry
-            && let Some(error) = self.stats.borrow().last_error.clone()
-        {
-            return Err(error);
+        if let Some(failed_at) = self.failed_at.get() {
+            if since_boot().saturating_sub(failed_at) < self.retry {
+                if let Some(error) = self.stats.borrow().last_error.clone() {
+                    return Err(error);
+                }
+            }
         }
         let Some(mut store) = self.store.take() else {
             return Err(StoreError("the store was lost in an earlier commit".to_owned()));
@@ -436,10 +437,10 @@ impl<S: Store + Send + 'static> Committer<S> {
         .await;
         self.store.replace(Some(store));
         let failed_at = result.is_err().then(since_boot);
-        if let Err(e) = &result
-            && self.failed_at.get().is_none()
-        {
-            log::error!("{e}; trying again every {} s", self.retry.as_secs());
+        if let Err(e) = &result {
+            if self.failed_at.get().is_none() {
+                log::error!("{e}; trying again every {} s", self.retry.as_secs());
+            }
         }
         self.failed_at.set(failed_at);
         result

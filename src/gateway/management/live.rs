@@ -215,10 +215,10 @@ impl Gateway {
             attached.filter(|(_, device)| device.lan == Some(lan) && device.attachment.is_some());
         let keys: Vec<_> = attached.map(|(key, _)| key).collect();
         for key in keys {
-            if let Some(device) = self.inventory.device_mut(key)
-                && let Some(attachment) = &mut device.attachment
-            {
-                (attachment.asks, attachment.session) = (0, false);
+            if let Some(device) = self.inventory.device_mut(key) {
+                if let Some(attachment) = &mut device.attachment {
+                    (attachment.asks, attachment.session) = (0, false);
+                }
             }
             if policy.asks() {
                 self.timers.set(Timer::Ask(key), now.uptime + limits::SETTLE);

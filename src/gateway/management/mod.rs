@@ -409,9 +409,8 @@ impl Gateway {
             Then::Kept(trial) => self.kept(trial, ok, now),
             Then::RolledBack(trial) => self.rolled_back(trial, ok, now),
         }
-        while self.management.open.is_none()
-            && let Some(deferred) = self.management.deferred.pop_front()
-        {
+        while self.management.open.is_none() {
+            let Some(deferred) = self.management.deferred.pop_front() else { break };
             match deferred {
                 Deferred::Called(call, result) => self.called(call, result, now),
                 Deferred::Install(installation) => self.install(installation, now),
