@@ -167,6 +167,16 @@ codes! {
         "the last session with a DM server failed",
         "the network, the certificate, the credentials, or the server",
         "dm-gateway servers test SERVER, then dm-gateway session SERVER --wait";
+
+    // --- Observation -----------------------------------------------------------------------
+    WEB: "GW-OBS-01",
+        "the status page cannot be served",
+        "another program has the address",
+        "another --listen; ss -lntp shows who has it";
+    HOOK: "GW-OBS-02",
+        "a program in events.d failed, took too long or may not be run",
+        "told in the message",
+        "run it by hand: echo '{}' | env -i GW_EVENT=test PROGRAM";
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub mod simulate;
 pub mod status;
 mod table;
 pub mod tree;
+#[cfg(feature = "web")]
+pub mod web;
 
 use client::{Stop, finish, print};
 use definition::{Command, Given, nearest};
@@ -44,6 +46,8 @@ pub const COMMANDS: &[Command] = &[
     bootstrap::COMMAND,
     monitor::COMMAND,
     metrics::COMMAND,
+    #[cfg(feature = "web")]
+    web::COMMAND,
     decode::COMMAND,
     #[cfg(feature = "simulate")]
     demo::COMMAND,
