@@ -613,3 +613,12 @@ pub const PAGE_NEWS: Duration = Duration::from_secs(15);
 
 /// Events that the status page keeps for browsers that come.
 pub const PAGE_EVENTS: usize = 100;
+
+/// Longest run of a program in events.d.
+pub const HOOK_TIME: Duration = Duration::from_secs(10);
+
+/// Events that wait for programs in events.d: what a dozen devices do when they come at once.
+pub const HOOK_EVENTS: usize = 256;
+
+/// How long what was found in events.d is taken for what is there.
+pub const HOOK_LOOK: Duration = Duration::from_secs(1);

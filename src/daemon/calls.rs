@@ -127,7 +127,7 @@ impl Caller {
 
 /// Whether a file is what an editor or a package manager left beside the real one: an old account
 /// must not come after the new one.
-fn is_left_over(path: &Path) -> bool {
+pub(super) fn is_left_over(path: &Path) -> bool {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
     name.starts_with('.')
         || name.ends_with('~')

@@ -11,6 +11,7 @@
 
 mod bootstraps;
 mod calls;
+mod hooks;
 mod http_pushes;
 mod journal;
 mod observation;
@@ -34,6 +35,7 @@ use crate::io::systemd;
 use crate::limits;
 use bootstraps::BootstrapPort;
 use calls::Caller;
+use hooks::Hooks;
 use http_pushes::HttpPort;
 use shell::{Shell, Stoppers};
 use smol::channel::{self, Receiver, Sender};
@@ -128,6 +130,7 @@ impl Daemon {
             config.wan_interface.as_deref(),
             config.push_listen.len(),
             Caller::new(config.client.clone()),
+            config.observe.events.as_deref().map(Hooks::new),
         );
         shell.bootstrap_files();
         let shell = Rc::new(shell);
@@ -194,6 +197,7 @@ impl Daemon {
         }
         tasks.push(executor.spawn(Rc::clone(&shell).operators(control)));
         tasks.extend(metrics.map(|it| executor.spawn(Rc::clone(&shell).observers(it))));
+        tasks.push(executor.spawn(Rc::clone(&shell).hooks()));
         tasks.push(executor.spawn(watchdog(Rc::clone(&shell))));
         // The first answers of `status` are to know the interfaces.
         shell.read_kernel();

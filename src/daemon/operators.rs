@@ -92,9 +92,9 @@ impl Shell {
             push_octets_sent: self.octets.pushes_sent.get(),
             server_octets_received: self.octets.servers_received.get(),
             server_octets_sent: self.octets.servers_sent.get(),
-            hooks_run: 0,
-            hooks_failed: 0,
-            hooks_dropped: 0,
+            hooks_run: self.hooks.as_ref().map_or(0, |hooks| hooks.run.get()),
+            hooks_failed: self.hooks.as_ref().map_or(0, |hooks| hooks.failed.get()),
+            hooks_dropped: self.hooks.as_ref().map_or(0, |hooks| hooks.dropped.get()),
         }
     }
 
@@ -109,10 +109,14 @@ impl Shell {
     fn forget_monitors(&self) {
         let mut monitors = self.monitors.borrow_mut();
         monitors.retain(|monitor| !monitor.lines.is_closed());
-        self.gateway.borrow_mut().observe(!monitors.is_empty());
+        self.gateway.borrow_mut().observe(!monitors.is_empty() || self.hooks.is_some());
     }
 
     pub(super) fn publish(&self, event: &Event) {
+        self.tell_hooks(event);
+        if self.monitors.borrow().is_empty() {
+            return;
+        }
         let line: Rc<str> = control::event_line(event, self.clock.now()).into();
         for monitor in self.monitors.borrow().iter() {
             if monitor.lines.try_send(Rc::clone(&line)).is_err() {

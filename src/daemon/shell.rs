@@ -4,6 +4,7 @@
 //! Cells are borrowed between two awaits only; everything runs on one thread.
 
 use super::calls::Caller;
+use super::hooks::Hooks;
 use super::journal;
 use super::operators::Monitor;
 use super::pushes::{Lan, WanPort};
@@ -55,6 +56,7 @@ pub(super) struct Shell {
     pub(super) monitors: RefCell<Vec<Monitor>>,
     pub(super) caller: Caller,
     pub(super) octets: Octets,
+    pub(super) hooks: Option<Hooks>,
 }
 
 /// Octets of what is said, without what carries it.
@@ -80,6 +82,7 @@ impl Shell {
         wan_interface: Option<&str>,
         push_ports: usize,
         caller: Caller,
+        hooks: Option<Hooks>,
     ) -> Self {
         let shell = Self {
             gateway: RefCell::new(gateway),
@@ -102,7 +105,9 @@ impl Shell {
             monitors: RefCell::default(),
             caller,
             octets: Octets::default(),
+            hooks,
         };
+        shell.gateway.borrow_mut().observe(shell.hooks.is_some());
         for lan in &shell.lans {
             lan.open_sender();
         }

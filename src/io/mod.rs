@@ -22,6 +22,7 @@ pub mod logger;
 pub mod modem;
 pub mod netlink;
 pub mod page_server;
+pub mod program;
 pub mod push;
 pub mod sled_store;
 pub mod systemd;

@@ -7,6 +7,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+mod hooks;
 mod journal;
 mod live;
 mod metrics;
+#[cfg(feature = "web")]
+mod web;
