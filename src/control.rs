@@ -51,6 +51,16 @@ pub enum Request {
     },
     /// What happens from now on: [`Watching`], then an [`EventLine`] for each event.
     Monitor,
+    /// The messages of one end device or DM server from now on: [`Watching`], then a [`TraceLine`]
+    /// for each message, until the time or the number is up.
+    Trace {
+        /// The id of a DM server, or the id or an alias of an end device.
+        peer: String,
+        /// For how many seconds.
+        seconds: u64,
+        /// At most how many messages.
+        messages: u64,
+    },
     /// The nodes of the management tree from a URI down: [`Nodes`].
     Tree {
         /// Where to begin.
@@ -237,6 +247,36 @@ pub struct EventLine {
     pub count: Option<u64>,
 }
 
+/// One message of a traced peer, without its secrets; or why there are no more.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct TraceLine {
+    /// `in`, `out`, or `end`: no more lines follow.
+    pub trace: String,
+    /// What carries it: `push`, `http-push`, `device-http` or `server-http`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<String>,
+    /// The other end: an address, or a URL without its query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Octets of the message.
+    #[serde(default)]
+    pub octets: usize,
+    /// HTTP status code, of an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What it says, as `decode` tells it; why, in the last line.
+    pub lines: Vec<String>,
+    /// Seconds since the gateway's start, to the microsecond.
+    #[serde(default)]
+    pub uptime: f64,
+    /// Seconds since 1970 by the gateway's wall clock.
+    #[serde(default)]
+    pub time: u64,
+    /// How many messages were left out just before, because whoever reads is too slow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+}
+
 /// Reads a request.
 ///
 /// # Errors
@@ -286,6 +326,7 @@ pub fn answer(gateway: &mut Gateway, request: &Request, io: &IoCounters, now: No
             Err(refused) => document(Refused { refused }),
         },
         Request::Monitor
+        | Request::Trace { .. }
         | Request::Session { .. }
         | Request::Apply { .. }
         | Request::Approve { .. }

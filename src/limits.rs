@@ -622,3 +622,24 @@ pub const HOOK_EVENTS: usize = 256;
 
 /// How long what was found in events.d is taken for what is there.
 pub const HOOK_LOOK: Duration = Duration::from_secs(1);
+
+/// Longest trace: whoever forgets one does no harm.
+pub const TRACE_TIME: Duration = Duration::from_secs(3600);
+
+/// Most messages of one trace.
+pub const TRACE_MESSAGES: u64 = 10_000;
+
+/// Messages that wait for a slow reader of a trace; further ones are counted and left out.
+pub const TRACE_WAITING: usize = 64;
+
+/// Traces at once.
+pub const TRACES: usize = 4;
+
+/// Lines of one message that a trace shows.
+pub const TRACE_LINES: usize = 400;
+
+/// Characters of one line that a trace shows.
+pub const TRACE_LINE: usize = 1000;
+
+/// Answers that traces wait for: more connections and calls than there can be at once.
+pub const TRACE_ANSWERS: usize = 1024;

@@ -22,6 +22,7 @@ pub mod session;
 pub mod simulate;
 pub mod status;
 mod table;
+pub mod trace;
 pub mod tree;
 #[cfg(feature = "web")]
 pub mod web;
@@ -45,6 +46,7 @@ pub const COMMANDS: &[Command] = &[
     tree::COMMAND,
     bootstrap::COMMAND,
     monitor::COMMAND,
+    trace::COMMAND,
     metrics::COMMAND,
     #[cfg(feature = "web")]
     web::COMMAND,

@@ -63,7 +63,7 @@ const GUARDED: &[(&str, &str)] = &[
 ];
 
 fn web(given: Given) -> Result<u8, Stop> {
-    let text = given.value("listen").map_or(LISTEN.into(), |value| value.to_string_lossy());
+    let text = given.value("listen").map_or_else(|| LISTEN.into(), |value| value.to_string_lossy());
     let address: SocketAddr = text.parse().map_err(|_| {
         Stop::Usage(format!("--listen is an address with a port, {LISTEN}, not `{text}`"))
     })?;
@@ -165,7 +165,7 @@ impl Events {
 
 impl Site {
     async fn answer(self: Rc<Self>, request: PageRequest) -> Page {
-        if !request.host.as_deref().is_some_and(|host| is_ours(host)) {
+        if !request.host.as_deref().is_some_and(is_ours) {
             return Page::text(421, "this is served to browsers on this machine only\n");
         }
         let page = |content_type, body: &'static str| Page {

@@ -18,6 +18,7 @@ mod observation;
 mod operators;
 mod pushes;
 mod shell;
+mod traces;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -122,7 +123,7 @@ impl Daemon {
             Gateway::new(config.options.clone(), records, clock.entropy(), clock.now());
         gateway.log(log::max_level());
         let interfaces = config.options.lans.iter().map(|lan| lan.interface.as_str());
-        let shell = Shell::new(
+        let mut shell = Shell::new(
             gateway,
             clock,
             Committer::new(store),
@@ -130,8 +131,9 @@ impl Daemon {
             config.wan_interface.as_deref(),
             config.push_listen.len(),
             Caller::new(config.client.clone()),
-            config.observe.events.as_deref().map(Hooks::new),
         );
+        shell.hooks = config.observe.events.as_deref().map(Hooks::new);
+        shell.gateway.borrow_mut().observe(shell.hooks.is_some());
         shell.bootstrap_files();
         let shell = Rc::new(shell);
         Ok(Self {

@@ -42,6 +42,13 @@ impl Shell {
     async fn operator(self: Rc<Self>, mut connection: ControlConnection) {
         let Ok(line) = connection.request().await else { return };
         let answered = match control::parse(&line) {
+            Ok(Request::Trace { peer, seconds, messages }) => {
+                let answer = self.answer(&Request::Monitor);
+                match connection.send(&answer).await {
+                    Ok(()) => return self.trace(connection, peer, seconds, messages).await,
+                    Err(error) => Err(error),
+                }
+            }
             Ok(request) => {
                 let watches =
                     matches!(request, Request::Monitor | Request::Session { wait: true, .. });
@@ -128,6 +135,7 @@ impl Shell {
     /// Those who watch are told no more.
     pub(super) fn stopping(&self) {
         self.monitors.borrow_mut().clear();
+        self.traces.end();
     }
 }
 

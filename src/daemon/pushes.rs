@@ -110,6 +110,9 @@ impl Shell {
         let Some(receiver) = &mut *open else { return Ok(false) };
         let Some(batch) = receiver.receive()? else { return Ok(false) };
         let now = self.clock.now();
+        for (from, datagram) in batch.iter().filter(|_| !self.traces.are_none()) {
+            self.traces.input(&Input::Push { from, datagram }, &self.gateway, now);
+        }
         let mut gateway = self.gateway.borrow_mut();
         for (from, datagram) in batch.iter() {
             count(&self.octets.pushes_received, datagram.len());

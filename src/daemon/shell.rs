@@ -8,6 +8,7 @@ use super::hooks::Hooks;
 use super::journal;
 use super::operators::Monitor;
 use super::pushes::{Lan, WanPort};
+use super::traces::Traces;
 use super::{Listener, Signal, bind_listener, is_absent, pause};
 use crate::gateway::Gateway;
 use crate::gateway::seam::{ConnectionId, Input, LanId, NeighbourEvent, Output, Response};
@@ -57,6 +58,7 @@ pub(super) struct Shell {
     pub(super) caller: Caller,
     pub(super) octets: Octets,
     pub(super) hooks: Option<Hooks>,
+    pub(super) traces: Traces,
 }
 
 /// Octets of what is said, without what carries it.
@@ -82,7 +84,6 @@ impl Shell {
         wan_interface: Option<&str>,
         push_ports: usize,
         caller: Caller,
-        hooks: Option<Hooks>,
     ) -> Self {
         let shell = Self {
             gateway: RefCell::new(gateway),
@@ -105,9 +106,9 @@ impl Shell {
             monitors: RefCell::default(),
             caller,
             octets: Octets::default(),
-            hooks,
+            hooks: None,
+            traces: Traces::default(),
         };
-        shell.gateway.borrow_mut().observe(shell.hooks.is_some());
         for lan in &shell.lans {
             lan.open_sender();
         }
@@ -144,6 +145,7 @@ impl Shell {
 
     /// The same, with no pushes before it.
     fn feed(&self, input: Input<'_>) {
+        self.traces.input(&input, &self.gateway, self.clock.now());
         let mut gateway = self.gateway.borrow_mut();
         gateway.handle(input, self.clock.now());
         self.carry_out(&mut gateway);
@@ -154,8 +156,12 @@ impl Shell {
     pub(super) fn carry_out(&self, gateway: &mut Gateway) {
         while let Some(output) = gateway.poll_output() {
             match output {
-                Output::Push { lan, to, datagram } => self.queue(lan, to, datagram),
+                Output::Push { lan, to, datagram } => {
+                    self.traces.pushed(to, datagram, self.clock.now());
+                    self.queue(lan, to, datagram);
+                }
                 Output::Response { connection, response } => {
+                    self.traces.responded(connection, &response, self.clock.now());
                     // Nobody is there any more if the peer gave up.
                     if let Some(reply) = self.replies.borrow_mut().remove(&connection) {
                         let _ = reply.try_send(response);
@@ -172,7 +178,10 @@ impl Shell {
                         }
                     }
                 }
-                Output::Call { call, request } => self.caller.call(call, request),
+                Output::Call { call, request } => {
+                    self.traces.called(call, &request, self.clock.now());
+                    self.caller.call(call, request);
+                }
                 Output::Operated { operation, result } => self.caller.operated(operation, result),
                 Output::Event(event) => self.publish(&event),
                 Output::Log { event, held_back } => journal::write(&event, held_back),

@@ -407,7 +407,7 @@ impl Gateway {
     fn journal_due(&mut self, now: Now) {
         let (over, next) = self.journal.due(now.uptime);
         for (Source { kind, reason, lan }, held_back) in over {
-            let what = reason.map_or(kind.entry().what, Reason::sentence);
+            let what = reason.map_or_else(|| kind.entry().what, Reason::sentence);
             let why = format!("{held_back} more in the last minute: {what}");
             let event = Event { kind, device: None, server: None, lan, address: None, reason, why };
             self.outputs.0.push_back(Queued::Log(Box::new(event), held_back));
