@@ -140,6 +140,43 @@ codes! {
         "it is missing, or the user that the daemon runs as may not read it",
         "ls -l on the file; dm-gateway config check";
 
+    CONFIG_SYNTAX: "GW-CONF-03",
+        "a file of the configuration is not TOML",
+        "a quotation mark or a bracket is missing, a key stands twice, or a section is misspelt",
+        "the line in the message; dm-gateway config check";
+    CONFIG_UNKNOWN: "GW-CONF-04",
+        "the configuration has a section or a key that there is not",
+        "it is misspelt, stands below the wrong section, or is of a newer version",
+        "the name in the message; dm-gateway config doc lists all keys";
+    CONFIG_LOCKED: "GW-CONF-05",
+        "a file sets what an earlier file locked",
+        "[gateway] locked of the vendor or the administrator names the key",
+        "leave the key out, or ask who locked it: dm-gateway config show --origin KEY";
+    CONFIG_SERVICE: "GW-CONF-06",
+        "the service's user may not read a file that the configuration names",
+        "the file or a directory above it belongs to root alone",
+        "chgrp dm-gateway FILE and chmod g+r FILE, or LoadCredential= in the unit";
+    RELOAD: "GW-CONF-07",
+        "the new configuration is not used, the old one stays in force",
+        "something in it is wrong; nothing of it was applied",
+        "what the message says, then dm-gateway reload";
+    RESTART_NEEDED: "GW-CONF-08",
+        "part of the configuration waits for a restart",
+        "sockets, interfaces and LANs are made at the start only",
+        "dm-gateway reload --restart, or systemctl restart dm-gateway";
+    ON_TRIAL: "GW-CONF-09",
+        "the configuration is on trial",
+        "dm-gateway apply was not confirmed yet",
+        "dm-gateway confirm to keep it, dm-gateway confirm --discard to take it back";
+    TAKEN_BACK: "GW-CONF-10",
+        "a configuration on trial was taken back",
+        "nobody confirmed it in time, or the daemon could not start with it",
+        "dm-gateway apply again, then dm-gateway confirm";
+    APPLY: "GW-CONF-11",
+        "a configuration cannot be applied",
+        "told in the message",
+        "what the message says; dm-gateway config check";
+
     // --- The start -------------------------------------------------------------------------
     START: "GW-RUN-01",
         "the daemon cannot start",
@@ -151,6 +188,45 @@ codes! {
         "the store cannot keep changes",
         "the disk is full, read-only or broken",
         "df and dmesg; what cannot be kept is refused, and servers and devices try again";
+
+    // --- Upkeep ----------------------------------------------------------------------------
+    AUDIT_BROKEN: "GW-AUDIT-01",
+        "the chain of the audit is broken",
+        "a line was changed, taken out or put in by somebody, or the flash lost one",
+        "compare with copies of the audit elsewhere; ask who had root on the gateway";
+    AUDIT_READ: "GW-AUDIT-02",
+        "the audit cannot be read or written",
+        "the state directory is not readable for this user, or its disk fails",
+        "as root, or ls -l on the state directory and df";
+
+    BACKUP: "GW-BACKUP-01",
+        "the backup cannot be written or read",
+        "the file, its disk, or the daemon that has the store",
+        "what the message says";
+    BACKUP_NEWER: "GW-BACKUP-02",
+        "the backup is of a newer version",
+        "it was written by a newer dm-gateway",
+        "the newer version on this unit, then dm-gateway restore";
+    BACKUP_DAMAGED: "GW-BACKUP-03",
+        "the backup is not whole",
+        "the file was cut off or changed",
+        "another copy of it";
+    BACKUP_IDENTITY: "GW-BACKUP-04",
+        "the backup is of another unit",
+        "two units with the same identity and credentials would lock each other out",
+        "dm-gateway restore --take-identity if the other is gone for good, else --keep-identity";
+    BUSY: "GW-STORE-02",
+        "a daemon has the store",
+        "it runs, and two writers would destroy it",
+        "systemctl stop dm-gateway, and systemctl start dm-gateway afterwards";
+    SUPPORT: "GW-SUPPORT-01",
+        "the support bundle cannot be written",
+        "the directory is read-only or full",
+        "another place: dm-gateway support-bundle /tmp/support.tar.gz";
+    RESET: "GW-RESET-01",
+        "the factory reset is not done",
+        "nobody said yes, or the state directory cannot be written",
+        "as root: dm-gateway factory-reset --yes";
 
     // --- LANs ------------------------------------------------------------------------------
     LAN_DOWN: "GW-LAN-01",
@@ -167,6 +243,28 @@ codes! {
         "the last session with a DM server failed",
         "the network, the certificate, the credentials, or the server",
         "dm-gateway servers test SERVER, then dm-gateway session SERVER --wait";
+    WANTED: "GW-SRV-08",
+        "devices want a DM server that the gateway may not bootstrap itself to",
+        "nobody has approved it yet",
+        "dm-gateway servers, then dm-gateway servers approve ID or dm-gateway servers deny ID";
+    NO_ACCOUNT: "GW-SRV-20",
+        "a DM server that devices want has no account with the gateway",
+        "no source of bootstrap documents is configured",
+        "dm-gateway bootstrap apply FILE, or [bootstrap] sources";
+
+    // --- End devices -----------------------------------------------------------------------
+    CONFLICT: "GW-DEV-01",
+        "the identity of an end device is claimed from two places",
+        "two devices have the same identity, addresses were swapped, or somebody cheats",
+        "dm-gateway devices; the owner keeps its mappings";
+    SILENT: "GW-DEV-20",
+        "an end device has named no DM server",
+        "it has no account for the gateway, or it is no DM client",
+        "dm-gateway devices provision ID";
+    UNCONFIRMED: "GW-DEV-21",
+        "an end device has since sent empty lists of servers",
+        "a reset, or a client that tells its list only once",
+        "wait for its next session; what it named before stays until then";
 
     // --- Observation -----------------------------------------------------------------------
     WEB: "GW-OBS-01",

@@ -13,9 +13,10 @@
 pub mod openmetrics;
 
 use crate::codes::Trouble;
+use crate::config::view::{Difference, ValueView};
 use crate::gateway::Gateway;
 use crate::gateway::event::Event;
-use crate::gateway::management::{NodeView, Operation};
+use crate::gateway::management::{NodeView, Operation, RemoteValue};
 use crate::gateway::seam::Now;
 use crate::gateway::view::{DeviceView, MappingView, ServerView, Status};
 use base64::Engine;
@@ -40,6 +41,16 @@ pub enum Request {
     Devices,
     /// Every DM server that a device names: [`Servers`].
     Servers,
+    /// One end device: [`DeviceDetails`](crate::gateway::view::DeviceDetails), or [`Refused`].
+    Device {
+        /// Its id, an alias, or a part of the id that no other has.
+        device: String,
+    },
+    /// One DM server: [`ServerDetails`](crate::gateway::view::ServerDetails), or [`Refused`].
+    Server {
+        /// Its id, or a part of it that no other has.
+        server: String,
+    },
     /// The mappings in force: [`Mappings`].
     Mappings,
     /// Whether a push would pass: [`Explanation`](crate::gateway::view::Explanation).
@@ -90,6 +101,103 @@ pub enum Request {
         /// The end device's id or alias.
         device: String,
     },
+    /// Reads the configuration anew: [`Reloaded`].
+    Reload {
+        /// Whether the daemon starts anew if something needs that.
+        #[serde(default)]
+        restart: bool,
+    },
+    /// What the daemon runs with: [`InForce`].
+    Configuration,
+    /// Applies a piece of configuration until it is confirmed: [`Applied`].
+    ApplyConfiguration {
+        /// Its text.
+        text: String,
+        /// The file that it is from, for errors.
+        name: String,
+        /// After how many seconds it is taken back.
+        seconds: u64,
+        /// Whether the daemon starts anew if something needs that.
+        #[serde(default)]
+        restart: bool,
+        /// Whether only to tell what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Keeps what was applied, or takes it back: [`Done`].
+    Confirm {
+        /// Whether it is taken back.
+        #[serde(default)]
+        discard: bool,
+    },
+    /// Sets how much is logged, for some time: [`Done`].
+    LogLevel {
+        /// `error`, `warn`, `info`, `debug` or `trace`; absent to ask only.
+        #[serde(default)]
+        level: Option<String>,
+        /// For how many seconds.
+        #[serde(default)]
+        seconds: u64,
+        /// Of this module only, such as `gateway::forward`.
+        #[serde(default)]
+        module: Option<String>,
+    },
+    /// Forbids a server to be bootstrapped: [`Done`].
+    Deny {
+        /// The DM server's id.
+        server: String,
+    },
+    /// Removes all that is known of an end device: [`Done`].
+    Forget {
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Refuses the pushes and sessions of an end device: [`Done`].
+    Block {
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Ends that: [`Done`].
+    Unblock {
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Settles a conflict about the identity of an end device: [`Done`].
+    Trust {
+        /// The end device's id or alias.
+        device: String,
+        /// The Ethernet address of the true one; else it is the present holder.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mac: Option<String>,
+    },
+    /// Lets a server wake an end device: [`Done`].
+    Map {
+        /// The DM server's id.
+        server: String,
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// Forbids a server to wake an end device: [`Done`].
+    Unmap {
+        /// The DM server's id.
+        server: String,
+        /// The end device's id or alias.
+        device: String,
+    },
+    /// What another request would do: [`Rehearsed`].
+    DryRun {
+        /// The other request.
+        of: Box<Request>,
+    },
+    /// What the gateway knows: [`BackupHead`], then a
+    /// [`Line`](crate::gateway::backup::Line) each.
+    Backup {
+        /// Whether with secrets: for root and the daemon's own user only.
+        #[serde(default)]
+        secrets: bool,
+    },
+    /// The audit: its lines as they stand in its files, the oldest first.
+    Audit,
 }
 
 /// One line of an answer.
@@ -110,6 +218,65 @@ pub struct StatusAnswer {
     pub status: Status,
     /// What its sockets and its store say.
     pub io: IoCounters,
+    /// What there is to know of the configuration.
+    #[serde(default)]
+    pub configuration: ConfigurationState,
+}
+
+/// What there is to know of the configuration of a running daemon.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ConfigurationState {
+    /// Why the files are not in force, if the last `reload` failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Trouble>,
+    /// Keys that wait for a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<String>,
+    /// After how many seconds what is on trial is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<u64>,
+}
+
+/// Answers [`Request::Reload`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Reloaded {
+    /// Keys whose new values count.
+    pub applied: Vec<String>,
+    /// Keys that wait for a restart; the old values are in force.
+    pub restart: Vec<String>,
+    /// What DM servers set; unless it is locked it counts, whatever the files say.
+    #[serde(default)]
+    pub remote: Vec<RemoteValue>,
+    /// The DM server whose change is on trial, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<String>,
+    /// What is permitted and yet rarely meant.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Whether the daemon starts anew now.
+    #[serde(default)]
+    pub restarts: bool,
+}
+
+/// Answers [`Request::Configuration`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct InForce {
+    /// Every key with the value that counts.
+    pub values: Vec<ValueView>,
+    /// Whether it is on trial and so on.
+    pub state: ConfigurationState,
+}
+
+/// Answers [`Request::ApplyConfiguration`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Applied {
+    /// What changes.
+    pub differences: Vec<Difference>,
+    /// What of it counts; of a dry run, what would.
+    #[serde(flatten)]
+    pub reloaded: Reloaded,
+    /// After how many seconds it is taken back; 0 of a dry run.
+    pub seconds: u64,
 }
 
 /// Counters of what the gateway cannot see, since the start.
@@ -192,11 +359,46 @@ pub struct Done {
     pub done: Vec<String>,
 }
 
+/// Answers [`Request::Backup`], and begins a backup.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct BackupHead {
+    /// `dm-gateway`.
+    pub backup: String,
+    /// Version of the program that wrote it.
+    pub version: String,
+    /// When, in seconds since 1970.
+    pub time: u64,
+    /// `[gateway] id` of the unit.
+    pub gateway: String,
+    /// `[gateway] device-id` of the unit.
+    pub device: String,
+    /// How many lines of its memory follow.
+    pub lines: usize,
+}
+
+impl BackupHead {
+    /// The head of a backup of this program's.
+    pub fn new(time: u64, gateway: String, device: String, lines: usize) -> Self {
+        let (backup, version) = ("dm-gateway".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        Self { backup, version, time, gateway, device, lines }
+    }
+}
+
+/// Answers [`Request::DryRun`]: nothing was done.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// What would be done, a line each, for people.
+    pub would: Vec<String>,
+}
+
 /// Answers what was not done.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Refused {
     /// Why, for people.
     pub refused: String,
+    /// Id of its [`Code`](crate::codes::Code), where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 /// Answers what cannot be answered.
@@ -295,6 +497,26 @@ pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
         Request::Session { server, .. } => Operation::Session { server: server.clone() },
         Request::Approve { server } => Operation::Approve { server: server.clone() },
         Request::Provision { device } => Operation::Provision { device: device.clone() },
+        Request::Deny { server } => Operation::Deny { server: server.clone() },
+        Request::Forget { device } => Operation::Forget { device: device.clone() },
+        Request::Block { device } => Operation::Block { device: device.clone() },
+        Request::Unblock { device } => Operation::Unblock { device: device.clone() },
+        Request::Trust { device, mac } => {
+            Operation::Trust { device: device.clone(), hardware: mac.clone() }
+        }
+        Request::Map { server, device } => {
+            Operation::Map { server: server.clone(), device: device.clone() }
+        }
+        Request::Unmap { server, device } => {
+            Operation::Unmap { server: server.clone(), device: device.clone() }
+        }
+        Request::DryRun { of } => match operation(of)? {
+            Some(operation) => Operation::Rehearse(operation.into()),
+            None => {
+                let error = "there is nothing to try in a question".to_owned();
+                return Err(document(Fault { error }));
+            }
+        },
         Request::Apply { document } => {
             let document = BASE64
                 .decode(document)
@@ -306,31 +528,48 @@ pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
 }
 
 /// The answer to an operation, one line without its end.
-pub fn operated(result: Result<Vec<String>, String>) -> String {
+pub fn operated(request: &Request, result: Result<Vec<String>, String>) -> String {
     match result {
-        Ok(done) => document(Done { done }),
-        Err(refused) => document(Refused { refused }),
+        Ok(would) if matches!(request, Request::DryRun { .. }) => document(Rehearsed { would }),
+        result => told(result.map(|done| Done { done })),
     }
 }
 
+/// The answer to what is not done for a reason without a code, one line without its end.
+pub fn refused(why: &str) -> String {
+    document(Refused { refused: why.to_owned(), code: None })
+}
+
 /// The answer to a question, one line without its end.
-pub fn answer(gateway: &mut Gateway, request: &Request, io: &IoCounters, now: Now) -> String {
+pub fn answer(
+    gateway: &mut Gateway,
+    request: &Request,
+    io: &IoCounters,
+    configuration: &ConfigurationState,
+    now: Now,
+) -> String {
     match request {
-        Request::Status => document(StatusAnswer { status: gateway.status(now), io: *io }),
+        Request::Status => document(StatusAnswer {
+            status: gateway.status(now),
+            io: *io,
+            configuration: configuration.clone(),
+        }),
         Request::Devices => document(Devices { devices: gateway.devices(now) }),
         Request::Servers => document(Servers { servers: gateway.servers(now) }),
+        Request::Device { device } => told(gateway.device_details(device, now)),
+        Request::Server { server } => told(gateway.server_details(server, now)),
         Request::Mappings => document(Mappings { mappings: gateway.mappings(now) }),
         Request::Explain { server, device } => document(gateway.explain(server, device)),
-        Request::Tree { uri } => match gateway.tree(uri, now) {
-            Ok(nodes) => document(Nodes { nodes }),
-            Err(refused) => document(Refused { refused }),
-        },
-        Request::Monitor
-        | Request::Trace { .. }
-        | Request::Session { .. }
-        | Request::Apply { .. }
-        | Request::Approve { .. }
-        | Request::Provision { .. } => document(Watching { monitor: true }),
+        Request::Tree { uri } => told(gateway.tree(uri, now).map(|nodes| Nodes { nodes })),
+        // The others are done, not answered.
+        _ => document(Watching { monitor: true }),
+    }
+}
+
+fn told(result: Result<impl Serialize, String>) -> String {
+    match result {
+        Ok(body) => document(body),
+        Err(refused) => document(Refused { refused, code: None }),
     }
 }
 
@@ -366,6 +605,12 @@ fn address(address: SocketAddr) -> String {
         0 => address.ip().to_string(),
         _ => address.to_string(),
     }
+}
+
+/// The answer to what is not done, one line without its end.
+pub fn refusal(trouble: &Trouble) -> String {
+    let code = Some(trouble.code.to_string());
+    document(Refused { refused: trouble.to_string(), code })
 }
 
 /// A document of this schema, one line without its end.

@@ -264,6 +264,7 @@ pub mod daemon;
 pub mod gateway;
 pub mod io;
 pub mod limits;
+pub mod manual;
 pub mod proto;
 #[cfg(feature = "simulate")]
 pub mod simulate;

@@ -448,6 +448,9 @@ pub const CONTROL_TIME: Duration = Duration::from_secs(10);
 /// Events that wait for a slow `monitor`; further ones are counted and left out.
 pub const MONITOR_LINES: usize = 1024;
 
+/// Ids told where a part of an id fits several: what stands on one line.
+pub const NAMES_TOLD: usize = 4;
+
 // --- Linux and flash -----------------------------------------------------------------------
 
 /// Largest DHCP lease file read, in octets: [`LEASES`] lines of 256 octets. The rest is ignored.
@@ -484,6 +487,25 @@ pub const STOP_STORE_TIME: Duration = Duration::from_millis(700);
 
 /// Largest configuration file, in octets: [`DEVICES`] sections of 256 octets.
 pub const CONFIG_FILE: usize = 4 * 1024 * 1024;
+
+/// Longest trial of a configuration that an operator applies: who has not come back within a day
+/// has forgotten it.
+pub const LONGEST_CONFIG_TRIAL: Duration = Duration::from_secs(24 * 3600);
+
+/// Trial of a configuration where no other time is asked for: as long as that of a DM server.
+pub const CONFIG_TRIAL: Duration = Duration::from_secs(600);
+
+/// Largest file with the timer of a trial, in octets: it names the keys that changed.
+pub const TRIAL_TIMER: usize = 4 * 1024 * 1024;
+
+/// Longest time for which more may be logged than usual.
+pub const LONGEST_LOG_TIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Time for which more is logged than usual where no other is asked for.
+pub const LOG_TIME: Duration = Duration::from_secs(900);
+
+/// Longest pause between looks at when a trial is over: a machine that slept wakes late.
+pub const CONFIG_TIMER: Duration = Duration::from_secs(60);
 
 /// Largest secret file, in octets. Secrets are made by generators and have some dozen.
 pub const SECRET: usize = 1024;
@@ -588,6 +610,50 @@ pub const SEARCH_RETRY: Duration = Duration::from_secs(300);
 
 /// Most bootstrap servers asked that one DNS name leads to.
 pub const SERVICES: usize = 4;
+
+// --- Upkeep --------------------------------------------------------------------------------
+
+/// Most nodes of one message of a DM server that are written down one by one in the audit.
+pub const AUDIT_CHANGES: usize = 64;
+
+/// Size of a file of the audit, in octets, at which the next is begun: some thousand changes.
+pub const AUDIT_FILE: u64 = 256 * 1024;
+
+/// Files of the audit that are kept: with [`AUDIT_FILE`] a megabyte, years of a quiet gateway.
+pub const AUDIT_FILES: usize = 4;
+
+/// Entries of the audit that wait for flash; what comes beyond while it fails is counted.
+pub const AUDIT_WAITING: usize = 256;
+
+/// Rounds in which the key of a backup's secrets is derived: a second or two on a router, and as
+/// long for each guess of who steals the file.
+pub const SEAL_ROUNDS: u32 = 300_000;
+
+/// Most rounds that a backup may ask for: minutes.
+pub const SEAL_ROUNDS_MOST: u32 = 30_000_000;
+
+/// Largest backup, in octets: a full inventory and tree have a tenth.
+pub const BACKUP: usize = 64 * 1024 * 1024;
+
+/// Fewest characters of a passphrase: the file may be stolen, and guessed at for years.
+pub const PASSPHRASE: usize = 12;
+
+/// How often a backup tries to get hold of the store between two commits.
+pub const STORE_WAITS: u32 = 100;
+
+/// Wait between these tries.
+pub const STORE_WAIT: Duration = Duration::from_millis(20);
+
+/// Most octets of the files in a support bundle: with their heads below 5 MB, which mail takes.
+pub const BUNDLE: usize = 4_500_000;
+
+/// Most octets of one of them; its end is kept.
+pub const BUNDLE_PART: usize = 1_000_000;
+
+/// Lines of the audit in a support bundle.
+pub const BUNDLE_LINES: usize = 2_000;
+
+// --- Observation -----------------------------------------------------------------------------
 
 /// In this time the lines of the log are counted by kind and source: one line a minute of what a
 /// stranger can make happen wears out no flash.

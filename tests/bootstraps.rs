@@ -448,7 +448,8 @@ fn an_approval_that_the_store_does_not_keep_is_a_problem_that_status_shows() {
     lab.mapped_device(1, &[SERVER]);
     assert!(lab.gateway.status(lab.now).problems.is_empty());
     lab.store.fail_next(1);
-    lab.operate(Operation::Approve { server: SERVER.into() }).unwrap().unwrap();
+    lab.operate(Operation::Approve { server: SERVER.into() }).unwrap().unwrap_err();
+    assert_eq!(lab.state_of(SERVER), "pending-approval");
     let problems = lab.gateway.status(lab.now).problems;
     assert!(problems.iter().any(|problem| problem.contains("store")), "{problems:?}");
 }

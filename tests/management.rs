@@ -600,7 +600,9 @@ fn servers_are_told_of_devices_that_come_and_go_once_they_want_to_be() {
         1,
         "{alerts:?}"
     );
-    assert!(alerts[0..].iter().any(|it| it.contains(&mac_id(6))), "{alerts:?}");
+    let payload = payload_of_the_gallery("attached").replace("192.168.4.20", "192.168.4.6");
+    let payload = payload.replace("IMEI:490154203237518", &mac_id(6));
+    assert!(alerts.iter().any(|it| it.contains(&payload)), "{payload}: {alerts:?}");
     managed.serve();
     assert_eq!(managed.told(ONE), ["1201", "end"]);
     managed.advance(10 * MINUTE);
@@ -641,6 +643,8 @@ fn alerts_that_did_not_get_through_come_again_with_the_newest_state() {
         alerts[0].contains("devicedetached:1.0") && alerts[0].contains(&mac_id(5)),
         "{alerts:?}"
     );
+    let payload = payload_of_the_gallery("detached").replace("IMEI:490154203237518", &mac_id(5));
+    assert!(alerts[0].contains(&payload), "{payload}: {alerts:?}");
     assert_eq!(managed.told(ONE), ["1201", "end"]);
 }
 
@@ -662,6 +666,15 @@ fn a_device_that_comes_and_goes_makes_a_session_a_minute() {
 }
 
 /// The generic alerts that a message carries: type, source and payload.
+/// What the manual's gallery shows as the payload of such an alert.
+fn payload_of_the_gallery(what: &str) -> String {
+    let path = format!("tests/fixtures/syncml/valid/alert-device{what}.xml");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, payload) = text.split_once("<![CDATA[").unwrap();
+    payload.split_once("]]>").unwrap().0.to_owned()
+}
+
 fn generic_alerts(call: &dm_gateway::gateway::seam::Call) -> Vec<String> {
     use dm_gateway::proto::syncml::{AlertCode, Command, Encoding};
     let dm_gateway::gateway::seam::CallKind::Message { body, .. } = &call.kind else {

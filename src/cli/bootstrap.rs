@@ -1,7 +1,7 @@
 //! `dm-gateway bootstrap apply FILE`: accounts from a bootstrap document.
 
 use crate::cli::client::{Call, Stop};
-use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, operand};
+use crate::cli::definition::{self, ASKING, CHANGING, Command, Given, Kind, PRINTING, operand};
 use crate::control::Request;
 use crate::io::{plain, read_bounded};
 use crate::limits;
@@ -21,7 +21,7 @@ pub const COMMAND: Command = Command {
 The document is a serialised tree (MgmtTree), a DM bootstrap message or a provisioning document
 (w7), each as XML or WBXML. Prints a line for each account.",
         operands: &[operand("FILE", Kind::File, "the document")],
-        options: &[ASKING, PRINTING],
+        options: &[CHANGING, ASKING, PRINTING],
         exits: &[(1, "it is not valid, or it is refused")],
         run: Some(apply),
         ..definition::COMMAND
@@ -39,5 +39,5 @@ fn apply(given: Given) -> Result<u8, Stop> {
     bootstrap::read(&document, Source::Factory).map_err(|fault| {
         Stop::failed(&format!("{file}: {fault}; try: dm-gateway decode {file}"))
     })?;
-    call.have_done(&Request::Apply { document: BASE64.encode(&document) })
+    call.have_done(Request::Apply { document: BASE64.encode(&document) })
 }

@@ -5,10 +5,11 @@ use crate::cli::table::printable;
 use crate::cli::{EX_USAGE, help};
 use crate::codes::{self, Code, Trouble};
 use crate::config;
-use crate::control::{self, Document, Done, Failure, Fault, Refused, Request};
+use crate::control::{self, Document, Done, Failure, Fault, Refused, Rehearsed, Request};
 use crate::io::{control_socket, plain};
 use crate::limits::CONTROL_TIME;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -83,14 +84,19 @@ pub(super) fn finish(result: Result<u8, Stop>, path: &[&Command], json: bool) ->
 
 /// Says on standard error what went wrong, what makes it so, and what to try.
 pub(super) fn complain(trouble: &Trouble) {
-    let mut text = format!("error[{}]: {}", trouble.code, printable(&trouble.what));
+    note(&told(&format!("error[{}]", trouble.code), trouble));
+}
+
+/// A trouble for people: what is wrong, its cause and what to try, a line each.
+pub(super) fn told(head: &str, trouble: &Trouble) -> String {
+    let mut text = format!("{}: {}", printable(head), printable(&trouble.what));
     if let Some(cause) = &trouble.cause {
         text.push_str(&format!("\n  cause: {}", printable(cause)));
     }
     if let Some(next) = &trouble.next {
         text.push_str(&format!("\n  try: {}", printable(next)));
     }
-    note(&text);
+    text
 }
 
 /// Says something on standard error. Where that is gone as well, the exit code has to do.
@@ -109,6 +115,10 @@ pub(super) struct Call {
     target: Target,
     /// Whether JSON is wanted.
     pub(super) json: bool,
+    /// Whether nothing is to be changed.
+    pub(super) dry_run: bool,
+    /// Whether a list is wanted as one row a line.
+    rows: bool,
     /// What stands beside the options: as many as were asked for.
     pub(super) operands: Vec<String>,
 }
@@ -136,8 +146,17 @@ impl Call {
         Self {
             target: socket.unwrap_or_else(|| Target::Config(config())),
             json: given.form() != Form::Table,
+            dry_run: given.has("dry-run"),
+            rows: given.form() == Form::Lines,
             operands: given.operands.clone(),
         }
+    }
+
+    /// The state directory of the daemon, by its configuration.
+    pub(super) fn state_dir(given: &Given) -> Result<PathBuf, Stop> {
+        let config = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
+        config::state_directory(&config)
+            .map_err(|error| Stop::with(codes::CONFIG, &error.to_string()))
     }
 
     /// Asks the daemon, which may refuse.
@@ -150,9 +169,17 @@ impl Call {
         understand(refused(line.map_err(broken)?)?)
     }
 
-    /// Has the daemon do something, and prints what it did.
-    pub(super) fn have_done(&self, request: &Request) -> Result<u8, Stop> {
-        let answer = self.ask_for::<Done>(request)?;
+    /// Has the daemon do something, and prints what it did; or would do, where that is asked for.
+    pub(super) fn have_done(&self, request: Request) -> Result<u8, Stop> {
+        if self.dry_run {
+            let answer = self.ask_for::<Rehearsed>(&Request::DryRun { of: request.into() })?;
+            self.print(&answer, |answer| {
+                let lines = answer.would.iter().map(|line| format!("would: {line}\n"));
+                lines.chain(["nothing was changed\n".to_owned()]).collect()
+            })?;
+            return Ok(0);
+        }
+        let answer = self.ask_for::<Done>(&request)?;
         self.print(&answer, |answer| answer.done.iter().map(|line| format!("{line}\n")).collect())?;
         Ok(0)
     }
@@ -183,21 +210,43 @@ impl Call {
         client.ask(&line).map_err(broken)
     }
 
-    /// Prints an answer: the daemon's own line, or what `people` makes of it.
+    /// Prints an answer: the daemon's own line, its rows, or what `people` makes of it.
     pub(super) fn print<T>(
         &self,
         answer: &Answer<T>,
         people: impl FnOnce(&T) -> String,
     ) -> Result<(), Stop> {
-        if self.json { print(&format!("{}\n", answer.line)) } else { print(&people(&answer.body)) }
+        match (self.json, self.rows) {
+            (true, true) => print(&rows(&answer.line)),
+            (true, false) => print(&format!("{}\n", answer.line)),
+            (false, _) => print(&people(&answer.body)),
+        }
+    }
+}
+
+/// A document that is nothing but a list, as one document for each row; another as it is.
+pub(super) fn rows(line: &str) -> String {
+    let list = serde_json::from_str::<Map<String, Value>>(line).ok().and_then(|document| {
+        let mut fields = document.into_iter().filter(|(name, _)| name != "schema");
+        match (fields.next(), fields.next()) {
+            (Some((_, Value::Array(rows))), None) if rows.iter().all(Value::is_object) => {
+                Some(rows)
+            }
+            _ => None,
+        }
+    });
+    match list {
+        Some(rows) => rows.iter().map(|row| control::document(row) + "\n").collect(),
+        None => format!("{line}\n"),
     }
 }
 
 /// A line of the daemon's, unless it refuses.
 pub(super) fn refused(line: String) -> Result<String, Stop> {
     match serde_json::from_str::<Document<Refused>>(&line) {
-        Ok(document) => {
-            Err(Stop::Failed(Trouble::new(codes::REFUSED, &document.body.refused).into()))
+        Ok(Document { body: Refused { refused, code }, .. }) => {
+            let code = code.and_then(|code| codes::find(&code)).copied();
+            Err(Stop::Failed(Trouble::new(code.unwrap_or(codes::REFUSED), &refused).into()))
         }
         Err(_) => Ok(line),
     }
@@ -274,6 +323,17 @@ fn unreachable(socket: &Path, error: &io::Error) -> Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_becomes_a_document_for_each_row() {
+        let list = r#"{"schema":1,"devices":[{"id":"a","n":1},{"id":"b"}]}"#;
+        let expected = "{\"schema\":1,\"id\":\"a\",\"n\":1}\n{\"schema\":1,\"id\":\"b\"}\n";
+        assert_eq!(rows(list), expected);
+        assert_eq!(rows(r#"{"schema":1,"devices":[]}"#), "");
+        for whole in [r#"{"schema":1,"done":["x"]}"#, r#"{"schema":1,"a":[],"b":1}"#] {
+            assert_eq!(rows(whole), format!("{whole}\n"));
+        }
+    }
 
     #[test]
     fn an_answer_of_nonsense_is_no_answer() {

@@ -201,8 +201,12 @@ fn sniff(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
         // The public identifier of provisioning documents.
         [0x01..=0x03, 0x0b, ..] => bootstrap::document(dump, octets),
         [0x01..=0x03, 0x00 | 0x01 | 0x80..=0xff, ..] => {
+            if bootstrap::is_tree(octets) {
+                return bootstrap::document(dump, octets);
+            }
             dump.line(format_args!("WBXML, {} octets", octets.len()))?;
-            message::dump(dump, Encoding::Wbxml, octets)
+            message::dump(dump, Encoding::Wbxml, octets)?;
+            bootstrap::within_message(dump, octets)
         }
         _ if Notification::decode(octets).is_ok() => package(dump, octets),
         [_, 0x06, ..] => push(dump, octets),
@@ -217,7 +221,8 @@ fn markup(dump: &mut Dump<'_>, text: &str) -> io::Result<()> {
     }
     if text.contains("<SyncML") {
         dump.line(format_args!("SyncML as XML, {} octets", text.len()))?;
-        return message::dump(dump, Encoding::Xml, text.as_bytes());
+        message::dump(dump, Encoding::Xml, text.as_bytes())?;
+        return bootstrap::within_message(dump, text.as_bytes());
     }
     if text.trim_start().starts_with("<Alert") {
         dump.line(format_args!("one Alert command, without a message around it"))?;

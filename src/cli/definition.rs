@@ -298,9 +298,8 @@ fn word(commands: &'static [Command], value: OsString, given: &mut Given) -> Res
     let text = value.string()?;
     let above = given.path.last().copied();
     let below = above.map_or(commands, |command| command.commands);
-    if given.operands.is_empty()
-        && let Some(command) = below.iter().find(|command| command.name == text)
-    {
+    let below_it = below.iter().find(|command| command.name == text);
+    if let Some(command) = below_it.filter(|_| given.operands.is_empty()) {
         // What was given so far must be an option of this one, too.
         given.path.push(command);
         let allowed = |long| command.options.iter().copied().flatten().any(|it| it.long == long);

@@ -41,12 +41,17 @@ pub fn help(path: &[&Command]) -> String {
             let _ = writeln!(text, "  {line}\n      {what}");
         }
     }
-    let own = command.exits.iter();
-    let exits = own.chain(EXITS.iter().filter(|(code, _)| *code == 3 && asks(command)));
-    let exits: Vec<_> = exits.map(|(code, what)| format!("{code} {what}")).collect();
-    if !exits.is_empty() {
-        let _ =
-            write!(text, "\nexit code: 0 as it should be, {}, 64 wrong usage\n", exits.join(", "));
+    if command.run.is_some() {
+        let general = EXITS.iter().filter(|(code, _)| match code {
+            0 | 64 => true,
+            3 => asks(command),
+            _ => false,
+        });
+        let mut exits: Vec<_> = command.exits.iter().chain(general).collect();
+        exits.sort_by_key(|(code, _)| *code);
+        text.push_str("\nexit code:");
+        let exits = exits.into_iter().map(|(code, what)| (code.to_string(), (*what).to_owned()));
+        rows(&mut text, exits);
     }
     text
 }

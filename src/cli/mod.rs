@@ -3,24 +3,33 @@
 //! `run` is the daemon; `status`, `devices`, `servers`, `session`, `tree`, `bootstrap`, `map` and
 //! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
 
+pub mod apply;
+pub mod audit;
+pub mod backup;
 pub mod bootstrap;
 pub mod client;
+pub mod config;
 pub mod decode;
 pub mod definition;
 #[cfg(feature = "simulate")]
 pub mod demo;
 pub mod devices;
+pub mod factory_reset;
 pub mod help;
+pub mod log_level;
+pub mod manual;
 pub mod map;
 pub mod metrics;
 pub mod monitor;
 pub mod narrate;
+pub mod reload;
 pub mod run;
 pub mod servers;
 pub mod session;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 pub mod status;
+pub mod support_bundle;
 mod table;
 pub mod trace;
 pub mod tree;
@@ -50,7 +59,18 @@ pub const COMMANDS: &[Command] = &[
     metrics::COMMAND,
     #[cfg(feature = "web")]
     web::COMMAND,
+    config::COMMAND,
+    reload::COMMAND,
+    apply::COMMAND,
+    apply::CONFIRM,
+    log_level::COMMAND,
+    audit::COMMAND,
+    backup::BACKUP,
+    backup::RESTORE,
+    factory_reset::COMMAND,
+    support_bundle::COMMAND,
     decode::COMMAND,
+    manual::COMMAND,
     #[cfg(feature = "simulate")]
     demo::COMMAND,
     #[cfg(feature = "simulate")]

@@ -1,10 +1,11 @@
 //! `dm-gateway servers`: the DM servers that end devices name.
 
 use crate::cli::client::{Call, Stop};
-use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, operand};
-use crate::cli::table::{Table, age};
+use crate::cli::definition::{self, ASKING, CHANGING, Command, Given, Kind, PRINTING, operand};
+use crate::cli::devices::{odd, verdicts};
+use crate::cli::table::{Table, age, count, printable};
 use crate::control::{Request, Servers};
-use crate::gateway::view::ServerView;
+use crate::gateway::view::{ServerDetails, ServerView};
 
 /// `servers`.
 pub const COMMAND: Command = Command {
@@ -17,6 +18,7 @@ States:
   failed            the last session or search did; why is told
   wanted            devices of a LAN with policy `bootstrap` ask for it
   pending-approval  the same, and nobody has allowed it yet
+  denied            the same, and an operator forbids it
   mapped            it may wake devices through the gateway
   noted             only devices of LANs with policy `ignore` name it",
     options: &[ASKING, PRINTING],
@@ -29,11 +31,29 @@ States:
             ..definition::COMMAND
         },
         Command {
+            name: "show",
+            summary: "everything known about one server, what is odd about it and what to do",
+            operands: &[operand("ID", Kind::Server, "its id, or a part of it")],
+            options: &[ASKING, PRINTING],
+            exits: &[(1, "no server is known by it, or several are")],
+            run: Some(show),
+            ..definition::COMMAND
+        },
+        Command {
             name: "approve",
             summary: "lets the gateway bootstrap itself to a wanted server",
             operands: &[operand("ID", Kind::Server, "the server's id")],
-            options: &[ASKING, PRINTING],
-            run: Some(approve),
+            options: &[CHANGING, ASKING, PRINTING],
+            run: Some(|given| rule(given, |server| Request::Approve { server })),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "deny",
+            summary: "forbids the gateway to bootstrap itself to a server, whoever wants it",
+            text: "`servers approve` undoes it. Pushes of the server are judged as before.",
+            operands: &[operand("ID", Kind::Server, "the server's id")],
+            options: &[CHANGING, ASKING, PRINTING],
+            run: Some(|given| rule(given, |server| Request::Deny { server })),
             ..definition::COMMAND
         },
     ],
@@ -52,9 +72,35 @@ fn list(given: Given) -> Result<u8, Stop> {
     Ok(0)
 }
 
-fn approve(given: Given) -> Result<u8, Stop> {
+fn rule(given: Given, request: fn(String) -> Request) -> Result<u8, Stop> {
     let call = Call::of(&given);
-    call.have_done(&Request::Approve { server: call.operands.concat() })
+    let server = call.operands.concat();
+    call.have_done(request(server))
+}
+
+fn show(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
+    let answer =
+        call.ask_for::<ServerDetails>(&Request::Server { server: call.operands.concat() })?;
+    call.print(&answer, details)?;
+    Ok(0)
+}
+
+fn details(details: &ServerDetails) -> String {
+    let ServerDetails { server, account, pushes, troubles } = details;
+    let account = if *account { "the gateway has one" } else { "none" };
+    let facts = [
+        ("account", account.to_owned()),
+        ("mapped", count(server.mapped as u64, "device")),
+        ("wanted", count(server.wanted as u64, "device")),
+        ("named", server.age.map(|seconds| format!("{} ago", age(seconds))).unwrap_or_default()),
+        ("why", server.why.clone().unwrap_or_default()),
+    ];
+    let mut text = format!("{}: {}\n", printable(&server.id), printable(&server.state));
+    for (name, fact) in facts.iter().filter(|(_, fact)| !fact.is_empty()) {
+        text.push_str(&format!("  {name:7}  {}\n", printable(fact)));
+    }
+    text + &verdicts("devices that name it", pushes, |it| &it.device) + &odd(troubles)
 }
 
 fn table(servers: &[ServerView]) -> String {

@@ -3,7 +3,7 @@
 use crate::cli::client::{Call, Stop};
 use crate::cli::definition::{self, ASKING, Command, Given, PRINTING};
 use crate::cli::table::{age, columns, count, printable};
-use crate::control::{IoCounters, Request, StatusAnswer};
+use crate::control::{ConfigurationState, IoCounters, Request, StatusAnswer};
 use crate::gateway::view::{Health, Lan, Status};
 
 /// `status`.
@@ -32,8 +32,9 @@ fn status(given: Given) -> Result<u8, Stop> {
 }
 
 fn report(answer: &StatusAnswer) -> String {
-    let StatusAnswer { status, io } = answer;
+    let StatusAnswer { status, io, configuration } = answer;
     let mut text = headline(status);
+    text.push_str(&of_configuration(configuration));
     text.push('\n');
     text.push_str(&facts(status, io));
     if !status.lans.is_empty() {
@@ -68,6 +69,27 @@ fn headline(status: &Status) -> String {
     }
     if !text.ends_with('\n') {
         text.push_str("the daemon does not say why; try: journalctl -u dm-gateway\n");
+    }
+    text
+}
+
+/// What the operator has begun and not ended.
+fn of_configuration(state: &ConfigurationState) -> String {
+    let mut text = String::new();
+    if let Some(error) = &state.error {
+        text.push_str(&format!("configuration: {}\n", printable(&error.to_string())));
+    }
+    if !state.restart.is_empty() {
+        let keys = printable(&state.restart.join(", "));
+        text.push_str(&format!(
+            "configuration: waits for a restart: {keys}; try: dm-gateway reload --restart\n"
+        ));
+    }
+    if let Some(rest) = state.trial {
+        let rest = age(rest);
+        text.push_str(&format!(
+            "configuration: on trial, taken back in {rest}; try: dm-gateway confirm\n"
+        ));
     }
     text
 }
@@ -212,7 +234,7 @@ mod tests {
                 .into(),
         };
         let io = IoCounters { pushes_oversize: 7, pushes_unsent: 1, ..IoCounters::default() };
-        StatusAnswer { status, io }
+        StatusAnswer { status, io, configuration: ConfigurationState::default() }
     }
 
     #[test]

@@ -38,7 +38,8 @@ fn table(nodes: &[NodeView]) -> String {
             Some(value) => value.as_str(),
             None => node.kind.as_str(),
         };
-        table.row([node.uri.as_str(), &node.format, value]);
+        let value = if node.locked { format!("{value} (locked)") } else { value.to_owned() };
+        table.row([node.uri.as_str(), &node.format, &value]);
     }
     table.render()
 }
@@ -54,6 +55,7 @@ mod tests {
             format: format.into(),
             kind: kind.into(),
             value: value.map(Into::into),
+            locked: false,
         };
         let nodes = [
             node("./DevInfo", "node", "urn:oma:mo:oma-dm-devinfo:1.0", None),

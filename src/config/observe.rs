@@ -1,20 +1,12 @@
-//! `[metrics]`, `[events]` and `[log]`: what lets others see what the gateway does.
+//! `[metrics]`, `[events]` and the form of `[log]`: what lets others see what the gateway does.
 
-use super::section::{ConfigError, Form, Source, Value, shown};
-use super::{path, value};
+use super::section::{ConfigError, Value, shown};
+use super::tree::Tree;
+use super::{get, path, value};
 use crate::io::logger;
 use crate::io::page_server::Place;
 use crate::limits;
-use log::LevelFilter;
 use std::path::PathBuf;
-use toml::de::DeTable;
-
-/// `[metrics]`.
-pub(super) const METRICS: Form = Form { name: "metrics", many: false, keys: &["listen"] };
-/// `[events]`.
-pub(super) const EVENTS: Form = Form { name: "events", many: false, keys: &["directory"] };
-/// `[log]`.
-pub(super) const LOG: Form = Form { name: "log", many: false, keys: &["level", "format"] };
 
 /// What lets others see what the gateway does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,34 +15,23 @@ pub struct Observe {
     pub metrics: Option<Place>,
     /// `[events] directory`; nothing if no programs are run.
     pub events: Option<PathBuf>,
-    /// `[log] level`.
-    pub log_level: Option<LevelFilter>,
     /// `[log] format`.
     pub log_form: Option<logger::Form>,
 }
 
-pub(super) fn observe<'a>(
-    source: Source<'a>,
-    tables: &DeTable<'a>,
-) -> Result<Observe, ConfigError> {
-    let key = |form, key| {
-        let section = source.sections(tables, form)?.first().copied();
-        Ok::<_, ConfigError>(section.and_then(|section| section.get(key)))
-    };
-    let levels = ["error", "warn", "info", "debug", "trace"];
-    let levels = levels.map(|name| (name, name.parse().unwrap_or(LevelFilter::Info)));
+pub(super) fn observe(tree: &Tree) -> Result<Observe, ConfigError> {
+    let key = |section, key| get(tree.section(section), key);
     Ok(Observe {
-        metrics: key(&METRICS, "listen")?.map(|value| listen(source, &value)).transpose()?,
-        events: key(&EVENTS, "directory")?.map(|value| path(source, &value)).transpose()?,
-        log_level: key(&LOG, "level")?.map(|value| value.choice(&levels)).transpose()?,
-        log_form: key(&LOG, "format")?
+        metrics: key("metrics", "listen").map(|value| listen(&value)).transpose()?,
+        events: key("events", "directory").map(|value| path(&value)).transpose()?,
+        log_form: key("log", "format")
             .map(|value| value.choice(&logger::Form::NAMES))
             .transpose()?,
     })
 }
 
 /// A loopback address or a Unix socket: what is to be seen there is for this machine.
-fn listen(source: Source<'_>, value: &Value<'_>) -> Result<Place, ConfigError> {
+fn listen(value: &Value<'_>) -> Result<Place, ConfigError> {
     let text = value.text()?;
     let advice = "\"127.0.0.1:9464\" or \"unix:/run/dm-gateway/metrics.sock\"";
     let Some(name) = text.strip_prefix("unix:") else {
@@ -65,7 +46,7 @@ fn listen(source: Source<'_>, value: &Value<'_>) -> Result<Place, ConfigError> {
         }
         return Ok(Place::Address(address));
     };
-    let path = source.origin.parent().map_or_else(|| name.into(), |parent| parent.join(name));
+    let path = value.base().join(name);
     let length = path.as_os_str().len();
     if name.is_empty() || name.chars().any(char::is_control) || length > limits::CONTROL_PATH {
         let problem = format!("is {}, which is no path of a socket", shown(text));

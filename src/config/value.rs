@@ -1,9 +1,11 @@
 //! What the texts and numbers of a configuration mean.
 
 use super::section::{ConfigError, Value, shown};
+use crate::codes;
 use crate::gateway::Prefix;
 use crate::limits;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -195,7 +197,11 @@ pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), C
         let problem = format!("names {}, which {why}", path.display());
         value.error(problem, "a file with the secret alone, readable for the service's user")
     };
-    let octets = read_file(path, limits::SECRET).map_err(|why| failed(&why))?;
+    let octets = read_file(path, limits::SECRET).map_err(|why| {
+        note(value, path, &[]);
+        failed(&why).coded(codes::CONFIG_READ)
+    })?;
+    note(value, path, &octets);
     let text = std::str::from_utf8(&octets).map_err(|_| failed("is not UTF-8 text"))?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
@@ -206,6 +212,14 @@ pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), C
         return Err(failed("holds more than one line of text"));
     }
     Ok((text.to_owned(), is_public(path)))
+}
+
+/// Notes what is in a file that a value names.
+pub(super) fn note(value: &Value<'_>, path: &Path, octets: &[u8]) {
+    let mut hasher = DefaultHasher::new();
+    octets.hash(&mut hasher);
+    let is_credential = value.text().is_ok_and(|text| text.starts_with("credential:"));
+    value.note_file(path, hasher.finish(), is_credential);
 }
 
 /// Whether everybody may read a file.

@@ -13,7 +13,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// Every metric of the gateway.
 pub fn render(answer: &StatusAnswer) -> String {
-    let StatusAnswer { status, io } = answer;
+    let StatusAnswer { status, io, .. } = answer;
     let mut text = Text(String::with_capacity(8 * 1024));
     text.family("", "info", "", "The program.");
     text.sample("_info", &[("version", &status.version)], 1);

@@ -23,12 +23,12 @@ use std::sync::Arc;
 
 /// What calls need.
 pub(super) struct Caller {
-    config: ClientConfig,
+    config: RefCell<Rc<ClientConfig>>,
     clients: Clients,
     send: Sender<(CallId, Call)>,
     receive: Receiver<(CallId, Call)>,
-    /// Operators who wait.
-    operations: RefCell<HashMap<OperationId, Sender<Done>>>,
+    /// Operators who wait, and their user ids.
+    operations: RefCell<HashMap<OperationId, (Sender<Done>, u32)>>,
     next_operation: Cell<u64>,
 }
 
@@ -39,7 +39,7 @@ impl Caller {
     pub(super) fn new(config: ClientConfig) -> Self {
         let (send, receive) = channel::unbounded();
         Self {
-            config,
+            config: RefCell::new(Rc::new(config)),
             clients: Clients::new(),
             send,
             receive,
@@ -55,13 +55,27 @@ impl Caller {
     }
 
     pub(super) fn operated(&self, operation: OperationId, result: Done) {
-        if let Some(waiting) = self.operations.borrow_mut().remove(&operation) {
+        if let Some((waiting, _)) = self.operations.borrow_mut().remove(&operation) {
             let _ = waiting.try_send(result);
         }
     }
 
+    fn config(&self) -> Rc<ClientConfig> {
+        Rc::clone(&self.config.borrow())
+    }
+
+    /// Calls from now on go by another configuration.
+    pub(super) fn configure(&self, config: ClientConfig) {
+        *self.config.borrow_mut() = Rc::new(config);
+    }
+
+    /// The user id of an operator who waits.
+    pub(super) fn operator(&self, operation: OperationId) -> Option<u32> {
+        self.operations.borrow().get(&operation).map(|(_, uid)| *uid)
+    }
+
     fn trust(&self, server: &str) -> Arc<Trust> {
-        self.config.trust.get(server).cloned().unwrap_or_default()
+        self.config().trust.get(server).cloned().unwrap_or_default()
     }
 
     async fn make(&self, request: Call, unix: u64, random: u64) -> CallResult {
@@ -89,7 +103,7 @@ impl Caller {
             }
             CallKind::Fetch { url, accept } => {
                 let headers = vec![("accept".to_owned(), accept.to_owned())];
-                let trust = Arc::clone(&self.config.bootstrap_trust);
+                let trust = Arc::clone(&self.config().bootstrap_trust);
                 http(Method::Get, url, false, trust, headers, Vec::new(), limits::BOOTSTRAP)
             }
             CallKind::Services { name } => {
@@ -112,7 +126,7 @@ impl Caller {
 
     /// What the smartcard has for bootstrapping. Cards and modems are slow: a thread waits.
     async fn read_card(&self) -> Result<Option<Vec<u8>>, String> {
-        let card = self.config.card.clone().ok_or("no smartcard is configured")?;
+        let card = self.config().card.clone().ok_or("no smartcard is configured")?;
         let read = move || match card {
             CardConfig::Directory(path) => {
                 read_card(&mut CardDirectory::open(&path)?, card::Options::default())
@@ -165,20 +179,20 @@ impl Shell {
         self.caller.clients.close_idle();
     }
 
-    /// Has the gateway do what an operator wants.
-    pub(super) async fn operate(&self, request: Operation) -> Done {
+    /// Has the gateway do what an operator of that user id wants.
+    pub(super) async fn operate(&self, request: Operation, uid: u32) -> Done {
         let number = self.caller.next_operation.get();
         self.caller.next_operation.set(number + 1);
         let operation = OperationId(number);
         let (send, receive) = channel::bounded(1);
-        self.caller.operations.borrow_mut().insert(operation, send);
+        self.caller.operations.borrow_mut().insert(operation, (send, uid));
         self.handle(Input::Operate { operation, request });
         receive.recv().await.unwrap_or_else(|_| Err("the daemon stops".to_owned()))
     }
 
     /// Hands the files of the bootstrap directories to the gateway, by name.
     pub(super) fn bootstrap_files(&self) {
-        for directory in &self.caller.config.directories {
+        for directory in &self.caller.config().directories {
             let entries = match std::fs::read_dir(directory) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -203,7 +217,12 @@ impl Shell {
 
     /// Hands what is on the smartcard to the gateway, if there is one.
     pub(super) async fn card(self: Rc<Self>) {
-        if self.caller.config.card.is_none() {
+        self.read_card().await;
+    }
+
+    /// The same, at any time.
+    pub(super) async fn read_card(&self) {
+        if self.caller.config().card.is_none() {
             return;
         }
         match self.caller.read_card().await {

@@ -37,7 +37,8 @@ impl Shell {
     /// What [`Request::Status`](crate::control::Request::Status) is answered with.
     pub(super) fn status_answer(&self) -> StatusAnswer {
         let status = self.gateway.borrow().status(self.clock.now());
-        StatusAnswer { status, io: self.io_counters() }
+        let configuration = self.configuration_state();
+        StatusAnswer { status, io: self.io_counters(), configuration }
     }
 }
 

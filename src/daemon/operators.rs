@@ -1,5 +1,6 @@
 //! The control socket's side of the daemon: operators ask, and watch.
 
+use super::configuration::is_of_configuration;
 use super::pause;
 use super::shell::Shell;
 use crate::control::{self, IoCounters, Request};
@@ -49,12 +50,30 @@ impl Shell {
                     Err(error) => Err(error),
                 }
             }
+            Ok(request) if is_of_configuration(&request) => {
+                let (answer, restarts) = self.configuration_request(request).await;
+                let sent = connection.send(&answer).await;
+                if restarts {
+                    self.configuration.restart_wanted.set();
+                }
+                sent
+            }
             Ok(request) => {
                 let watches =
                     matches!(request, Request::Monitor | Request::Session { wait: true, .. });
                 let monitor = watches.then(|| self.subscribe());
+                match request {
+                    Request::Audit => return self.tell_audit(connection).await,
+                    Request::Backup { secrets } => {
+                        return self.tell_backup(connection, secrets).await;
+                    }
+                    _ => {}
+                }
+                let uid = connection.peer_uid();
                 let answer = match control::operation(&request) {
-                    Ok(Some(operation)) => control::operated(self.operate(operation).await),
+                    Ok(Some(operation)) => {
+                        control::operated(&request, self.operate(operation, uid).await)
+                    }
                     Ok(None) => self.answer(&request),
                     Err(refusal) => refusal,
                 };
@@ -79,6 +98,7 @@ impl Shell {
             &mut self.gateway.borrow_mut(),
             request,
             &self.io_counters(),
+            &self.configuration_state(),
             self.clock.now(),
         )
     }

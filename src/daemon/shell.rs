@@ -3,13 +3,17 @@
 //!
 //! Cells are borrowed between two awaits only; everything runs on one thread.
 
+use super::audit::AuditTask;
 use super::calls::Caller;
+use super::configuration::Configuration;
 use super::hooks::Hooks;
 use super::journal;
 use super::operators::Monitor;
+use super::progress::{Beats, Part};
 use super::pushes::{Lan, WanPort};
 use super::traces::Traces;
 use super::{Listener, Signal, bind_listener, is_absent, pause};
+use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::seam::{ConnectionId, Input, LanId, NeighbourEvent, Output, Response};
 use crate::gateway::view::Health;
@@ -56,6 +60,9 @@ pub(super) struct Shell {
     pub(super) wan_renewed: RefCell<Vec<Rc<Signal>>>,
     pub(super) monitors: RefCell<Vec<Monitor>>,
     pub(super) caller: Caller,
+    pub(super) configuration: Configuration,
+    pub(super) beats: Beats,
+    pub(super) audit: AuditTask,
     pub(super) octets: Octets,
     pub(super) hooks: Option<Hooks>,
     pub(super) traces: Traces,
@@ -76,22 +83,21 @@ pub(super) fn count(counter: &Cell<u64>, octets: usize) {
 }
 
 impl Shell {
-    pub(super) fn new<'a>(
+    pub(super) fn new(
         gateway: Gateway,
         clock: Clock,
         committer: Committer<SledStore>,
-        interfaces: impl Iterator<Item = &'a str>,
-        wan_interface: Option<&str>,
-        push_ports: usize,
-        caller: Caller,
+        config: &Config,
     ) -> Self {
+        let now = clock.now();
+        let interfaces = config.options.lans.iter().map(|lan| lan.interface.as_str());
         let shell = Self {
             gateway: RefCell::new(gateway),
             clock,
             committer,
             netlink: RefCell::new(None),
             lans: interfaces.map(Lan::new).collect(),
-            wan_interface: wan_interface.map(ToOwned::to_owned),
+            wan_interface: config.wan_interface.clone(),
             backlog: RefCell::default(),
             backlog_dropped: Cell::new(0),
             flush: Signal::new(),
@@ -100,14 +106,17 @@ impl Shell {
             due: Cell::new(None),
             rescheduled: Signal::new(),
             pushes_taken: Cell::default(),
-            wan_ports: (0..push_ports).map(|_| WanPort::new()).collect(),
+            wan_ports: config.push_listen.iter().map(|_| WanPort::new()).collect(),
             wan_index: Cell::new(0),
             wan_renewed: RefCell::default(),
             monitors: RefCell::default(),
-            caller,
             octets: Octets::default(),
             hooks: None,
             traces: Traces::default(),
+            caller: Caller::new(config.client.clone()),
+            configuration: Configuration::new(config, now.unix, now.uptime),
+            beats: Beats::default(),
+            audit: AuditTask::new(&config.state_dir),
         };
         for lan in &shell.lans {
             lan.open_sender();
@@ -128,6 +137,11 @@ impl Shell {
         let problems = match status.health {
             Health::Healthy => String::new(),
             Health::Degraded | Health::Down => format!("; {}", status.problems.join("; ")),
+        };
+        let state = self.configuration_state();
+        let problems = match state.error {
+            Some(_) => format!("{problems}; the new configuration is not used: dm-gateway reload"),
+            None => problems,
         };
         let (lans, devices) = (status.lans.len(), status.devices.known);
         format!("LANs {lans}, end devices {devices}, mappings {}{problems}", status.mappings)
@@ -167,7 +181,10 @@ impl Shell {
                         let _ = reply.try_send(response);
                     }
                 }
-                Output::Commit { commit, changes } => self.committer.submit(commit, changes),
+                Output::Commit { commit, changes } => {
+                    self.beats.submitted();
+                    self.committer.submit(commit, changes);
+                }
                 Output::Probe { lan, interface, address } => {
                     if let Some(netlink) = &mut *self.netlink.borrow_mut() {
                         netlink.probe(interface, address);
@@ -183,6 +200,7 @@ impl Shell {
                     self.caller.call(call, request);
                 }
                 Output::Operated { operation, result } => self.caller.operated(operation, result),
+                Output::Audit(audit) => self.write_down(audit),
                 Output::Event(event) => self.publish(&event),
                 Output::Log { event, held_back } => journal::write(&event, held_back),
             }
@@ -249,7 +267,12 @@ impl Shell {
                 Some(netlink) => netlink.poll_readable(context),
                 None => Poll::Pending,
             });
-            let result = readable.await;
+            let asked = async {
+                self.beats.asked(Part::Kernel).await;
+                Ok(())
+            };
+            let result = future::or(readable, asked).await;
+            self.beats.answer(Part::Kernel);
             if let Err(error) = result {
                 self.lose_kernel(&error);
             }
@@ -297,8 +320,9 @@ impl Shell {
         loop {
             let due = self.gateway.borrow().poll_timeout();
             self.due.set(due);
+            self.beats.answer(Part::Timers);
             let Some(due) = due else {
-                self.rescheduled.wait().await;
+                future::or(self.rescheduled.wait(), self.beats.asked(Part::Timers)).await;
                 continue;
             };
             let now = self.clock.now().uptime;
@@ -306,14 +330,18 @@ impl Shell {
                 self.handle(Input::Timeout);
                 future::yield_now().await;
             } else {
-                future::or(pause(due - now), self.rescheduled.wait()).await;
+                let asked = self.beats.asked(Part::Timers);
+                future::or(future::or(pause(due - now), self.rescheduled.wait()), asked).await;
             }
         }
     }
 
     /// Has commits made, until the store is closed.
     pub(super) async fn commits(self: Rc<Self>) {
-        let done = |commit, result| self.handle(Input::Committed { commit, result });
+        let done = |commit, result| {
+            self.beats.committed();
+            self.handle(Input::Committed { commit, result });
+        };
         self.committer.run(done).await;
     }
 

@@ -99,10 +99,7 @@ impl Gateway {
 
     /// Removes a device, from the store as well.
     pub(super) fn forget(&mut self, key: DeviceKey) {
-        self.forget_given(key);
-        if self.remove(key) {
-            self.commit(vec![(key, None)], None);
-        }
+        self.forget_told(key);
     }
 
     /// Has a device's new facts made durable, and another device removed in the same commit.
@@ -114,8 +111,14 @@ impl Gateway {
         self.commit(updates, None);
     }
 
+    /// Removes a device as [`forget`](Self::forget) does; the commit that somebody may wait for.
+    pub(super) fn forget_told(&mut self, key: DeviceKey) -> Option<CommitId> {
+        self.forget_given(key);
+        self.remove(key).then(|| self.commit(vec![(key, None)], None))
+    }
+
     /// Removes a device from memory. True if the store has it.
-    fn remove(&mut self, key: DeviceKey) -> bool {
+    pub(super) fn remove(&mut self, key: DeviceKey) -> bool {
         let stored = self.inventory.device(key).is_some_and(|device| device.stored);
         self.inventory.remove(key);
         // What the store still reports of it must not reach the next device under this key.
@@ -129,7 +132,7 @@ impl Gateway {
         &mut self,
         updates: Vec<(DeviceKey, Option<Box<Record>>)>,
         reply: Option<HeldReply>,
-    ) {
+    ) -> CommitId {
         let commit = CommitId(self.next_commit);
         self.next_commit += 1;
         let mut changes = Vec::with_capacity(updates.len());
@@ -146,9 +149,18 @@ impl Gateway {
         }
         self.pending.push_back(PendingCommit { commit, updates, reply });
         self.outputs.0.push_back(Queued::Commit { commit, changes });
+        commit
     }
 
     pub(super) fn committed(&mut self, commit: CommitId, result: Result<(), StoreError>, now: Now) {
+        let (answer, ok) = (self.answers.remove(&commit), result.is_ok());
+        self.take_over(commit, result, now);
+        if let Some(answer) = answer {
+            self.answer_operator(answer, ok, now);
+        }
+    }
+
+    fn take_over(&mut self, commit: CommitId, result: Result<(), StoreError>, now: Now) {
         if self.management_committed(commit, result.is_ok(), now) {
             return self.note_commit(result);
         }
@@ -309,13 +321,13 @@ fn fail_dependent(reply: &mut HeldReply) {
 }
 
 /// The key of a device in the store: `d` and its number.
-fn store_key(key: DeviceKey) -> Vec<u8> {
+pub(super) fn store_key(key: DeviceKey) -> Vec<u8> {
     let mut octets = vec![b'd'];
     octets.extend(key.0.to_be_bytes());
     octets
 }
 
-fn device_key(octets: &[u8]) -> Option<DeviceKey> {
+pub(super) fn device_key(octets: &[u8]) -> Option<DeviceKey> {
     let number = octets.strip_prefix(b"d")?;
     let key = u32::from_be_bytes(number.try_into().ok()?);
     // A key far beyond the bound would only cost memory.

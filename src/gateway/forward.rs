@@ -23,6 +23,7 @@ use crate::gateway::arrival::{Arrival, Outcome};
 use crate::gateway::device::{Address, Device, DeviceKey, normalise};
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::policy::{Policy, Verify};
+pub use crate::gateway::rule::Rule;
 use crate::gateway::seam::{LanId, NeighbourState, Now};
 use crate::gateway::trigger::{Slot, TriggerState, is_repeat, remember};
 use crate::limits;
@@ -31,74 +32,6 @@ use crate::proto::wsp;
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
-
-/// The rule that allows or refuses pushes of a server for a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// The device named the server on a LAN whose policy is `transparent`.
-    Mapped,
-    /// The gateway has an account with the server, and the device's LAN asks for that.
-    Account,
-    /// Nobody by that identity is known.
-    DeviceUnknown,
-    /// The LAN on which the device was last seen is not configured any more.
-    LanGone,
-    /// The LAN's policy asks for an account of the gateway's own.
-    NoAccount,
-    /// The device's list came while another policy was in force.
-    ListOutdated,
-    /// No device names the server.
-    ServerUnknown,
-    /// Other devices name the server, this one does not.
-    NotNamed,
-}
-
-impl Rule {
-    /// The rule's name in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mapped => "mapped",
-            Self::Account => "account",
-            Self::DeviceUnknown => "device-unknown",
-            Self::LanGone => "lan-gone",
-            Self::NoAccount => "no-account",
-            Self::ListOutdated => "list-outdated",
-            Self::ServerUnknown => "server-unknown",
-            Self::NotNamed => "not-named",
-        }
-    }
-
-    /// What it says, for people.
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::Mapped => "the device named this server and its LAN's policy is transparent",
-            Self::Account => {
-                "the gateway has an account with this server, as the device's LAN asks for"
-            }
-            Self::DeviceUnknown => "no device by that identity is known",
-            Self::LanGone => "the LAN on which the device was last seen is no longer configured",
-            Self::NoAccount => {
-                "the device's LAN forwards only for servers that the gateway has an account with"
-            }
-            Self::ListOutdated => {
-                "the device's list came under another policy; its next session renews it"
-            }
-            Self::ServerUnknown => "no device names this server",
-            Self::NotNamed => "the device does not name this server",
-        }
-    }
-
-    fn reason(self) -> Reason {
-        match self {
-            Self::DeviceUnknown => Reason::UnknownDevice,
-            Self::NoAccount => Reason::NoAccount,
-            Self::ServerUnknown => Reason::UnknownServer,
-            Self::Mapped | Self::Account | Self::LanGone | Self::ListOutdated | Self::NotNamed => {
-                Reason::Unmapped
-            }
-        }
-    }
-}
 
 /// Why a permitted push cannot be sent at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +86,7 @@ impl Gateway {
                 self.tell_of(EventKind::Forwarded, key, Some(slot), Some(to), || {
                     let why = match rule {
                         Rule::Account => "the gateway has an account with this server",
+                        Rule::Added => "an operator mapped this server",
                         _ => "the device named this server",
                     };
                     format!("{why}: the trigger goes on, without the header")
@@ -213,7 +147,17 @@ impl Gateway {
     /// against it. `map explain` and the live path both end here.
     pub(super) fn judge(&self, server: &str, key: Option<DeviceKey>) -> Result<Rule, Rule> {
         let device = key.and_then(|key| self.inventory.device(key)).ok_or(Rule::DeviceUnknown)?;
+        let ruling = &device.record.ruling;
+        if ruling.blocked {
+            return Err(Rule::Blocked);
+        }
         let lan = device.lan.ok_or(Rule::LanGone)?;
+        if ruling.removes(server) {
+            return Err(Rule::Removed);
+        }
+        if ruling.adds(server) {
+            return Ok(Rule::Added);
+        }
         if self.options.lans[lan.0].policy != Policy::Transparent {
             let has = self.management.has_account(server);
             return if has { Ok(Rule::Account) } else { Err(Rule::NoAccount) };

@@ -59,6 +59,11 @@ impl Gateway {
         claim: Claim<'_>,
         now: Now,
     ) -> Result<DeviceKey, Reason> {
+        if self.is_blocked(claim.id, call.lan, call.peer) {
+            self.metrics.refuse(Reason::Blocked);
+            self.tell_of_peer(Reason::Blocked, call.lan, call.peer, Some(claim.id));
+            return Err(Reason::Blocked);
+        }
         let key = match self.options.lans[call.lan.0].verify {
             Verify::None => self.identify_by_word(call, claim, now),
             Verify::Neighbour => self.identify_by_neighbour(call, claim, now),
@@ -220,6 +225,9 @@ impl Gateway {
         }
         let merged = self.unnamed(holder).filter(|&holder| holder != key);
         let list = merged.and_then(|holder| self.inventory.device(holder)?.record.list.clone());
+        if let Some(holder) = merged.and_then(|holder| self.inventory.device(holder)) {
+            record.ruling.absorb(&holder.newest().ruling);
+        }
         if record.list.is_none() && list.is_some() {
             // On flash it is already, under the holder's key.
             record.list = list;

@@ -21,6 +21,10 @@ mod agenda;
 pub mod alert;
 mod arrival;
 mod attach;
+pub mod audit;
+pub mod backup;
+mod configured;
+mod details;
 pub mod device;
 mod dialogue;
 mod durable;
@@ -34,6 +38,8 @@ mod mapping;
 pub mod metrics;
 pub mod policy;
 mod push_request;
+mod rule;
+mod ruling;
 pub mod seam;
 pub mod store;
 pub mod trigger;
@@ -42,18 +48,20 @@ pub mod view;
 use crate::gateway::agenda::{Entropy, Outputs, Queued, Timer, Timers};
 use crate::gateway::alert::WireProfile;
 use crate::gateway::attach::LeaseRound;
+use crate::gateway::audit::Draft;
 use crate::gateway::device::{DeviceId, DeviceKey, Neighbour};
 use crate::gateway::dialogue::{LanSession, SessionKey};
 use crate::gateway::durable::PendingCommit;
 use crate::gateway::event::{Event, EventKind, Reason};
 use crate::gateway::inventory::Inventory;
 use crate::gateway::journal::{Heed, Journal, Source};
-use crate::gateway::management::Management;
+use crate::gateway::management::{Management, OperationId};
 use crate::gateway::metrics::Metrics;
 use crate::gateway::policy::{DeviceAuth, Policy, Verify};
 use crate::gateway::push_request::Unanswered;
+use crate::gateway::ruling::Answer;
 use crate::gateway::seam::{
-    ConnectionId, Input, LanId, MacAddress, Now, Output, Response, StoreError,
+    CommitId, ConnectionId, Input, LanId, MacAddress, Now, Output, Response, StoreError,
 };
 use crate::limits;
 use crate::proto::auth::Secret;
@@ -99,6 +107,8 @@ pub struct LanOptions {
     pub interface: String,
     /// `policy`.
     pub policy: Policy,
+    /// Whether `[gateway] locked` has the policy: DM servers may not set it.
+    pub policy_locked: bool,
     /// `detect`.
     pub detect: Detect,
     /// `verify`.
@@ -208,6 +218,10 @@ pub struct Gateway {
     pending: VecDeque<PendingCommit>,
     /// Lease files of which a part is still to be looked at.
     lease_rounds: HashMap<LanId, LeaseRound>,
+    /// Operators who wait for commits.
+    answers: HashMap<CommitId, Answer>,
+    /// Operations under way, and how things were before.
+    drafts: HashMap<OperationId, Draft>,
     /// Identities that pending commits give to devices.
     naming: HashMap<Arc<str>, DeviceKey>,
     next_commit: u64,
@@ -256,6 +270,8 @@ impl Gateway {
             request_sources: HashMap::new(),
             pending: VecDeque::new(),
             lease_rounds: HashMap::new(),
+            answers: HashMap::new(),
+            drafts: HashMap::new(),
             naming: HashMap::new(),
             next_commit: 0,
             store_error: None,
@@ -271,8 +287,10 @@ impl Gateway {
             scratch: String::new(),
         };
         gateway.restore(stored, now);
-        gateway.configured_devices(now);
+        gateway.configured_devices(|_| true, now);
         gateway.resume_management(now);
+        // What the store had is no change.
+        gateway.outputs.0.retain(|output| !matches!(output, Queued::Audit(_)));
         gateway
     }
 
@@ -321,6 +339,7 @@ impl Gateway {
             Queued::Probe { lan, interface, address } => Output::Probe { lan, interface, address },
             Queued::Call { call, request } => Output::Call { call, request },
             Queued::Operated { operation, result } => Output::Operated { operation, result },
+            Queued::Audit(audit) => Output::Audit(*audit),
             Queued::Event(event) => Output::Event(*event),
             Queued::Log(event, held_back) => Output::Log { event: *event, held_back },
         })
@@ -439,7 +458,11 @@ impl Gateway {
         why: impl FnOnce() -> String,
     ) {
         let Some(device) = self.inventory.device(key) else { return };
-        let lan = device.lan.map(|lan| self.options.lans[lan.0].name.clone());
+        let (id, lan) = (device.record.id.shared(), device.lan);
+        if kind == EventKind::Provisioned {
+            self.audit_event(kind, &id, "it has its account for the gateway");
+        }
+        let lan = lan.map(|lan| self.options.lans[lan.0].name.clone());
         let heed = self.heed(kind, reason, lan.as_ref());
         let Some(device) = self.inventory.device(key).filter(|_| !heed.nobody()) else { return };
         let server = slot.and_then(|slot| device.slots.get(slot)).map(|slot| slot.server.clone());

@@ -313,6 +313,8 @@ pub enum Output<'a> {
         /// Lines for people, or a sentence that says why it was not done.
         result: Result<Vec<String>, String>,
     },
+    /// Write down what changed, and who changed it.
+    Audit(super::audit::Audit),
     /// Tell whoever watches.
     Event(super::event::Event),
     /// Write a line to the log, at the event's [level](super::event::Event::level).

@@ -3,7 +3,9 @@
 //! The structures are the JSON of `--json`, schema 1: a field may be added, none changes its
 //! meaning. Ages and waits are seconds.
 
+use crate::codes::Trouble;
 use crate::gateway::Gateway;
+use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
@@ -113,13 +115,13 @@ pub struct Refusals {
 pub struct DeviceView {
     /// Its identity, as it gave it or derived from its Ethernet address.
     pub id: String,
-    /// Where it is reached; absent while it is away.
+    /// Where it is reached; null while it is away.
     pub address: Option<String>,
     /// Name of the LAN on which it was last seen.
     pub lan: String,
     /// `attached` or `detached`.
     pub state: String,
-    /// How long it has been in that state; absent for a device not seen since the start.
+    /// How long it has been in that state; null for a device not seen since the start.
     pub age: Option<u64>,
     /// The servers that it named last, whatever the policy made of them.
     pub servers: Vec<String>,
@@ -127,7 +129,7 @@ pub struct DeviceView {
     pub aliases: Vec<String>,
     /// Whether the device itself gave its identity.
     pub named: bool,
-    /// Since when it has answered or been confirmed last.
+    /// How long ago it answered or was confirmed last; null if not since the start.
     pub seen: Option<u64>,
     /// Whether its list was followed by empty ones.
     pub unconfirmed: bool,
@@ -137,6 +139,15 @@ pub struct DeviceView {
     pub waiting: Vec<String>,
     /// A rival's claim to its identity.
     pub conflict: Option<ConflictView>,
+    /// Whether an operator blocked it.
+    #[serde(default)]
+    pub blocked: bool,
+    /// Servers that may wake it by an operator's word.
+    #[serde(default)]
+    pub added: Vec<String>,
+    /// Servers that may not wake it by an operator's word.
+    #[serde(default)]
+    pub removed: Vec<String>,
 }
 
 /// A rival's claim.
@@ -167,6 +178,9 @@ pub struct MappingView {
     pub unconfirmed: bool,
     /// Whether a trigger waits for the device.
     pub waiting: bool,
+    /// Who made it: `device`, by its list, or `operator`.
+    #[serde(default)]
+    pub origin: String,
 }
 
 /// One DM server that devices name.
@@ -186,7 +200,7 @@ pub struct ServerView {
     pub mapped: usize,
     /// Devices of `bootstrap` LANs that want it.
     pub wanted: usize,
-    /// Age of the oldest list that names it, by the wall clock; absent if none does.
+    /// Age of the oldest list that names it, by the wall clock; null if none does.
     pub age: Option<u64>,
 }
 
@@ -206,6 +220,35 @@ pub struct Explanation {
     /// What would become of a push right now, where it would pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now: Option<String>,
+}
+
+/// Everything known about one end device.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct DeviceDetails {
+    /// What the list of all devices tells of it.
+    #[serde(flatten)]
+    pub device: DeviceView,
+    /// Policy of its LAN; absent if the LAN is not configured any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// For each server that it named, whether a push would pass.
+    pub pushes: Vec<Explanation>,
+    /// What is odd about it, and what to do.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Everything known about one DM server.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ServerDetails {
+    /// What the list of all servers tells of it.
+    #[serde(flatten)]
+    pub server: ServerView,
+    /// Whether the gateway has an account with it.
+    pub account: bool,
+    /// For each device that names it, whether a push would pass.
+    pub pushes: Vec<Explanation>,
+    /// What is odd about it, and what to do.
+    pub troubles: Vec<Trouble>,
 }
 
 impl Gateway {
@@ -325,7 +368,7 @@ impl Gateway {
         devices
     }
 
-    fn device(&self, device: &Device, now: Now) -> DeviceView {
+    pub(super) fn device(&self, device: &Device, now: Now) -> DeviceView {
         let record = &device.record;
         let since = device.attachment.map(|attachment| attachment.since).or(device.detached);
         let attached = device.attachment.is_some();
@@ -356,6 +399,9 @@ impl Gateway {
                 count: conflict.count,
                 age: ago(now, conflict.at),
             }),
+            blocked: record.ruling.blocked,
+            added: record.ruling.added.iter().map(ToString::to_string).collect(),
+            removed: record.ruling.removed.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -363,16 +409,20 @@ impl Gateway {
     pub fn mappings(&self, now: Now) -> Vec<MappingView> {
         let mut mappings = Vec::new();
         for (key, device) in self.inventory.iter() {
-            let Some(list) = &device.record.list else { continue };
+            let list = device.record.list.as_ref();
+            let age = now.unix.saturating_sub(list.map_or(now.unix, |list| list.received));
             for slot in &device.slots {
-                if self.judge(slot.server.as_str(), Some(key)) == Ok(Rule::Mapped) {
+                let rule = self.judge(slot.server.as_str(), Some(key));
+                if let Ok(rule @ (Rule::Mapped | Rule::Added)) = rule {
+                    let by_device = rule == Rule::Mapped;
                     mappings.push(MappingView {
                         server: slot.server.to_string(),
                         device: device.record.id.to_string(),
                         lan: device.record.lan.to_string(),
-                        age: now.unix.saturating_sub(list.received),
-                        unconfirmed: list.unconfirmed.is_some(),
+                        age,
+                        unconfirmed: by_device && list.is_some_and(|it| it.unconfirmed.is_some()),
                         waiting: slot.holds(),
+                        origin: if by_device { "device" } else { "operator" }.to_owned(),
                     });
                 }
             }
@@ -385,11 +435,20 @@ impl Gateway {
     pub fn servers(&self, now: Now) -> Vec<ServerView> {
         let mut servers = BTreeMap::<&str, (usize, usize, Option<u64>)>::new();
         for (key, device) in self.inventory.iter() {
-            let Some(list) = &device.record.list else { continue };
+            let is_mapped = |server: &ServerId| {
+                let rule = self.judge(server.as_str(), Some(key));
+                usize::from(matches!(rule, Ok(Rule::Mapped | Rule::Added)))
+            };
+            let list = device.record.list.as_ref();
+            let named = list.map_or(&[][..], |list| &list.servers);
+            for server in device.record.ruling.added.iter().filter(|it| !named.contains(it)) {
+                servers.entry(server.as_str()).or_default().0 += is_mapped(server);
+            }
+            let Some(list) = list else { continue };
             let age = now.unix.saturating_sub(list.received);
             for server in &list.servers {
                 let (mapped, wanted, oldest) = servers.entry(server.as_str()).or_default();
-                *mapped += usize::from(self.judge(server.as_str(), Some(key)) == Ok(Rule::Mapped));
+                *mapped += is_mapped(server);
                 let is_known = self.management.has_account(server.as_str());
                 *wanted += usize::from(!is_known && self.wants(device, &device.record));
                 *oldest = (*oldest).max(Some(age));
@@ -423,7 +482,8 @@ impl Gateway {
     fn wants(&self, device: &Device, record: &Record) -> bool {
         let here =
             device.lan.is_some_and(|lan| self.options.lans[lan.0].policy == Policy::Bootstrap);
-        here && record.list.as_ref().is_some_and(|list| list.policy == Policy::Bootstrap)
+        here && !record.ruling.blocked
+            && record.list.as_ref().is_some_and(|list| list.policy == Policy::Bootstrap)
     }
 
     /// What would become of a push of `server` for `device`, by the code that decides it.

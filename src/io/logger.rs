@@ -17,7 +17,7 @@ use std::os::linux::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -68,10 +68,38 @@ pub struct Entry<'a> {
     pub fields: &'a [(&'static str, &'a str)],
 }
 
+/// How much is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Levels {
+    /// Of everything.
+    pub all: LevelFilter,
+    /// Of one module besides: its path below this crate, such as `gateway::forward`.
+    pub module: Option<(String, LevelFilter)>,
+}
+
+static LEVELS: RwLock<Levels> = RwLock::new(Levels { all: LevelFilter::Info, module: None });
+
+/// How much is logged now.
+pub fn levels() -> Levels {
+    LEVELS.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Sets how much is logged from now on.
+pub fn set_levels(levels: Levels) {
+    let most = levels.module.as_ref().map_or(levels.all, |(_, level)| levels.all.max(*level));
+    *LEVELS.write().unwrap_or_else(PoisonError::into_inner) = levels;
+    log::set_max_level(most);
+}
+
+/// The level of [`LEVEL_VARIABLE`], which goes before that of the configuration.
+pub fn level_of_environment() -> Option<LevelFilter> {
+    std::env::var(LEVEL_VARIABLE).ok()?.parse().ok()
+}
+
 /// Starts logging. Without a level, that of [`LEVEL_VARIABLE`] counts, else INFO. Further calls
 /// change the level only.
 pub fn init(level: Option<LevelFilter>) {
-    let level = level.or_else(level_asked_for).unwrap_or(LevelFilter::Info);
+    let level = level.or_else(level_of_environment).unwrap_or(LevelFilter::Info);
     let logger = LOGGER.get_or_init(|| {
         let journal = std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stderr_is(&stream));
         let asked = std::env::var(FORM_VARIABLE).ok();
@@ -91,14 +119,18 @@ pub fn init(level: Option<LevelFilter>) {
     });
     // Only the first call installs a logger.
     let _ = log::set_logger(logger);
-    log::set_max_level(level);
+    set_levels(Levels { all: level, module: None });
 }
 
-/// Takes over what the configuration says. The environment, where it says something, stays.
-pub fn configure(level: Option<LevelFilter>, form: Option<Form>) {
-    if let Some(level) = level.filter(|_| level_asked_for().is_none()) {
-        log::set_max_level(level);
-    }
+/// Whether the target of a record is in a module.
+fn is_in(target: &str, module: &str) -> bool {
+    let path = target.strip_prefix(OURS).and_then(|path| path.strip_prefix("::"));
+    let rest = path.and_then(|path| path.strip_prefix(module));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// Takes over the form of the configuration. That of [`FORM_VARIABLE`] goes before it.
+pub fn set_form(form: Option<Form>) {
     if let (Some(logger), Some(form)) = (LOGGER.get(), form)
         && !logger.is_form_fixed
     {
@@ -110,17 +142,13 @@ pub fn configure(level: Option<LevelFilter>, form: Option<Form>) {
 /// bounds how many there are.
 pub fn write(entry: &Entry<'_>) {
     if let Some(logger) = LOGGER.get()
-        && entry.level <= log::max_level()
+        && entry.level <= levels().all
     {
         logger.write(entry);
     }
 }
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
-
-fn level_asked_for() -> Option<LevelFilter> {
-    std::env::var(LEVEL_VARIABLE).ok()?.parse().ok()
-}
 
 struct Logger {
     form: AtomicU8,
@@ -164,7 +192,13 @@ impl Logger {
 impl Log for Logger {
     /// Crates below us speak up only when something is wrong.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn || metadata.target().starts_with(OURS)
+        if !metadata.target().starts_with(OURS) {
+            return metadata.level() <= Level::Warn;
+        }
+        let levels = LEVELS.read().unwrap_or_else(PoisonError::into_inner);
+        let module = levels.module.as_ref();
+        let module = module.filter(|(module, _)| is_in(metadata.target(), module));
+        metadata.level() <= module.map_or(levels.all, |(_, level)| levels.all.max(*level))
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -308,6 +342,14 @@ mod tests {
         assert_eq!(format_line(true, Level::Info, "a"), "<6>a\n");
         assert_eq!(format_line(true, Level::Trace, "a"), "<7>a\n");
         assert_eq!(format_line(false, Level::Info, "a"), "INFO  a\n");
+    }
+
+    #[test]
+    fn a_module_is_its_path_and_all_below() {
+        assert!(is_in("dm_gateway::gateway::forward", "gateway"));
+        assert!(is_in("dm_gateway::gateway::forward", "gateway::forward"));
+        assert!(!is_in("dm_gateway::gateway_x", "gateway"));
+        assert!(!is_in("rustls::gateway", "gateway"));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+pub mod archive;
+pub mod audit;
 pub mod card;
 pub mod card_directory;
 pub mod clock;
@@ -24,10 +26,14 @@ pub mod netlink;
 pub mod page_server;
 pub mod program;
 pub mod push;
+pub mod seal;
 pub mod sled_store;
+pub mod state;
 pub mod systemd;
+pub mod terminal;
 pub mod tls;
 pub mod tls_server;
+pub mod trial;
 
 /// The same error, its text saying what was tried.
 pub(crate) fn explain(what: impl Display, error: impl Into<io::Error>) -> io::Error {

@@ -43,12 +43,12 @@ pub async fn run(
         .env("PATH", PATH)
         .env(variable.0, variable.1)
         .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
         // With those that it starts it is one group, which ends as a whole.
         .process_group(0);
     let mut child = Command::from(command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("cannot be run: {}", plain(&error)))?;

@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc::c_ulong;
 use nix::sys::prctl::set_timerslack;
@@ -35,8 +34,10 @@ use crate::limits::{STORE_CACHE, STORE_RETRY};
 /// The file that says that the store was begun: from then on our own record must be there.
 const MARKER: &str = "begun";
 
-/// The value of our own record, under the empty key: the layout of the directory.
-const FORMAT: &[u8] = b"1";
+/// The value of our own record, under the empty key: the version of the records. 2 brought what
+/// operators say of devices. Older ones are read, and written anew as they change; a newer one is
+/// left alone.
+const SCHEMA: u32 = 2;
 
 /// A [`Store`] in a directory of its own. All calls block on flash. The empty key is taken.
 #[derive(Debug)]
@@ -115,6 +116,27 @@ impl SledStore {
         })
     }
 
+    /// Opens a store that is there, for a command: nothing is moved aside, and no empty store is
+    /// begun. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and a store that is damaged.
+    pub fn open_existing(directory: &Path) -> Result<Option<Self>, StoreError> {
+        if !directory.join("db").exists() {
+            return Ok(None);
+        }
+        let lock = lock(directory)?;
+        let (open, records) =
+            open_or_repair(directory).map_err(|error| error.into_store_error(directory))?;
+        Ok(Some(Self {
+            directory: directory.to_owned(),
+            open: Some(open),
+            records: Some(records),
+            _lock: lock,
+        }))
+    }
+
     /// Opens again what a failed commit dropped. Never begins an empty store: the gateway still
     /// has its memory, and thinks that the store has it too.
     fn reopen(&mut self) -> Result<&Open, StoreError> {
@@ -189,13 +211,24 @@ fn open_once(directory: &Path) -> Result<(Open, Vec<Record>), OpenError> {
     let file = File::open(directory.join("db")).map_err(|e| error(e.into()))?;
     let open = Open { db, file };
     let marker = directory.join(MARKER);
+    let own = Change { key: Vec::new(), value: Some(SCHEMA.to_string().into_bytes()) };
     if records.first().is_some_and(|(key, _)| key.is_empty()) {
-        records.remove(0);
+        let (_, value) = records.remove(0);
+        let text = std::str::from_utf8(&value).unwrap_or_default();
+        match text.parse::<u32>() {
+            Ok(SCHEMA) => {}
+            Ok(schema) if schema > SCHEMA => {
+                return Err(OpenError::Other(newer(directory, schema)));
+            }
+            Ok(_) => open.commit(&[vec![own]]).map_err(error)?,
+            Err(_) => {
+                return Err(OpenError::Damaged(format!("its version `{text}` is no number")));
+            }
+        }
     } else if marker.exists() {
         return Err(OpenError::Damaged("its log does not hold what was written".to_owned()));
     } else {
-        let first = Change { key: Vec::new(), value: Some(FORMAT.to_vec()) };
-        open.commit(&[vec![first]]).map_err(error)?;
+        open.commit(&[vec![own]]).map_err(error)?;
     }
     mark(directory, &marker).map_err(|e| error(e.into()))?;
     Ok((open, records))
@@ -267,13 +300,23 @@ fn make_directory(directory: &Path) -> Result<(), StoreError> {
 }
 
 fn lock(directory: &Path) -> Result<Flock<File>, StoreError> {
-    let path = beside(directory, ".lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(|e| explain(directory, &e.into()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => in_use(directory),
-        other => explain(directory, &io::Error::from(other).into()),
+    lock_store(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => in_use(directory),
+        _ => explain(directory, &error.into()),
     })
+}
+
+/// Holds the store in `directory`, whatever is there, so that nobody else opens it.
+///
+/// # Errors
+///
+/// `WouldBlock` if somebody else holds it; else what the file system says.
+pub fn lock_store(directory: &Path) -> io::Result<Flock<File>> {
+    let path = beside(directory, ".lock");
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+    let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+    locked.map_err(|(_, errno)| io::Error::from(errno))
 }
 
 fn move_aside(directory: &Path) -> Result<PathBuf, StoreError> {
@@ -290,6 +333,16 @@ fn beside(directory: &Path, suffix: &str) -> PathBuf {
     let mut path = OsString::from(directory);
     path.push(suffix);
     path.into()
+}
+
+/// The image was rolled back, and its state was not.
+fn newer(directory: &Path, schema: u32) -> StoreError {
+    StoreError(format!(
+        "the store {} was written by a newer dm-gateway (its records have version {schema}, this \
+         one knows up to {SCHEMA}); try: the newer version again and its dm-gateway backup, or \
+         dm-gateway factory-reset with this one",
+        directory.display()
+    ))
 }
 
 fn in_use(directory: &Path) -> StoreError {
@@ -412,6 +465,11 @@ impl<S: Store + Send + 'static> Committer<S> {
                 on_done(id, result.clone());
             }
         }
+    }
+
+    /// Every record, as far as they are durable; `None` while a commit has the store.
+    pub fn records(&self) -> Option<Result<Vec<Record>, StoreError>> {
+        self.store.borrow_mut().as_mut().map(Store::load)
     }
 
     /// The figures now.

@@ -18,6 +18,7 @@ pub use client::{Client, Proof, Reply, list_alert};
 
 use dm_gateway::gateway::Gateway;
 use dm_gateway::gateway::alert::WireProfile;
+use dm_gateway::gateway::audit::Audit;
 use dm_gateway::gateway::device::DeviceId;
 use dm_gateway::gateway::event::{Event, EventKind};
 use dm_gateway::gateway::management::{self, Operation, OperationId};
@@ -86,6 +87,8 @@ pub struct Lab {
     pub calls: VecDeque<(CallId, Call)>,
     /// How operations ended.
     pub operated: Vec<(OperationId, Result<Vec<String>, String>)>,
+    /// What was written down of changes.
+    pub audits: Vec<Audit>,
     /// Whether commits wait for [`Lab::commit`].
     pub slow_flash: bool,
     waiting: VecDeque<(CommitId, Vec<Change>)>,
@@ -119,6 +122,7 @@ impl Lab {
             commits: 0,
             calls: VecDeque::new(),
             operated: Vec::new(),
+            audits: Vec::new(),
             slow_flash: false,
             waiting: VecDeque::new(),
             responses: Vec::new(),
@@ -168,6 +172,7 @@ impl Lab {
                 Output::Probe { address, .. } => self.probes.push(address),
                 Output::Call { call, request } => self.calls.push_back((call, request)),
                 Output::Operated { operation, result } => self.operated.push((operation, result)),
+                Output::Audit(audit) => self.audits.push(audit),
                 Output::Event(event) => self.events.push(event),
                 Output::Log { event, held_back } => self.logged.push((event, held_back)),
             }
@@ -400,6 +405,7 @@ pub fn options(policies: &[Policy]) -> Options {
     let lans = policies.iter().enumerate().map(|(index, policy)| LanOptions {
         name: format!("lan{index}").into(),
         interface: format!("eth{index}"),
+        policy_locked: false,
         policy: *policy,
         detect: Detect { neighbours: true, leases: true, configured: true },
         verify: Verify::Neighbour,

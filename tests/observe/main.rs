@@ -11,5 +11,6 @@ mod hooks;
 mod journal;
 mod live;
 mod metrics;
+mod trace;
 #[cfg(feature = "web")]
 mod web;

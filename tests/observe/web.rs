@@ -283,9 +283,25 @@ impl Browser {
         );
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        // It keeps the connection, whatever it is asked for.
+        let mut answer = BufReader::new(stream);
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            assert!(answer.read_line(&mut line).unwrap() > 0, "{head}");
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().unwrap();
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            head.push_str(&line);
+        }
+        let mut body = vec![0; length];
+        answer.read_exact(&mut body).unwrap();
+        let body = &*text(&body);
         assert!(head.contains(" 200"), "{body}");
         serde_json::from_str::<Value>(body).unwrap()["value"].take()
     }

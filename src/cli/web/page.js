@@ -2,7 +2,8 @@
 // nodes and attributes, never markup.
 "use strict";
 
-const ROWS = 8;        // devices of a LAN as rows; the others are dots
+const MOST = 14;       // devices of a LAN that are all rows
+const ROWS = 8;        // rows where there are more; the others are dots
 const TABLE = 200;     // devices in the table
 const EVENTS = 100;    // events kept
 const SVG = "http://www.w3.org/2000/svg";
@@ -210,7 +211,7 @@ function drawLan(section, lan, devices) {
   const rank = (it) => ORDER.indexOf(stateOf(it));
   const sorted = [...devices].sort((a, b) => rank(a) - rank(b) || a.id.localeCompare(b.id));
   const all = unfolded.has(lan.name);
-  const most = all || sorted.length <= ROWS + 2 ? sorted.length : ROWS;
+  const most = all || sorted.length <= MOST ? sorted.length : ROWS;
   list(section.querySelector(".rows"), sorted.slice(0, most), (it) => it.id,
     (it) => item(node("device", it.id)), (li, it) => {
       const is = stateOf(it);
@@ -230,7 +231,7 @@ function drawLan(section, lan, devices) {
   none.hidden = sorted.length > 0;
   say(none, "No end devices yet.");
   const fold = section.querySelector(".fold");
-  fold.hidden = sorted.length <= ROWS + 2;
+  fold.hidden = sorted.length <= MOST;
   fold.setAttribute("aria-expanded", String(all));
   say(fold, all ? "show fewer" : `and ${sorted.length - most} more: show all ${sorted.length}`);
 }
@@ -243,9 +244,9 @@ function drawTable(devices) {
   say($("devices-count"), wanted ? `${found.length} of ${devices.length}` : `${devices.length}`);
   list($("device-rows"), found.slice(0, TABLE), (it) => it.id, () => {
     const row = make("tr");
-    const first = make("td");
+    const first = make("td", "long name");
     first.append(make("i"), make("span"));
-    row.append(first, make("td", "tight"), make("td", "tight"), make("td"), make("td"),
+    row.append(first, make("td", "tight"), make("td", "tight"), make("td"), make("td", "long"),
       make("td", "tight"));
     return row;
   }, (row, it) => {

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod alerts;
+mod audit;
 mod bootstrap;
 mod handover;
 mod install;
@@ -20,6 +21,7 @@ mod obey;
 mod operate;
 mod packages;
 mod provision;
+mod reconfigure;
 mod records;
 mod sessions;
 mod trial;
@@ -27,6 +29,7 @@ mod view;
 mod wishes;
 
 pub use operate::{ANOTHER_FOLLOWS, Operation, OperationId};
+pub use reconfigure::{ReloadReport, RemoteValue};
 pub use view::NodeView;
 
 use crate::gateway::Gateway;
@@ -63,6 +66,8 @@ pub struct Options {
     /// `[gateway] remote-settings`: whether DM servers may set Gw Config. If not, what they set
     /// before does not count either.
     pub remote_settings: bool,
+    /// `[gateway] locked`, as far as DM servers are concerned; policies are in the LANs.
+    pub locked: Locked,
     /// What the gateway runs on: DevDetail/HwV.
     pub hardware: String,
     /// `[[server]]`.
@@ -77,6 +82,15 @@ pub struct Options {
     /// `[bootstrap] parameters` of the request: names, and values in which `{device}` and
     /// `{server}` stand for the gateway's and the wanted server's id.
     pub parameters: Vec<(String, String)>,
+}
+
+/// What DM servers may not set, whatever they set before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Locked {
+    /// `gateway.public-address`.
+    pub public_address: bool,
+    /// `gateway.share-address`.
+    pub share_address: bool,
 }
 
 /// One `[[server]]`.
@@ -116,6 +130,7 @@ impl Default for Options {
         Self {
             device_id: String::new(),
             remote_settings: true,
+            locked: Locked::default(),
             hardware: String::new(),
             servers: Vec::new(),
             keys: Keys::default(),
@@ -321,9 +336,7 @@ impl Gateway {
         let management = &mut self.management;
         match text.split_at_checked(1) {
             Some((records::SETTINGS, "")) => {
-                if self.options.management.remote_settings {
-                    management.settings = records::read(text, value).unwrap_or_default();
-                }
+                management.settings = records::read(text, value).unwrap_or_default();
             }
             Some((records::TRIAL, "")) => management.trial = Trial::restored(value),
             Some(("t", uri)) => {
@@ -443,6 +456,7 @@ impl Gateway {
 
     /// Tells of something that concerns a server.
     fn tell_of_server(&mut self, kind: EventKind, server: &str, why: &str) {
+        self.audit_event(kind, server, why);
         self.tell(Event {
             kind,
             device: None,
@@ -456,8 +470,9 @@ impl Gateway {
 
     /// Tells of something that concerns a LAN.
     fn tell_of_lan(&mut self, kind: EventKind, lan: LanId, why: &str) {
-        let lan = Some(self.options.lans[lan.0].name.clone());
-        let why = why.to_owned();
+        let name = self.options.lans[lan.0].name.clone();
+        self.audit_event(kind, &name, why);
+        let (lan, why) = (Some(name), why.to_owned());
         self.tell(Event {
             kind,
             device: None,

@@ -8,8 +8,9 @@ use super::wishes::Cause;
 use super::{Purpose, Server, Then};
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Queued;
+use crate::gateway::audit::Audit;
 use crate::gateway::event::EventKind;
-use crate::gateway::seam::{Call, CallId, CallKind, CallResult, Change, Now, Reply};
+use crate::gateway::seam::{Call, CallId, CallKind, CallResult, Change, CommitId, Now, Reply};
 use crate::limits;
 use crate::proto::auth::Scheme;
 use crate::proto::bootstrap::{Account, AuthenticationKind, Credential, Level};
@@ -45,6 +46,8 @@ pub(super) struct Saved {
     /// The nonces before.
     nonces: Nonces,
     accounts: Changed,
+    /// What is written down of it.
+    audits: Vec<Audit>,
 }
 
 impl Gateway {
@@ -179,8 +182,9 @@ impl Gateway {
 
     /// Goes on after a commit.
     pub(super) fn session_committed(&mut self, saved: Saved, ok: bool, now: Now) {
-        let Saved { server, trial, nonces, accounts } = saved;
+        let Saved { server, trial, nonces, accounts, audits } = saved;
         let server = &*server;
+        self.audit_commit(audits, ok);
         if ok {
             self.accounts_changed(&accounts, now);
         } else {
@@ -243,13 +247,20 @@ impl Gateway {
                     }
                     self.begin_trial(server, running.number, &done, &accounts, &mut changes, now);
                 }
+                let audits = self.changes_by(server, &done);
                 let nonces = std::mem::replace(&mut running.nonces, nonces);
                 self.put_back(server, running);
                 self.commit_open(
                     changes,
                     done.transaction,
                     done.settings,
-                    Then::Session(Saved { server: server.to_owned(), trial, nonces, accounts }),
+                    Then::Session(Saved {
+                        server: server.to_owned(),
+                        trial,
+                        nonces,
+                        accounts,
+                        audits,
+                    }),
                 );
             }
             Step::Send(outgoing) => {
@@ -377,11 +388,10 @@ impl Gateway {
     }
 
     /// Has what is known of a server made durable.
-    pub(super) fn keep_server(&mut self, server: &str) {
-        if let Some(entry) = self.management.servers.get(server) {
-            let change = change(format!("s{server}"), &entry.record);
-            self.commit_alone(vec![change]);
-        }
+    pub(super) fn keep_server(&mut self, server: &str) -> Option<CommitId> {
+        let entry = self.management.servers.get(server)?;
+        let change = change(format!("s{server}"), &entry.record);
+        Some(self.commit_alone(vec![change]))
     }
 
     fn tell_executed(&mut self, server: &str, outgoing: &Outgoing) {
@@ -390,6 +400,7 @@ impl Gateway {
             let (code, meaning) = (executed.code.0, executed.code.meaning());
             let why = format!("{}{blank}{}: {code} {meaning}", executed.command, executed.uri);
             let why = why.trim_end();
+            self.audit_command(server, executed);
             self.tell_of_server(EventKind::Command, server, why);
         }
     }

@@ -4,6 +4,7 @@ use super::Management;
 use super::bootstrap::Search;
 use super::live::Live;
 use crate::gateway::Gateway;
+use crate::gateway::audit::SECRET;
 use crate::gateway::seam::Now;
 use crate::gateway::view::TrialView;
 use crate::proto::syncml::{Encoding, StatusCode, Verb};
@@ -24,10 +25,10 @@ pub struct NodeView {
     pub kind: String,
     /// The value of a leaf; octets as base64, secrets as `(secret)`.
     pub value: Option<String>,
+    /// Whether `[gateway] locked` keeps DM servers from setting it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
 }
-
-/// What stands for a value that nobody may read.
-const SECRET: &str = "(secret)";
 
 impl Management {
     /// The change that is on trial.
@@ -75,7 +76,8 @@ impl Gateway {
         let kind = self.read(uri, "Type", now).unwrap_or_default();
         let is_interior = format == "node";
         let value = if is_interior { None } else { Some(self.leaf(uri, now)) };
-        nodes.push(NodeView { uri: uri.to_owned(), format, kind, value });
+        let locked = self.is_locked(uri);
+        nodes.push(NodeView { uri: uri.to_owned(), format, kind, value, locked });
         if is_interior && depth < crate::limits::TREE_DEPTH {
             for name in self.names_below(uri, now) {
                 self.walk(&format!("{uri}/{name}"), now, nodes, depth + 1)?;
@@ -124,6 +126,17 @@ impl Gateway {
         })
     }
 
+    /// How a server stands with the gateway, in a word.
+    pub(in crate::gateway) fn server_condition(&self, server: &str) -> &'static str {
+        let record = self.management.servers.get(server).map(|it| &it.record);
+        match record {
+            _ if self.management.has_account(server) => "account",
+            Some(record) if record.denied => "denied",
+            Some(record) if record.approved => "approved",
+            _ => "neither approved nor denied",
+        }
+    }
+
     /// The state of a server that the gateway manages itself with, or is to, and why.
     pub(in crate::gateway) fn server_state(
         &self,
@@ -147,6 +160,10 @@ impl Gateway {
             _ if self.options.management.sources.is_empty() => (
                 "wanted",
                 Some("no `[bootstrap] sources`; try: dm-gateway bootstrap apply FILE".to_owned()),
+            ),
+            _ if entry.is_some_and(|entry| entry.record.denied) => (
+                "denied",
+                Some(format!("by an operator; try: dm-gateway servers approve {server}")),
             ),
             _ if !self.may_bootstrap(server) => (
                 "pending-approval",
