@@ -454,7 +454,7 @@ pub struct EventLine {
 pub struct TraceLine {
     /// `in`, `out`, or `end`: no more lines follow.
     pub trace: String,
-    /// What carries it: `push`, `http-push`, `device-http` or `server-http`.
+    /// What carries it: `push`, `http-push`, `device-http`, `server-http` or `http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carrier: Option<String>,
     /// The other end: an address, or a URL without its query.

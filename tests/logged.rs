@@ -1,5 +1,5 @@
 //! What the gateway has written to the log, and how much of it; and the texts that are made from
-//! its table of events. `DM_GATEWAY_BLESS=1` writes those anew.
+//! its table of events. `UPDATE_EXPECTED=1` writes those anew.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -108,9 +108,9 @@ fn catalog() -> String {
 
 fn same(path: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    if std::env::var_os("DM_GATEWAY_BLESS").is_some() {
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
         fs::write(&path, expected).unwrap();
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "{}: write it anew by DM_GATEWAY_BLESS=1", path.display());
+    assert!(found == expected, "{}: write it anew by UPDATE_EXPECTED=1", path.display());
 }
