@@ -110,13 +110,13 @@ impl Shell {
         let Some(receiver) = &mut *open else { return Ok(false) };
         let Some(batch) = receiver.receive()? else { return Ok(false) };
         let now = self.clock.now();
-        for (from, datagram) in batch.iter().filter(|_| !self.traces.are_none()) {
-            self.traces.input(&Input::Push { from, datagram }, &self.gateway, now);
-        }
+        self.traces.refresh(&self.gateway);
         let mut gateway = self.gateway.borrow_mut();
         for (from, datagram) in batch.iter() {
             count(&self.octets.pushes_received, datagram.len());
-            gateway.handle(Input::Push { from, datagram }, now);
+            let push = Input::Push { from, datagram };
+            self.traces.input(&push, now);
+            gateway.handle(push, now);
             self.carry_out(&mut gateway);
         }
         Ok(true)

@@ -159,7 +159,8 @@ impl Shell {
 
     /// The same, with no pushes before it.
     fn feed(&self, input: Input<'_>) {
-        self.traces.input(&input, &self.gateway, self.clock.now());
+        self.traces.refresh(&self.gateway);
+        self.traces.input(&input, self.clock.now());
         let mut gateway = self.gateway.borrow_mut();
         gateway.handle(input, self.clock.now());
         self.carry_out(&mut gateway);

@@ -67,18 +67,24 @@ impl Traces {
         self.active.borrow().is_empty()
     }
 
-    /// Takes down what comes in.
-    pub(super) fn input(&self, input: &Input<'_>, gateway: &RefCell<Gateway>, now: Now) {
+    /// Looks up by what and where the traced devices are known.
+    pub(super) fn refresh(&self, gateway: &RefCell<Gateway>) {
         if self.are_none() {
             return;
         }
-        if let Ok(gateway) = gateway.try_borrow() {
-            for trace in &mut *self.active.borrow_mut() {
-                let known = gateway.known_as(&trace.peer);
-                let unknown = || DeviceId::parse(&trace.peer).map(|id| id.normal().to_owned());
-                (trace.names, trace.addresses) =
-                    known.unwrap_or_else(|| (unknown().into_iter().collect(), Vec::new()));
-            }
+        let gateway = gateway.borrow();
+        for trace in &mut *self.active.borrow_mut() {
+            let known = gateway.known_as(&trace.peer);
+            let unknown = || DeviceId::parse(&trace.peer).map(|id| id.normal().to_owned());
+            (trace.names, trace.addresses) =
+                known.unwrap_or_else(|| (unknown().into_iter().collect(), Vec::new()));
+        }
+    }
+
+    /// Takes down what comes in.
+    pub(super) fn input(&self, input: &Input<'_>, now: Now) {
+        if self.are_none() {
+            return;
         }
         match input {
             Input::Push { from, datagram } => {

@@ -15,7 +15,6 @@ use crate::gateway::seam::{LanId, Now};
 use crate::limits;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// The gateway as a whole.
@@ -346,19 +345,6 @@ impl Gateway {
         }
         let interface = self.lan_interface(lan).and_then(|index| self.interfaces.get(&index));
         Some(interface.is_some_and(|interface| interface.running))
-    }
-
-    /// By which normal names and at which addresses a device is known, if it is.
-    pub fn known_as(&self, device: &str) -> Option<(Vec<String>, Vec<IpAddr>)> {
-        let key = self.find_by_header(device, &mut String::new())?;
-        let device = self.inventory.device(key)?;
-        let aliases = device.record.hardware.iter().map(|mac| DeviceId::of_mac(*mac));
-        let names = [device.record.id.clone()].into_iter().chain(aliases);
-        let addresses = device.addresses.iter().filter(|address| !address.failed);
-        Some((
-            names.map(|id| id.normal().to_owned()).collect(),
-            addresses.map(|address| address.ip).collect(),
-        ))
     }
 
     /// Every device, by id.

@@ -244,13 +244,16 @@ function drawTable(devices) {
   say($("devices-count"), wanted ? `${found.length} of ${devices.length}` : `${devices.length}`);
   list($("device-rows"), found.slice(0, TABLE), (it) => it.id, () => {
     const row = make("tr");
-    const first = make("td", "long name");
-    first.append(make("i"), make("span"));
+    const first = make("td", "long");
+    const name = make("div", "name");
+    name.append(make("i"), make("span"));
+    first.append(name);
     row.append(first, make("td", "tight"), make("td", "tight"), make("td"), make("td", "long"),
       make("td", "tight"));
     return row;
   }, (row, it) => {
-    const [id, is, address, lan, servers, seen] = row.children;
+    const [first, is, address, lan, servers, seen] = row.children;
+    const id = first.firstElementChild;
     const now = stateOf(it);
     look(id.firstElementChild, `shape ${now}`);
     id.firstElementChild.setAttribute("aria-hidden", "true");
