@@ -8,7 +8,8 @@
 //!
 //! Files that others than their owner can write to, in the group or at all, are not run, nor those
 //! of anybody but root and the daemon's own user; hidden ones and those that editors and packages
-//! leave behind are passed over. Without the key nothing of this is there, and no event is made
+//! leave behind are passed over. A program may what the service may: the unit's CAP_NET_ADMIN is
+//! ambient and passes to it. Without the key nothing of this is there, and no event is made
 //! for it.
 
 use super::shell::Shell;
