@@ -503,6 +503,16 @@ codes! {
         "the user that the service is to run as does not exist",
         "the package's sysusers file has not been carried out",
         "systemd-sysusers, or --user NAME for another user";
+
+    // --- Observation -----------------------------------------------------------------------
+    WEB: "GW-OBS-01",
+        "the status page cannot be served",
+        "another program has the address",
+        "another --listen; ss -lntp shows who has it";
+    HOOK: "GW-OBS-02",
+        "a program in events.d failed, took too long or may not be run",
+        "told in the message",
+        "run it by hand: echo '{}' | env -i GW_EVENT=test PROGRAM";
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub mod keys;
 mod lan;
 pub mod layers;
 mod names;
+mod observe;
 mod plain;
 mod provision;
 pub mod reference;
@@ -38,6 +39,7 @@ pub mod view;
 
 pub use http_push::HttpPush;
 pub use layers::Layout;
+pub use observe::Observe;
 pub use provision::Provision;
 pub use section::ConfigError;
 pub use server::{CardConfig, ClientConfig};
@@ -83,6 +85,8 @@ pub struct Config {
     pub provision: Provision,
     /// What the shell does for the gateway as a DM client.
     pub client: ClientConfig,
+    /// `[metrics]`, `[events]` and `[log]`.
+    pub observe: Observe,
     /// `[log] level`.
     pub log_level: Option<LevelFilter>,
     /// Sentences on what is permitted and yet rarely meant: to be logged at the start.
@@ -217,6 +221,7 @@ impl Config {
         let provision = provision::provision(&tree)?;
         let mut client = client;
         client.directories.push(state_dir.join(crate::io::state::PROVISIONED).join("bootstrap.d"));
+        let observe = observe::observe(&tree)?;
         let log_level = get(tree.section("log"), "level").map(|value| level(&value)).transpose()?;
         Ok(Self {
             log_level,
@@ -231,6 +236,7 @@ impl Config {
             lans,
             client,
             provision,
+            observe,
             warnings,
         })
     }

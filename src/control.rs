@@ -11,8 +11,11 @@
 //! `--json` prints these lines as they are. Schema 1 may gain fields; none changes its meaning.
 
 mod answers;
+pub mod openmetrics;
+mod trace;
 
 pub use answers::{BackupHead, Done, Failure, Fault, Nodes, Refused, Rehearsed, Watching};
+pub use trace::TraceLine;
 
 use crate::codes::{Code, Trouble};
 use crate::config::view::{Difference, ValueView};
@@ -65,6 +68,16 @@ pub enum Request {
     },
     /// What happens from now on: [`Watching`], then an [`EventLine`] for each event.
     Monitor,
+    /// The messages of one end device or DM server from now on: [`Watching`], then a [`TraceLine`]
+    /// for each message, until the time or the number is up.
+    Trace {
+        /// The id of a DM server, or the id or an alias of an end device.
+        peer: String,
+        /// For how many seconds.
+        seconds: u64,
+        /// At most how many messages.
+        messages: u64,
+    },
     /// The nodes of the management tree from a URI down: [`Nodes`].
     Tree {
         /// Where to begin.
@@ -293,6 +306,27 @@ pub struct IoCounters {
     pub pushes_unsent: u64,
     /// Batches of changes that became durable, each with one flush.
     pub store_flushes: u64,
+    /// Octets of pushes that came from the WAN, those of HTTP without their heads.
+    #[serde(default)]
+    pub push_octets_received: u64,
+    /// Octets of pushes to LANs.
+    #[serde(default)]
+    pub push_octets_sent: u64,
+    /// Octets that servers answered with: messages and bootstrap documents, without HTTP and TLS.
+    #[serde(default)]
+    pub server_octets_received: u64,
+    /// Octets of messages to servers, without HTTP and TLS.
+    #[serde(default)]
+    pub server_octets_sent: u64,
+    /// Runs of programs in `[events] directory`.
+    #[serde(default)]
+    pub hooks_run: u64,
+    /// Those of them that failed or took too long.
+    #[serde(default)]
+    pub hooks_failed: u64,
+    /// Events that these programs were not told of, because too many waited.
+    #[serde(default)]
+    pub hooks_dropped: u64,
 }
 
 /// Answers [`Request::Devices`].
@@ -333,6 +367,9 @@ pub struct EventLine {
     /// The address concerned, with its port where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Why it was refused: a name of [`Reason`](crate::gateway::event::Reason).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Why, for people.
     #[serde(default)]
     pub why: String,
@@ -484,17 +521,23 @@ fn told(result: Result<impl Serialize, String>) -> String {
 
 /// One event, one line without its end.
 pub fn event_line(event: &Event, now: Now) -> String {
-    document(EventLine {
+    document(line_of(event, now))
+}
+
+/// One event as it is told.
+pub fn line_of(event: &Event, now: Now) -> EventLine {
+    EventLine {
         event: event.kind.name().to_owned(),
         device: event.device.as_deref().map(str::to_owned),
         server: event.server.as_ref().map(ToString::to_string),
         lan: event.lan.as_deref().map(str::to_owned),
         address: event.address.map(address),
+        reason: event.reason.map(|reason| reason.name().to_owned()),
         why: event.why.clone(),
         uptime: now.uptime.as_micros() as f64 / 1e6,
         time: now.unix,
         count: None,
-    })
+    }
 }
 
 /// Stands for events that a watcher did not take in time, one line without its end.
@@ -563,6 +606,7 @@ mod tests {
             server: None,
             lan: Some("depot".into()),
             address: Some("192.0.2.7:2948".parse().unwrap()),
+            reason: None,
             why: "because".into(),
         };
         let now = Now { uptime: Duration::from_micros(1_234_567), unix: 99 };

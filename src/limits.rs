@@ -713,3 +713,59 @@ pub const BUNDLE_LINES: usize = 2_000;
 
 /// Largest bundle of `provision`, in octets: some certificates and documents.
 pub const PROVISION: usize = 4 * 1024 * 1024;
+// --- Observation -----------------------------------------------------------------------------
+
+/// In this time the lines of the log are counted by kind and source: one line a minute of what a
+/// stranger can make happen wears out no flash.
+pub const LOG_WINDOW: Duration = Duration::from_secs(60);
+
+/// Lines in the log of one kind and source in each [`LOG_WINDOW`], refusals excepted: a LAN of 30
+/// devices that comes up at once is told of in full.
+pub const LOG_BURST: u32 = 30;
+
+/// Connections at once to the metrics' listener, and to that of the status page: a scraper, a
+/// watchdog and two browsers.
+pub const PAGE_CONNECTIONS: usize = 16;
+
+/// Octets of the head of a request for metrics or for the status page; hyper wants no less.
+pub const PAGE_HEAD: usize = 8 * 1024;
+
+/// Longest life of a connection for metrics or for the status page: a request that waits for
+/// news is answered after [`PAGE_NEWS`].
+pub const PAGE_TIME: Duration = Duration::from_secs(30);
+
+/// Longest that the status page's request for news waits for some.
+pub const PAGE_NEWS: Duration = Duration::from_secs(15);
+
+/// Events that the status page keeps for browsers that come.
+pub const PAGE_EVENTS: usize = 100;
+
+/// Longest run of a program in events.d.
+pub const HOOK_TIME: Duration = Duration::from_secs(10);
+
+/// Events that wait for programs in events.d: what a dozen devices do when they come at once.
+pub const HOOK_EVENTS: usize = 256;
+
+/// How long what was found in events.d is taken for what is there.
+pub const HOOK_LOOK: Duration = Duration::from_secs(1);
+
+/// Longest trace: whoever forgets one does no harm.
+pub const TRACE_TIME: Duration = Duration::from_secs(3600);
+
+/// Most messages of one trace.
+pub const TRACE_MESSAGES: u64 = 10_000;
+
+/// Messages that wait for a slow reader of a trace; further ones are counted and left out.
+pub const TRACE_WAITING: usize = 64;
+
+/// Traces at once.
+pub const TRACES: usize = 4;
+
+/// Lines of one message that a trace shows.
+pub const TRACE_LINES: usize = 400;
+
+/// Characters of one line that a trace shows.
+pub const TRACE_LINE: usize = 1000;
+
+/// Answers that traces wait for: more connections and calls than there can be at once.
+pub const TRACE_ANSWERS: usize = 1024;

@@ -110,7 +110,7 @@ pub(super) fn print(text: &str) -> Result<(), Stop> {
 }
 
 /// The arguments of one client command.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Call {
     target: Target,
     /// Whether JSON is wanted.
@@ -123,7 +123,7 @@ pub(super) struct Call {
     pub(super) operands: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Target {
     Config(PathBuf),
     Socket(PathBuf),

@@ -12,6 +12,7 @@ use crate::cli::definition::{self, Command, Form, Given, Kind, Operand, PRINTING
 use crate::cli::table::printable;
 use crate::control;
 use crate::gateway::alert::payload::{self, PayloadError, Quirk};
+use crate::limits;
 use crate::proto::bootstrap::push::Received;
 use crate::proto::notification::{self, Notification};
 use crate::proto::syncml::Encoding;
@@ -102,10 +103,42 @@ fn json(conforms: bool, text: &str) -> String {
 /// input beyond 1 MiB, or where `out` cannot be written.
 pub fn run(input: &str, out: &mut impl Write) -> Result<bool, String> {
     let octets = octets_of(input)?;
-    let mut dump = Dump { out, depth: 0, is_clean: true };
+    let mut dump = Dump { out, depth: 0, is_clean: true, masks: false };
     let written = sniff(&mut dump, &octets).and_then(|()| dump.out.flush());
     written.map_err(|error| format!("cannot write the result: {error}"))?;
     Ok(dump.is_clean)
+}
+
+/// What octets say, for the eyes of operators: no credentials, nonces, digests, pins and MACs, and no
+/// values that may be one. A line that begins with `! ` names a violation.
+pub(crate) fn masked(octets: &[u8]) -> Vec<String> {
+    let mut text = Vec::new();
+    let mut dump = Dump { out: &mut text, depth: 0, is_clean: true, masks: true };
+    // Memory takes everything.
+    let _ = sniff(&mut dump, octets);
+    let text = String::from_utf8_lossy(&text);
+    let shown = text.lines().take(limits::TRACE_LINES);
+    shown.map(|line| line.chars().take(limits::TRACE_LINE).collect()).collect()
+}
+
+/// Whether what stands under this name, or is written so, may be a secret.
+fn is_secret(text: &str) -> bool {
+    const MARKS: [&str; 12] = [
+        "secret",
+        "nonce",
+        "passw",
+        "pwd",
+        "aauth",
+        "auth-",
+        "credential",
+        "token",
+        "apikey",
+        "/pin",
+        "privatekey",
+        "mac=",
+    ];
+    let text = text.to_ascii_lowercase();
+    MARKS.iter().any(|mark| text.contains(mark))
 }
 
 fn octets_of(input: &str) -> Result<Vec<u8>, String> {
@@ -294,7 +327,11 @@ fn package(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
     dump.line(format_args!("Package #0, {} octets", octets.len()))?;
     dump.depth += 1;
     let digest: String = package.digest.iter().map(|octet| format!("{octet:02X}")).collect();
-    dump.line(format_args!("digest {digest}"))?;
+    if dump.masks {
+        dump.line(format_args!("digest, not shown"))?;
+    } else {
+        dump.line(format_args!("digest {digest}"))?;
+    }
     if !package.is_signed() {
         dump.violation(format_args!("digest is 16 zero octets: nobody signed this"))?;
     }
@@ -378,6 +415,8 @@ struct Dump<'w> {
     out: &'w mut dyn Write,
     depth: usize,
     is_clean: bool,
+    /// Whether whoever reads it may not know secrets.
+    masks: bool,
 }
 
 impl Dump<'_> {
@@ -393,11 +432,19 @@ impl Dump<'_> {
     }
 
     fn hex(&mut self, octets: &[u8]) -> io::Result<()> {
+        if self.masks {
+            return self.line(format_args!("  {} octets, not shown", octets.len()));
+        }
         for line in octets.chunks(HEX_LINE) {
             let digits: Vec<String> = line.iter().map(|octet| format!("{octet:02x}")).collect();
             self.line(format_args!("  {}", digits.join(" ")))?;
         }
         Ok(())
+    }
+
+    /// A URI as it may be shown: what stands behind the `?` may be a token.
+    fn uri<'u>(&self, uri: &'u str) -> &'u str {
+        if self.masks { uri.split('?').next().unwrap_or_default() } else { uri }
     }
 
     /// Judges an id: `mac:` wants six octets of one interface.

@@ -20,6 +20,7 @@ pub mod help;
 pub mod log_level;
 pub mod manual;
 pub mod map;
+pub mod metrics;
 pub mod monitor;
 pub mod narrate;
 pub mod provision;
@@ -32,7 +33,10 @@ pub mod simulate;
 pub mod status;
 pub mod support_bundle;
 mod table;
+pub mod trace;
 pub mod tree;
+#[cfg(feature = "web")]
+pub mod web;
 
 use client::{Stop, finish, print};
 use definition::{Command, Given, nearest};
@@ -60,6 +64,10 @@ pub const COMMANDS: &[Command] = &[
     factory_reset::COMMAND,
     provision::COMMAND,
     support_bundle::COMMAND,
+    trace::COMMAND,
+    metrics::COMMAND,
+    #[cfg(feature = "web")]
+    web::COMMAND,
     config::COMMAND,
     reload::COMMAND,
     apply::COMMAND,

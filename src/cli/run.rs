@@ -17,7 +17,9 @@ use std::path::Path;
 pub const COMMAND: Command = Command {
     name: "run",
     summary: "runs the gateway in the foreground until SIGTERM or SIGINT; logs to stderr",
-    text: "SIGHUP reads the configuration anew.\nDM_GATEWAY_LOG=error|warn|info|debug|trace sets how much is logged (default info).",
+    text: "SIGHUP reads the configuration anew. DM_GATEWAY_LOG=error|warn|info|debug|trace sets how\n\
+           much is logged (default info), DM_GATEWAY_LOG_FORMAT=text|json|journal how. Both count\n\
+           before [log] of the configuration.",
     options: &[CONFIGURED],
     exits: &[(1, "it cannot start")],
     run: Some(run),
@@ -38,6 +40,7 @@ fn run(given: Given) -> Result<u8, Stop> {
         let all = logger::level_of_environment().or(config.log_level);
         let all = all.unwrap_or(LevelFilter::Info);
         logger::set_levels(Levels { all, module: None });
+        logger::set_form(config.observe.log_form);
         let started = start(&layout, config, before.take());
         let (daemon, config) = started.map_err(|error| Stop::with(codes::START, &error))?;
         match daemon.run_with(&mut orders) {

@@ -269,6 +269,8 @@ pub const FORMS: &[Form] = &[
     Form { name: "provision", id: None, what: "whose signed bundles are taken" },
     Form { name: "control", id: None, what: "where the commands find the daemon" },
     Form { name: "log", id: None, what: "what is logged" },
+    Form { name: "metrics", id: None, what: "who may read counters and health by HTTP" },
+    Form { name: "events", id: None, what: "programs that are told of events" },
 ];
 
 keys! {
@@ -473,6 +475,17 @@ keys! {
     "log" "level": Text, value "\"info\"", Reload,
         "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
         "how much is logged; the variable DM_GATEWAY_LOG goes before it";
+    "log" "format": Text, words "\"journal\" where stderr is the journal's, else \"text\"", Restart,
+        "\"text\", \"json\" or \"journal\"",
+        "how lines are written; the variable DM_GATEWAY_LOG_FORMAT goes before it";
+
+    "metrics" "listen": Text, words "no listener", Restart,
+        "a loopback address with a port, or \"unix:\" and the path of a socket",
+        "serves /metrics (OpenMetrics), /livez and /readyz";
+
+    "events" "directory": Path, words "none are run", Restart,
+        "",
+        "its executable files are run for each event, with the event as JSON on standard input";
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Calls that the gateway makes: messages of DM sessions, bootstrap documents, DNS, the smartcard.
 
 use super::pause;
-use super::shell::Shell;
+use super::shell::{Shell, count};
 use crate::config::{CardConfig, ClientConfig};
 use crate::gateway::health::Failed;
 use crate::gateway::management::{Operation, OperationId};
@@ -173,7 +173,13 @@ impl Shell {
     async fn one_call(self: Rc<Self>, call: CallId, request: Call) {
         let unix = self.clock.now().unix;
         let random = self.clock.random();
+        if let CallKind::Message { body, .. } = &request.kind {
+            count(&self.octets.servers_sent, body.len());
+        }
         let result = self.caller.make(request, unix, random).await;
+        if let Ok(Reply::Http(reply)) = &result {
+            count(&self.octets.servers_received, reply.body.len());
+        }
         self.handle(Input::Called { call, result });
         // What the next message of a session would have used, had there been one.
         pause(limits::CALL_IDLE).await;

@@ -163,6 +163,7 @@ impl Shell {
         *state.restart.borrow_mut() = restart.clone();
         if state.log_until.get().is_none() {
             logger::set_levels(Levels { all: state.usual_level(), module: None });
+            self.gateway.borrow_mut().log(logger::levels().all);
         }
         if applied.iter().any(|key| key.starts_with("bootstrap.")) {
             self.bootstrap_files();
@@ -338,6 +339,7 @@ impl Shell {
             if state.log_until.get().is_some_and(|until| until <= now) {
                 state.log_until.set(None);
                 logger::set_levels(Levels { all: state.usual_level(), module: None });
+                self.gateway.borrow_mut().log(logger::levels().all);
                 log::info!("the log is as usual again");
             }
             let trial = state.trial.borrow().as_ref().map(|(until, _)| *until);
@@ -394,6 +396,7 @@ impl Shell {
             Some(module) => Levels { all: usual, module: Some((module, level)) },
             None => Levels { all: level, module: None },
         });
+        self.gateway.borrow_mut().log(logger::levels().all);
         let until = self.clock.now().uptime + time;
         state.log_until.set(Some(until));
         state.changed.set();

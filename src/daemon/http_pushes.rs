@@ -1,6 +1,6 @@
 //! Pushes over HTTP through the daemon: requests in from the WAN, answers back.
 
-use super::shell::{Shell, Stoppers, answered, serve};
+use super::shell::{Shell, Stoppers, answered, count, serve};
 use super::{Signal, advise_address, bound};
 use crate::config::Config;
 use crate::gateway::health::SocketKind;
@@ -69,6 +69,7 @@ struct PushHandler {
 
 impl Handler for PushHandler {
     async fn request(&self, request: LanRequest) -> Response {
+        count(&self.shell.octets.pushes_received, request.body.len());
         let (connection, answer) = self.shell.connection();
         let fields = request.fields.iter();
         let fields: Vec<_> =

@@ -14,12 +14,16 @@ mod bootstraps;
 mod calls;
 mod configuration;
 mod facts;
+mod hooks;
 mod http_pushes;
+mod journal;
+mod observation;
 mod operators;
 mod probes;
 mod progress;
 mod pushes;
 mod shell;
+mod traces;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -31,12 +35,15 @@ use crate::io::committer::Committer;
 use crate::io::control_socket::ControlSocket;
 use crate::io::http_server::LanListener;
 use crate::io::leases::LeaseWatch;
+use crate::io::logger;
+use crate::io::page_server::PageListener;
 use crate::io::push::PushReceiver;
 use crate::io::sled_store::SledStore;
 use crate::io::systemd;
 use crate::limits;
 use bootstraps::BootstrapPort;
 pub(crate) use calls::is_left_over;
+use hooks::Hooks;
 use http_pushes::HttpPort;
 use progress::{Part, StoreBeat};
 use shell::{Shell, Stoppers};
@@ -62,6 +69,7 @@ pub struct Daemon {
     bootstrap_ports: Vec<BootstrapPort>,
     listeners: Vec<Listener>,
     leases: Vec<(LanId, LeaseWatch)>,
+    metrics: Option<PageListener>,
 }
 
 /// What the process is told while the daemon runs.
@@ -114,6 +122,10 @@ impl Daemon {
                 .map_err(|error| advise_address(&error, address, "[wan] push-listen"))?;
             push_ports.push(PushPort { address, receiver });
         }
+        let metrics = config.observe.metrics.as_ref();
+        let metrics = metrics.map(PageListener::bind).transpose();
+        let metrics =
+            metrics.map_err(|error| format!("{error}; try: another `[metrics] listen`"))?;
         let http_ports = http_pushes::bind(config)?;
         let bootstrap_ports = bootstraps::bind(config)?;
         let (mut listeners, mut leases) = (Vec::new(), Vec::new());
@@ -139,12 +151,24 @@ impl Daemon {
         })?;
         let records = store.load().map_err(|error| error.to_string())?;
         let now = clock.now();
-        let gateway = Gateway::new(config.options.clone(), records, clock.entropy(), now);
-        let shell = Shell::new(gateway, clock, Committer::new(store), config);
+        let mut gateway = Gateway::new(config.options.clone(), records, clock.entropy(), now);
+        gateway.log(logger::levels().all);
+        let mut shell = Shell::new(gateway, clock, Committer::new(store), config);
+        shell.hooks = config.observe.events.as_deref().map(Hooks::new);
+        shell.gateway.borrow_mut().observe(shell.hooks.is_some());
         shell.audit_started();
         shell.bootstrap_files();
         let shell = Rc::new(shell);
-        Ok(Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases })
+        Ok(Self {
+            shell,
+            control,
+            push_ports,
+            http_ports,
+            bootstrap_ports,
+            listeners,
+            leases,
+            metrics,
+        })
     }
 
     /// How long ago the clock began by which the daemon's events tell their uptime.
@@ -170,8 +194,16 @@ impl Daemon {
         executor: &LocalExecutor<'_>,
         orders: &mut (impl Stream<Item = Order> + Unpin),
     ) -> Ended {
-        let Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases } =
-            self;
+        let Self {
+            shell,
+            control,
+            push_ports,
+            http_ports,
+            bootstrap_ports,
+            listeners,
+            leases,
+            metrics,
+        } = self;
         let mut tasks = Vec::new();
         let mut serving = Vec::new();
         let commits = executor.spawn(Rc::clone(&shell).commits());
@@ -201,6 +233,8 @@ impl Daemon {
             serving.push(executor.spawn(task));
         }
         tasks.push(executor.spawn(Rc::clone(&shell).operators(control)));
+        tasks.extend(metrics.map(|it| executor.spawn(Rc::clone(&shell).observers(it))));
+        tasks.push(executor.spawn(Rc::clone(&shell).hooks()));
         tasks.push(executor.spawn(watchdog(Rc::clone(&shell))));
         tasks.push(executor.spawn(Rc::clone(&shell).configuration_timers()));
         // The first answers of `status` are to know the interfaces.

@@ -47,6 +47,13 @@ impl Shell {
             Ok(Request::Test { server }) => {
                 return self.test_server(&server, &mut connection).await;
             }
+            Ok(Request::Trace { peer, seconds, messages }) => {
+                let answer = self.answer(&Request::Monitor);
+                match connection.send(&answer).await {
+                    Ok(()) => return self.trace(connection, peer, seconds, messages).await,
+                    Err(error) => Err(error),
+                }
+            }
             Ok(request) if is_of_configuration(&request) => {
                 let what = audited(&request);
                 let (answer, restarts) = self.configuration_request(request).await;
@@ -120,6 +127,13 @@ impl Shell {
             pushes_refused_by_kernel: sent.refused,
             pushes_unsent: sent.dropped + self.backlog_dropped.get(),
             store_flushes: store.flushes,
+            push_octets_received: self.octets.pushes_received.get(),
+            push_octets_sent: self.octets.pushes_sent.get(),
+            server_octets_received: self.octets.servers_received.get(),
+            server_octets_sent: self.octets.servers_sent.get(),
+            hooks_run: self.hooks.as_ref().map_or(0, |hooks| hooks.run.get()),
+            hooks_failed: self.hooks.as_ref().map_or(0, |hooks| hooks.failed.get()),
+            hooks_dropped: self.hooks.as_ref().map_or(0, |hooks| hooks.dropped.get()),
         }
     }
 
@@ -134,10 +148,14 @@ impl Shell {
     pub(super) fn forget_monitors(&self) {
         let mut monitors = self.monitors.borrow_mut();
         monitors.retain(|monitor| !monitor.lines.is_closed());
-        self.gateway.borrow_mut().observe(!monitors.is_empty());
+        self.gateway.borrow_mut().observe(!monitors.is_empty() || self.hooks.is_some());
     }
 
     pub(super) fn publish(&self, event: &Event) {
+        self.tell_hooks(event);
+        if self.monitors.borrow().is_empty() {
+            return;
+        }
         let line: Rc<str> = control::event_line(event, self.clock.now()).into();
         for monitor in self.monitors.borrow().iter() {
             if monitor.lines.try_send(Rc::clone(&line)).is_err() {
@@ -149,6 +167,7 @@ impl Shell {
     /// Those who watch are told no more.
     pub(super) fn stopping(&self) {
         self.monitors.borrow_mut().clear();
+        self.traces.end();
     }
 }
 

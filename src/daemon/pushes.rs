@@ -1,7 +1,7 @@
 //! Pushes through the daemon: in from the WAN ports, out to the LANs, and the sockets of both as
 //! their interfaces come and go.
 
-use super::shell::{Shell, until_bound};
+use super::shell::{Shell, count, until_bound};
 use super::{PushPort, Signal, pause};
 use crate::gateway::health::SocketKind;
 use crate::gateway::seam::{Input, LanId};
@@ -114,9 +114,13 @@ impl Shell {
         let Some(receiver) = &mut *open else { return Ok(false) };
         let Some(batch) = receiver.receive()? else { return Ok(false) };
         let now = self.clock.now();
+        self.traces.refresh(&self.gateway);
         let mut gateway = self.gateway.borrow_mut();
         for (from, datagram) in batch.iter() {
-            gateway.handle(Input::Push { from, datagram }, now);
+            count(&self.octets.pushes_received, datagram.len());
+            let push = Input::Push { from, datagram };
+            self.traces.input(&push, now);
+            gateway.handle(push, now);
             self.carry_out(&mut gateway);
         }
         Ok(true)
@@ -137,6 +141,7 @@ impl Shell {
     }
 
     pub(super) fn queue(&self, lan: LanId, to: SocketAddr, datagram: &[u8]) {
+        count(&self.octets.pushes_sent, datagram.len());
         let Some(sender) = self.lans[lan.0].sender() else {
             return self.backlog_dropped.set(self.backlog_dropped.get() + 1);
         };

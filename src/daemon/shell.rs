@@ -7,9 +7,12 @@ use super::audit::AuditTask;
 use super::calls::Caller;
 use super::configuration::Configuration;
 use super::facts::Watched;
+use super::hooks::Hooks;
+use super::journal;
 use super::operators::Monitor;
 use super::progress::{Beats, Part};
 use super::pushes::{Lan, WanPort};
+use super::traces::Traces;
 use super::{Listener, Signal, bind_listener, is_absent, pause};
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -64,6 +67,23 @@ pub(super) struct Shell {
     pub(super) watched: Watched,
     pub(super) configuration: Configuration,
     pub(super) beats: Beats,
+    pub(super) octets: Octets,
+    pub(super) hooks: Option<Hooks>,
+    pub(super) traces: Traces,
+}
+
+/// Octets of what is said, without what carries it.
+#[derive(Default)]
+pub(super) struct Octets {
+    pub(super) pushes_received: Cell<u64>,
+    pub(super) pushes_sent: Cell<u64>,
+    pub(super) servers_received: Cell<u64>,
+    pub(super) servers_sent: Cell<u64>,
+}
+
+/// Adds a length to a counter.
+pub(super) fn count(counter: &Cell<u64>, octets: usize) {
+    counter.set(counter.get() + octets as u64);
 }
 
 impl Shell {
@@ -94,6 +114,9 @@ impl Shell {
             wan_index: Cell::new(0),
             wan_renewed: RefCell::default(),
             monitors: RefCell::default(),
+            octets: Octets::default(),
+            hooks: None,
+            traces: Traces::default(),
             caller: Caller::new(config.client.clone()),
             configuration: Configuration::new(config, now.unix, now.uptime),
             beats: Beats::default(),
@@ -145,6 +168,8 @@ impl Shell {
 
     /// The same, with no pushes before it.
     fn feed(&self, input: Input<'_>) {
+        self.traces.refresh(&self.gateway);
+        self.traces.input(&input, self.clock.now());
         let mut gateway = self.gateway.borrow_mut();
         gateway.handle(input, self.clock.now());
         self.carry_out(&mut gateway);
@@ -155,8 +180,12 @@ impl Shell {
     pub(super) fn carry_out(&self, gateway: &mut Gateway) {
         while let Some(output) = gateway.poll_output() {
             match output {
-                Output::Push { lan, to, datagram } => self.queue(lan, to, datagram),
+                Output::Push { lan, to, datagram } => {
+                    self.traces.pushed(to, datagram, self.clock.now());
+                    self.queue(lan, to, datagram);
+                }
                 Output::Response { connection, response } => {
+                    self.traces.responded(connection, &response, self.clock.now());
                     // Nobody is there any more if the peer gave up.
                     if let Some(reply) = self.replies.borrow_mut().remove(&connection) {
                         let _ = reply.try_send(response);
@@ -176,10 +205,14 @@ impl Shell {
                         }
                     }
                 }
-                Output::Call { call, request } => self.caller.call(call, request),
+                Output::Call { call, request } => {
+                    self.traces.called(call, &request, self.clock.now());
+                    self.caller.call(call, request);
+                }
                 Output::Operated { operation, result } => self.caller.operated(operation, result),
                 Output::Audit(audit) => self.write_down(audit),
                 Output::Event(event) => self.publish(&event),
+                Output::Log { event, held_back } => journal::write(&event, held_back),
             }
         }
         if let Some(due) = gateway.poll_timeout() {

@@ -26,6 +26,7 @@ pub(super) enum Queued {
     Operated { operation: OperationId, result: Result<Vec<String>, String> },
     Audit(Box<Audit>),
     Event(Box<Event>),
+    Log(Box<Event>, u64),
 }
 
 impl Outputs {
@@ -54,6 +55,8 @@ pub(super) enum Timer {
     Leases(LanId),
     /// Something of the management may be due.
     Manage,
+    /// A line is due on what was not logged.
+    Journal,
 }
 
 /// When what is due. A timer that is no longer wanted does nothing when it fires.

@@ -380,7 +380,9 @@ impl Gateway {
         };
         self.metrics.refuse(reason);
         let from = SocketAddr::new(call.peer, 0);
-        self.tell_of(EventKind::Refused, key, None, Some(from), || format!("{reason}: {error}"));
+        self.tell_because(EventKind::Refused, Some(reason), key, None, Some(from), || {
+            format!("{reason}: {error}")
+        });
     }
 
     pub(super) fn refuse_request(&mut self, reason: Reason, lan: LanId, peer: IpAddr) {

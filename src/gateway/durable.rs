@@ -9,6 +9,7 @@ use crate::gateway::agenda::{Queued, Timer};
 use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Device, DeviceKey, Record};
 use crate::gateway::event::{Event, EventKind, Reason};
+use crate::gateway::journal::STORE_WORKS;
 use crate::gateway::policy::Policy;
 use crate::gateway::seam::{Change, CommitId, ConnectionId, LanId, MacAddress, Now, StoreError};
 use crate::gateway::{Gateway, dialogue};
@@ -210,23 +211,18 @@ impl Gateway {
 
     fn note_store(&mut self, error: Option<StoreError>) {
         let (before, now) = (self.store_error.is_some(), error.is_some());
-        match &error {
-            Some(error) if !before => {
-                log::error!("the store fails: {error}; what it cannot keep is refused");
-            }
-            None if before => log::info!("the store works again"),
-            _ => {}
-        }
         if before != now {
-            let why = error
-                .as_ref()
-                .map_or_else(|| "the store works again".to_owned(), ToString::to_string);
+            let why = error.as_ref().map_or_else(
+                || STORE_WORKS.to_owned(),
+                |error| format!("the store fails: {error}; what it cannot keep is refused"),
+            );
             self.tell(Event {
                 kind: EventKind::Store,
                 device: None,
                 server: None,
                 lan: None,
                 address: None,
+                reason: None,
                 why,
             });
         }
@@ -247,10 +243,7 @@ impl Gateway {
     fn tell_changes(&mut self, key: DeviceKey, before: &Record) {
         let Some(device) = self.inventory.device(key) else { return };
         let record = &device.record;
-        if record.named && !before.named {
-            log::info!("{} is {}", before.id, record.id);
-        }
-        if !self.observed {
+        if !self.observed && !self.journal.is_on() {
             return;
         }
         let lan = device.lan.map(|lan| self.options.lans[lan.0].name.clone());
@@ -260,6 +253,7 @@ impl Gateway {
             server: server.cloned(),
             lan: lan.clone(),
             address: None,
+            reason: None,
             why,
         };
         let mut events = Vec::new();

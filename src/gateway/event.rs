@@ -19,12 +19,14 @@ pub struct Event {
     pub lan: Option<Arc<str>>,
     /// The address concerned.
     pub address: Option<SocketAddr>,
+    /// Why it was refused, where it was.
+    pub reason: Option<Reason>,
     /// Why, in plain English.
     pub why: String,
 }
 
 /// The kinds of [`Event`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventKind {
     /// An end device came to a LAN.
     Detected,

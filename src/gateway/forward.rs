@@ -399,17 +399,19 @@ impl Gateway {
     ) -> Outcome {
         self.metrics.refuse(reason);
         self.metrics.counters.pushes_refused += 1;
-        log::trace!("push from {from} refused: {why}");
-        if self.observed {
+        let heed = self.heed(EventKind::Refused, Some(reason), None);
+        if !heed.nobody() {
             let (device, server) = pair.unzip();
-            self.tell(super::event::Event {
+            let event = super::event::Event {
                 kind: EventKind::Refused,
                 device: device.map(Into::into),
                 server: server.and_then(|server| ServerId::new(server).ok()),
                 lan: None,
                 address: Some(from),
+                reason: Some(reason),
                 why: why.to_owned(),
-            });
+            };
+            self.tell_those(heed, event);
         }
         Outcome::Refused { reason, why }
     }

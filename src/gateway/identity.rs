@@ -270,9 +270,6 @@ impl Gateway {
     ) {
         let Some(device) = self.inventory.device_mut(key) else { return };
         let count = device.conflict.map_or(0, |conflict| conflict.count).saturating_add(1);
-        if count == 1 {
-            log::warn!("{}: {peer} claims the same identity", device.record.id);
-        }
         device.conflict = Some(Conflict { at: now.uptime, address: peer, mac, count });
         let from = SocketAddr::new(peer, 0);
         self.tell_of(EventKind::Conflict, key, None, Some(from), || {

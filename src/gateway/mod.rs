@@ -33,6 +33,7 @@ pub mod forward;
 pub mod health;
 mod identity;
 pub mod inventory;
+pub mod journal;
 pub mod management;
 mod mapping;
 pub mod metrics;
@@ -55,6 +56,7 @@ use crate::gateway::durable::PendingCommit;
 use crate::gateway::event::{Event, EventKind, Reason};
 use crate::gateway::health::{Facts, Rival};
 use crate::gateway::inventory::Inventory;
+use crate::gateway::journal::{Heed, Journal, Source};
 use crate::gateway::management::{Management, OperationId};
 use crate::gateway::metrics::Metrics;
 use crate::gateway::policy::{DeviceAuth, Policy, Verify};
@@ -238,6 +240,9 @@ pub struct Gateway {
     entropy: Entropy,
     hash_key: (u64, u64),
     observed: bool,
+    journal: Journal,
+    /// The uptime of the input that is being handled.
+    moment: Duration,
     scratch: String,
 }
 
@@ -287,6 +292,8 @@ impl Gateway {
             entropy,
             hash_key,
             observed: false,
+            journal: Journal::default(),
+            moment: now.uptime,
             scratch: String::new(),
         };
         gateway.restore(stored, now);
@@ -299,6 +306,7 @@ impl Gateway {
 
     /// Takes one input.
     pub fn handle(&mut self, input: Input<'_>, now: Now) {
+        self.moment = now.uptime;
         if self.outputs.0.is_empty() {
             self.datagrams.clear();
         }
@@ -344,6 +352,7 @@ impl Gateway {
             Queued::Operated { operation, result } => Output::Operated { operation, result },
             Queued::Audit(audit) => Output::Audit(*audit),
             Queued::Event(event) => Output::Event(*event),
+            Queued::Log(event, held_back) => Output::Log { event: *event, held_back },
         })
     }
 
@@ -355,6 +364,11 @@ impl Gateway {
     /// Sets whether anybody watches: without watchers no [`Output::Event`] is made.
     pub fn observe(&mut self, observed: bool) {
         self.observed = observed;
+    }
+
+    /// Sets which events are to be lines in the log; none before it is called.
+    pub fn log(&mut self, level: log::LevelFilter) {
+        self.journal.set_level(level);
     }
 
     fn timeout(&mut self, now: Now) {
@@ -371,6 +385,7 @@ impl Gateway {
                 Timer::Leases(lan) => self.leases_due(lan, now),
                 Timer::Provision(key) => self.provision_due(key, now),
                 Timer::Manage => self.manage(now),
+                Timer::Journal => self.journal_due(now),
             }
         }
     }
@@ -394,13 +409,45 @@ impl Gateway {
         self.neighbours.get(&(self.lan_interface(lan)?, ip))
     }
 
+    /// Whether an event is worth making. To be asked once for each.
+    fn heed(&mut self, kind: EventKind, reason: Option<Reason>, lan: Option<&Arc<str>>) -> Heed {
+        let source = Source { kind, reason, lan: lan.cloned() };
+        let (log, over) = self.journal.admits(source, self.moment);
+        if let Some(over) = over {
+            self.timers.set_no_later(Timer::Journal, over);
+        }
+        Heed { watchers: self.observed, log }
+    }
+
     fn tell(&mut self, event: Event) {
-        if self.observed {
+        let heed = self.heed(event.kind, event.reason, event.lan.as_ref());
+        self.tell_those(heed, event);
+    }
+
+    fn tell_those(&mut self, heed: Heed, event: Event) {
+        if heed.log {
+            self.outputs.0.push_back(Queued::Log(Box::new(event.clone()), 0));
+        }
+        if heed.watchers {
             self.outputs.0.push_back(Queued::Event(Box::new(event)));
         }
     }
 
-    /// Tells of something that concerns a device; `why` is made only if somebody watches.
+    /// Tells the log how much it was not told.
+    fn journal_due(&mut self, now: Now) {
+        let (over, next) = self.journal.due(now.uptime);
+        for (Source { kind, reason, lan }, held_back) in over {
+            let what = reason.map_or_else(|| kind.entry().what, Reason::sentence);
+            let why = format!("{held_back} more in the last minute: {what}");
+            let event = Event { kind, device: None, server: None, lan, address: None, reason, why };
+            self.outputs.0.push_back(Queued::Log(Box::new(event), held_back));
+        }
+        if let Some(next) = next {
+            self.timers.set(Timer::Journal, next);
+        }
+    }
+
+    /// Tells of something that concerns a device; `why` is made only if somebody listens.
     fn tell_of(
         &mut self,
         kind: EventKind,
@@ -409,37 +456,47 @@ impl Gateway {
         address: Option<SocketAddr>,
         why: impl FnOnce() -> String,
     ) {
+        self.tell_because(kind, None, key, slot, address, why);
+    }
+
+    fn tell_because(
+        &mut self,
+        kind: EventKind,
+        reason: Option<Reason>,
+        key: DeviceKey,
+        slot: Option<usize>,
+        address: Option<SocketAddr>,
+        why: impl FnOnce() -> String,
+    ) {
         let Some(device) = self.inventory.device(key) else { return };
-        match kind {
-            EventKind::Detected | EventKind::Detached => {
-                log::info!("{} {}", device.record.id, kind.name());
-            }
-            _ => log::debug!("{} {}", device.record.id, kind.name()),
-        }
-        let id = device.record.id.shared();
+        let (id, lan) = (device.record.id.shared(), device.lan);
         if kind == EventKind::Provisioned {
             self.audit_event(kind, &id, "it has its account for the gateway");
         }
-        if !self.observed {
-            return;
-        }
-        let Some(device) = self.inventory.device(key) else { return };
+        let lan = lan.map(|lan| self.options.lans[lan.0].name.clone());
+        let heed = self.heed(kind, reason, lan.as_ref());
+        let Some(device) = self.inventory.device(key).filter(|_| !heed.nobody()) else { return };
         let server = slot.and_then(|slot| device.slots.get(slot)).map(|slot| slot.server.clone());
-        let lan = device.lan.map(|lan| self.options.lans[lan.0].name.clone());
         let device = Some(device.record.id.shared());
-        self.tell(Event { kind, device, server, lan, address, why: why() });
+        self.tell_those(heed, Event { kind, device, server, lan, address, reason, why: why() });
     }
 
     fn tell_of_peer(&mut self, reason: Reason, lan: LanId, peer: IpAddr, claim: Option<&DeviceId>) {
-        log::debug!("{peer}: {reason}");
-        self.tell(Event {
+        let lan = self.options.lans[lan.0].name.clone();
+        let heed = self.heed(EventKind::Refused, Some(reason), Some(&lan));
+        if heed.nobody() {
+            return;
+        }
+        let event = Event {
             kind: EventKind::Refused,
             device: claim.map(DeviceId::shared),
             server: None,
-            lan: Some(self.options.lans[lan.0].name.clone()),
+            lan: Some(lan),
             address: Some(SocketAddr::new(peer, 0)),
+            reason: Some(reason),
             why: reason.to_string(),
-        });
+        };
+        self.tell_those(heed, event);
     }
 }
 

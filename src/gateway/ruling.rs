@@ -297,6 +297,7 @@ impl Gateway {
                 server: Some(server),
                 lan,
                 address: None,
+                reason: None,
                 why,
             });
         }

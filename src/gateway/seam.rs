@@ -320,6 +320,14 @@ pub enum Output<'a> {
     Audit(super::audit::Audit),
     /// Tell whoever watches.
     Event(super::event::Event),
+    /// Write a line to the log, at the event's [level](super::event::Event::level).
+    Log {
+        /// What it tells.
+        event: super::event::Event,
+        /// How many of its kind the line stands for that were not logged; 0 if it is the event
+        /// itself.
+        held_back: u64,
+    },
 }
 
 /// An HTTP answer.

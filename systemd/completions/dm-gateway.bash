@@ -4,7 +4,7 @@
 # What stands below a command.
 _dm_gateway_commands() {
     case $1 in
-        '') echo 'run status devices servers map session tree bootstrap monitor audit backup restore factory-reset support-bundle config reload apply confirm log-level decode manual demo simulate' ;;
+        '') echo 'run status devices servers map session tree bootstrap monitor trace metrics web config reload apply confirm log-level audit backup restore factory-reset support-bundle decode manual demo simulate' ;;
         'devices') echo 'list forget block unblock trust show provision' ;;
         'servers') echo 'list show approve deny' ;;
         'map') echo 'list explain add remove' ;;
@@ -43,11 +43,9 @@ _dm_gateway_options() {
         'bootstrap') echo '--help' ;;
         'bootstrap apply') echo '--dry-run --config --socket --format --json --help' ;;
         'monitor') echo '--device --server --config --socket --format --json --help' ;;
-        'audit') echo '--since --server --verify --config --socket --format --json --help' ;;
-        'backup') echo '--with-secrets --passphrase-file --config --socket --format --json --help' ;;
-        'restore') echo '--take-identity --keep-identity --passphrase-file --dry-run --config --format --json --help' ;;
-        'factory-reset') echo '--keep-identity --yes --dry-run --config --format --json --help' ;;
-        'support-bundle') echo '--config --socket --format --json --help' ;;
+        'trace') echo '--config --socket --format --json --for --messages --help' ;;
+        'metrics') echo '--config --socket --output --help' ;;
+        'web') echo '--config --socket --listen --help' ;;
         'config') echo '--help' ;;
         'config check') echo '--config --format --json --help' ;;
         'config show') echo '--origin --all --files --config --socket --format --json --help' ;;
@@ -56,6 +54,11 @@ _dm_gateway_options() {
         'apply') echo '--trial --restart --dry-run --config --socket --format --json --help' ;;
         'confirm') echo '--discard --config --socket --format --json --help' ;;
         'log-level') echo '--for --module --config --socket --format --json --help' ;;
+        'audit') echo '--since --server --verify --config --socket --format --json --help' ;;
+        'backup') echo '--with-secrets --passphrase-file --config --socket --format --json --help' ;;
+        'restore') echo '--take-identity --keep-identity --passphrase-file --dry-run --config --format --json --help' ;;
+        'factory-reset') echo '--keep-identity --yes --dry-run --config --format --json --help' ;;
+        'support-bundle') echo '--config --socket --format --json --help' ;;
         'decode') echo '--format --json --help' ;;
         'manual') echo '--help' ;;
         'demo') echo '--keep-running --format --json --help' ;;
@@ -87,14 +90,15 @@ _dm_gateway_operand() {
         'session 0') echo 'servers' ;;
         'tree 0') echo 'text' ;;
         'bootstrap apply 0') echo 'file' ;;
-        'backup 0') echo 'file' ;;
-        'restore 0') echo 'file' ;;
-        'support-bundle 0') echo 'file' ;;
+        'trace 0') echo 'text' ;;
         'config check 0') echo 'file' ;;
         'config show 0') echo 'text' ;;
         'config doc 0') echo 'text' ;;
         'apply 0') echo 'file' ;;
         'log-level 0') echo 'words error warn info debug trace' ;;
+        'backup 0') echo 'file' ;;
+        'restore 0') echo 'file' ;;
+        'support-bundle 0') echo 'file' ;;
         'decode '*) echo 'file' ;;
         'manual 0') echo 'text' ;;
     esac
@@ -154,6 +158,7 @@ _dm_gateway_value() {
         'simulate server --format') echo 'words json jsonl' ;;
         'status --format') echo 'words table json jsonl' ;;
         'support-bundle --format') echo 'words table json jsonl' ;;
+        'trace --format') echo 'words table json jsonl' ;;
         'tree --format') echo 'words table json jsonl' ;;
         *' --gateway') echo 'text' ;;
         *' --gateway-id') echo 'text' ;;
@@ -163,8 +168,10 @@ _dm_gateway_value() {
         *' --listen') echo 'text' ;;
         *' --mac') echo 'text' ;;
         *' --max-message-size') echo 'text' ;;
+        *' --messages') echo 'text' ;;
         *' --module') echo 'text' ;;
         *' --nonce') echo 'text' ;;
+        *' --output') echo 'file' ;;
         *' --passphrase-file') echo 'file' ;;
         *' --pin-file') echo 'file' ;;
         *' --profile') echo 'words registered draft' ;;

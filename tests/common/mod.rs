@@ -79,6 +79,8 @@ pub struct Lab {
     pub probes: Vec<IpAddr>,
     /// What watchers were told.
     pub events: Vec<Event>,
+    /// What the log was told: events, and how many more of their kind each stands for.
+    pub logged: Vec<(Event, u64)>,
     /// Commits asked for since the start.
     pub commits: usize,
     /// Calls that the gateway makes and nobody has answered yet.
@@ -116,6 +118,7 @@ impl Lab {
             sent: Vec::new(),
             probes: Vec::new(),
             events: Vec::new(),
+            logged: Vec::new(),
             commits: 0,
             calls: VecDeque::new(),
             operated: Vec::new(),
@@ -179,6 +182,7 @@ impl Lab {
                 Output::Operated { operation, result } => self.operated.push((operation, result)),
                 Output::Audit(audit) => self.audits.push(audit),
                 Output::Event(event) => self.events.push(event),
+                Output::Log { event, held_back } => self.logged.push((event, held_back)),
             }
         }
         if !self.slow_flash {

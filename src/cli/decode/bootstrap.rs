@@ -65,7 +65,8 @@ fn account(dump: &mut Dump<'_>, account: &Account) -> io::Result<()> {
         dump.line(format_args!("name {name}"))?;
     }
     for address in &account.addresses {
-        dump.line(format_args!("address {}", address.url()))?;
+        let url = address.url();
+        dump.line(format_args!("address {}", dump.uri(&url)))?;
     }
     for it in &account.credentials {
         let name = it.name.as_deref().map(|name| format!(" as {name}")).unwrap_or_default();

@@ -255,7 +255,6 @@ impl Gateway {
         if before == policy {
             return;
         }
-        log::info!("LAN {}: the policy is {policy} now, it was {before}", options.name);
         let attached = self.inventory.iter();
         let attached =
             attached.filter(|(_, device)| device.lan == Some(lan) && device.attachment.is_some());

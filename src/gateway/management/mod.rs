@@ -464,7 +464,6 @@ impl Gateway {
 
     /// Tells of something that concerns a server.
     fn tell_of_server(&mut self, kind: EventKind, server: &str, why: &str) {
-        log::info!("{server}: {}: {why}", kind.name());
         self.audit_event(kind, server, why);
         self.tell(Event {
             kind,
@@ -472,6 +471,7 @@ impl Gateway {
             server: ServerId::new(server).ok(),
             lan: None,
             address: None,
+            reason: None,
             why: why.to_owned(),
         });
     }
@@ -481,6 +481,14 @@ impl Gateway {
         let name = self.options.lans[lan.0].name.clone();
         self.audit_event(kind, &name, why);
         let (lan, why) = (Some(name), why.to_owned());
-        self.tell(Event { kind, device: None, server: None, lan, address: None, why });
+        self.tell(Event {
+            kind,
+            device: None,
+            server: None,
+            lan,
+            address: None,
+            reason: None,
+            why,
+        });
     }
 }
