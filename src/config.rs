@@ -245,13 +245,14 @@ pub fn control_socket(path: &Path) -> Result<PathBuf, ConfigError> {
 /// The state directory that the configuration at `path` names. Looks at nothing else there.
 ///
 /// # Errors
-/// If the file is unreadable, is not TOML, or tells no state directory.
+/// If a file is unreadable or is not TOML, or none tells the state directory.
 pub fn state_directory(path: &Path) -> Result<PathBuf, ConfigError> {
-    let advice = "`--config FILE` with the daemon's file";
-    let (tree, errors) = Layout::of(path).read_written(advice);
-    match state_dir(&tree) {
-        Ok((_, directory)) => Ok(directory),
-        Err(error) => Err(errors.into_iter().find(ConfigError::is_fatal).unwrap_or(error)),
+    let (tree, errors) = Layout::of(path).read_written("`--config FILE` with the daemon's file");
+    match layers::state_dir(&tree) {
+        Some(state_dir) => Ok(state_dir),
+        None => Err(errors.into_iter().find(ConfigError::is_fatal).unwrap_or_else(|| {
+            ConfigError::of_file(path, "there is no `[gateway] state-dir`", "such a key")
+        })),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 use crate::gateway::event::Event;
 use crate::gateway::management::{NodeView, Operation, RemoteValue};
 use crate::gateway::seam::Now;
-use crate::gateway::view::{DeviceView, MappingView, ServerView, Status};
+use crate::gateway::view::{DeviceView, Health, MappingView, ServerView, Status};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -89,47 +89,6 @@ pub enum Request {
         /// The end device's id or alias.
         device: String,
     },
-    /// Reads the configuration anew: [`Reloaded`].
-    Reload {
-        /// Whether the daemon starts anew if something needs that.
-        #[serde(default)]
-        restart: bool,
-    },
-    /// What the daemon runs with: [`InForce`].
-    Configuration,
-    /// Applies a piece of configuration until it is confirmed: [`Applied`].
-    ApplyConfiguration {
-        /// Its text.
-        text: String,
-        /// The file that it is from, for errors.
-        name: String,
-        /// After how many seconds it is taken back.
-        seconds: u64,
-        /// Whether the daemon starts anew if something needs that.
-        #[serde(default)]
-        restart: bool,
-        /// Whether only to tell what would change.
-        #[serde(default)]
-        dry_run: bool,
-    },
-    /// Keeps what was applied, or takes it back: [`Done`].
-    Confirm {
-        /// Whether it is taken back.
-        #[serde(default)]
-        discard: bool,
-    },
-    /// Sets how much is logged, for some time: [`Done`].
-    LogLevel {
-        /// `error`, `warn`, `info`, `debug` or `trace`; absent to ask only.
-        #[serde(default)]
-        level: Option<String>,
-        /// For how many seconds.
-        #[serde(default)]
-        seconds: u64,
-        /// Of this module only, such as `gateway::forward`.
-        #[serde(default)]
-        module: Option<String>,
-    },
     /// Forbids a server to be bootstrapped: [`Done`].
     Deny {
         /// The DM server's id.
@@ -186,6 +145,47 @@ pub enum Request {
     },
     /// The audit: its lines as they stand in its files, the oldest first.
     Audit,
+    /// Reads the configuration anew: [`Reloaded`].
+    Reload {
+        /// Whether the daemon starts anew if something needs that.
+        #[serde(default)]
+        restart: bool,
+    },
+    /// What the daemon runs with: [`InForce`].
+    Configuration,
+    /// Applies a piece of configuration until it is confirmed: [`Applied`].
+    ApplyConfiguration {
+        /// Its text.
+        text: String,
+        /// The file that it is from, for errors.
+        name: String,
+        /// After how many seconds it is taken back.
+        seconds: u64,
+        /// Whether the daemon starts anew if something needs that.
+        #[serde(default)]
+        restart: bool,
+        /// Whether only to tell what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Keeps what was applied, or takes it back: [`Done`].
+    Confirm {
+        /// Whether it is taken back.
+        #[serde(default)]
+        discard: bool,
+    },
+    /// Sets how much is logged, for some time: [`Done`].
+    LogLevel {
+        /// `error`, `warn`, `info`, `debug` or `trace`; absent to ask only.
+        #[serde(default)]
+        level: Option<String>,
+        /// For how many seconds.
+        #[serde(default)]
+        seconds: u64,
+        /// Of this module only, such as `gateway::forward`.
+        #[serde(default)]
+        module: Option<String>,
+    },
 }
 
 /// One line of an answer.
@@ -469,7 +469,7 @@ pub fn operated(request: &Request, result: Result<Vec<String>, String>) -> Strin
     }
 }
 
-/// The answer to what is not done for a reason without a code, one line without its end.
+/// The answer to what is not done, one line without its end.
 pub fn refused(why: &str) -> String {
     document(Refused { refused: why.to_owned(), code: None })
 }
@@ -483,11 +483,18 @@ pub fn answer(
     now: Now,
 ) -> String {
     match request {
-        Request::Status => document(StatusAnswer {
-            status: gateway.status(now),
-            io: *io,
-            configuration: configuration.clone(),
-        }),
+        Request::Status => {
+            let (mut status, configuration) = (gateway.status(now), configuration.clone());
+            if let Some(error) = &configuration.error {
+                // The next start would fail.
+                status.problems.push(error.to_string());
+                status.health = match status.health {
+                    Health::Healthy => Health::Degraded,
+                    other => other,
+                };
+            }
+            document(StatusAnswer { status, io: *io, configuration })
+        }
         Request::Devices => document(Devices { devices: gateway.devices(now) }),
         Request::Servers => document(Servers { servers: gateway.servers(now) }),
         Request::Device { device } => told(gateway.device_details(device, now)),

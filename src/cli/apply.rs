@@ -74,7 +74,7 @@ fn apply(given: Given) -> Result<u8, Stop> {
 }
 
 fn confirm(given: Given) -> Result<u8, Stop> {
-    Call::of(&given).have_done(Request::Confirm { discard: given.has("discard") })
+    Call::of(&given).have_done(&Request::Confirm { discard: given.has("discard") })
 }
 
 /// The time that an option names, such as `90s` or `10m`.

@@ -39,5 +39,5 @@ fn apply(given: Given) -> Result<u8, Stop> {
     bootstrap::read(&document, Source::Factory).map_err(|fault| {
         Stop::failed(&format!("{file}: {fault}; try: dm-gateway decode {file}"))
     })?;
-    call.have_done(Request::Apply { document: BASE64.encode(&document) })
+    call.have_done(&Request::Apply { document: BASE64.encode(&document) })
 }

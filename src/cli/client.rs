@@ -170,16 +170,17 @@ impl Call {
     }
 
     /// Has the daemon do something, and prints what it did; or would do, where that is asked for.
-    pub(super) fn have_done(&self, request: Request) -> Result<u8, Stop> {
+    pub(super) fn have_done(&self, request: &Request) -> Result<u8, Stop> {
         if self.dry_run {
-            let answer = self.ask_for::<Rehearsed>(&Request::DryRun { of: request.into() })?;
+            let answer =
+                self.ask_for::<Rehearsed>(&Request::DryRun { of: request.clone().into() })?;
             self.print(&answer, |answer| {
                 let lines = answer.would.iter().map(|line| format!("would: {line}\n"));
                 lines.chain(["nothing was changed\n".to_owned()]).collect()
             })?;
             return Ok(0);
         }
-        let answer = self.ask_for::<Done>(&request)?;
+        let answer = self.ask_for::<Done>(request)?;
         self.print(&answer, |answer| answer.done.iter().map(|line| format!("{line}\n")).collect())?;
         Ok(0)
     }

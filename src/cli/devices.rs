@@ -112,13 +112,13 @@ fn list(given: Given) -> Result<u8, Stop> {
 fn rule(given: Given, request: fn(String) -> Request) -> Result<u8, Stop> {
     let call = Call::of(&given);
     let device = call.operands.concat();
-    call.have_done(request(device))
+    call.have_done(&request(device))
 }
 
 fn trust(given: Given) -> Result<u8, Stop> {
     let call = Call::of(&given);
     let mac = given.parsed::<String>("mac")?;
-    call.have_done(Request::Trust { device: call.operands.concat(), mac })
+    call.have_done(&Request::Trust { device: call.operands.concat(), mac })
 }
 
 fn show(given: Given) -> Result<u8, Stop> {

@@ -4,7 +4,7 @@ use super::definition::{Choice, Command, Kind, Times, name};
 use std::fmt::Write as _;
 
 /// Columns of a line.
-const WIDTH: usize = 96;
+const WIDTH: usize = 100;
 
 /// Exit codes that every command has.
 pub const EXITS: &[(u8, &str)] = &[
@@ -28,7 +28,8 @@ pub fn help(path: &[&Command]) -> String {
     let Some(command) = path.last() else { return overview(super::COMMANDS) };
     let mut text = format!("{}\n\n{}.\n", usage(path), sentence(command.summary));
     if !command.text.is_empty() {
-        let _ = write!(text, "\n{}\n", command.text.trim_end());
+        text.push('\n');
+        command.text.trim_end().lines().for_each(|line| text.push_str(&folded(line)));
     }
     let commands = command.commands.iter();
     rows(&mut text, commands.map(|it| (it.name.to_owned(), it.summary.to_owned())));
@@ -133,24 +134,40 @@ fn rows(text: &mut String, rows: impl Iterator<Item = (String, String)> + Clone)
     let Some(width) = rows.clone().map(|(name, _)| name.chars().count()).max() else { return };
     text.push('\n');
     for (name, what) in rows {
-        let mut line = format!("  {name:width$}  ");
-        let indent = line.chars().count();
-        let mut column = indent;
-        for (index, word) in what.split_whitespace().enumerate() {
-            let length = word.chars().count();
-            if index > 0 && column + 1 + length > WIDTH {
-                let _ = write!(line, "\n{:indent$}", "");
-                column = indent;
-            } else if index > 0 {
-                line.push(' ');
-                column += 1;
-            }
-            line.push_str(word);
-            column += length;
-        }
-        text.push_str(&line);
-        text.push('\n');
+        fold(text, format!("  {name:width$}  "), &what);
     }
+}
+
+/// A line of prose in lines that fit; one with blanks before it stays as it is.
+fn folded(line: &str) -> String {
+    let mut text = String::new();
+    if line.starts_with(' ') {
+        text.push_str(line);
+        text.push('\n');
+    } else {
+        fold(&mut text, String::new(), line);
+    }
+    text
+}
+
+/// Adds words behind `head` in lines that fit, each below where the first word stands.
+fn fold(text: &mut String, head: String, words: &str) {
+    let indent = head.chars().count();
+    let mut column = indent;
+    text.push_str(&head);
+    for (index, word) in words.split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > WIDTH {
+            let _ = write!(text, "\n{:indent$}", "");
+            column = indent;
+        } else if index > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
 }
 
 fn sentence(text: &str) -> String {

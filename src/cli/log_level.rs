@@ -41,5 +41,5 @@ fn log_level(given: Given) -> Result<u8, Stop> {
         seconds: time_of(&given, "for", limits::LOG_TIME)?.as_secs(),
         module,
     };
-    Call::of(&given).have_done(request)
+    Call::of(&given).have_done(&request)
 }

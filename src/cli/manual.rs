@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 pub const COMMAND: Command = Command {
     name: "manual",
     summary: "the manual: its chapters, one of them, or what a code means",
-    text: "Without a TOPIC it lists them. A build without the feature `manual` has the chapters\n\
-           `codes` and `commands` only.",
+    text: "Without a TOPIC it lists them. A build for a router has no chapters `gallery` and\n\
+           `conformance`; one without the feature `manual` has `codes` and `commands` only.",
     operands: &[Operand {
         name: "TOPIC",
         text: "a chapter, or a code such as GW-LAN-01",
@@ -60,8 +60,8 @@ fn page(topic: &str) -> Result<String, Stop> {
     }
     chapter.text.map(terminal::render).ok_or_else(|| {
         Stop::failed(&format!(
-            "this build has no chapter {}; cause: it was made without the feature `manual`; \
-             try: the documentation that came with the source or the package",
+            "this build has no chapter {}; cause: it was left out to save flash; try: the \
+             documentation that came with the source or the package",
             chapter.topic
         ))
     })

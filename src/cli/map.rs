@@ -87,7 +87,7 @@ fn pair(given: Given, request: fn(String, String) -> Request) -> Result<u8, Stop
     let (Some(device), Some(server)) = (call.operands.pop(), call.operands.pop()) else {
         return Err(Stop::Usage("SERVER is missing".into()));
     };
-    call.have_done(request(server, device))
+    call.have_done(&request(server, device))
 }
 
 fn table(mappings: &[MappingView]) -> String {

@@ -17,7 +17,7 @@ use std::path::Path;
 pub const COMMAND: Command = Command {
     name: "run",
     summary: "runs the gateway in the foreground until SIGTERM or SIGINT; logs to stderr",
-    text: "SIGHUP reads the configuration anew. DM_GATEWAY_LOG=error|warn|info|debug|trace sets how much is logged (default info).",
+    text: "SIGHUP reads the configuration anew.\nDM_GATEWAY_LOG=error|warn|info|debug|trace sets how much is logged (default info).",
     options: &[CONFIGURED],
     exits: &[(1, "it cannot start")],
     run: Some(run),

@@ -75,7 +75,7 @@ fn list(given: Given) -> Result<u8, Stop> {
 fn rule(given: Given, request: fn(String) -> Request) -> Result<u8, Stop> {
     let call = Call::of(&given);
     let server = call.operands.concat();
-    call.have_done(request(server))
+    call.have_done(&request(server))
 }
 
 fn show(given: Given) -> Result<u8, Stop> {

@@ -76,9 +76,6 @@ fn headline(status: &Status) -> String {
 /// What the operator has begun and not ended.
 fn of_configuration(state: &ConfigurationState) -> String {
     let mut text = String::new();
-    if let Some(error) = &state.error {
-        text.push_str(&format!("configuration: {}\n", printable(&error.to_string())));
-    }
     if !state.restart.is_empty() {
         let keys = printable(&state.restart.join(", "));
         text.push_str(&format!(

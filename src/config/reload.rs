@@ -121,6 +121,7 @@ fn documents(running: &Config, new: &Config, held: &BTreeSet<Group>) -> Tree {
 fn compare(running: &Config, new: &Config) -> (Changes, BTreeSet<Group>) {
     let (before, after) = (Written::of(running), Written::of(new));
     let mut changed: Vec<(Group, String, bool)> = Vec::new();
+    let mut waiting = Vec::new();
     let sections: BTreeSet<_> = before.sections.keys().chain(after.sections.keys()).collect();
     for section in sections {
         let (form, id) = section;
@@ -138,6 +139,13 @@ fn compare(running: &Config, new: &Config) -> (Changes, BTreeSet<Group>) {
             (old, now) if id.is_some() => {
                 let what = if old.is_some() { "gone" } else { "new" };
                 let restart = form == "lan";
+                // A device of a LAN that waits waits with it.
+                let lan = now.and_then(|now| now.get("lan")).and_then(Value::as_str);
+                let is_new = |lan: &str| !before.has_lan(lan);
+                if form == "device" && lan.is_some_and(is_new) {
+                    waiting.push(format!("{name} ({what})"));
+                    continue;
+                }
                 debug_assert!(now.is_some() != old.is_some());
                 changed.push((group, format!("{name} ({what})"), restart));
             }
@@ -166,8 +174,7 @@ fn compare(running: &Config, new: &Config) -> (Changes, BTreeSet<Group>) {
     if running.http_push.tls.is_some() != new.http_push.tls.is_some() {
         held.insert("wan".to_owned());
     }
-    // A change of the state directory moves the default socket, and only a restart does that.
-    let mut changes = Changes::default();
+    let mut changes = Changes { applied: Vec::new(), restart: waiting };
     for (group, key, _) in changed {
         let list = if held.contains(&group) { &mut changes.restart } else { &mut changes.applied };
         list.push(key);
@@ -184,6 +191,10 @@ struct Written {
 }
 
 impl Written {
+    fn has_lan(&self, name: &str) -> bool {
+        self.sections.contains_key(&("lan".to_owned(), Some(name.to_owned())))
+    }
+
     fn of(config: &Config) -> Self {
         let section = |stored: &Stored| {
             let id = stored.id().map(str::to_owned);

@@ -327,19 +327,21 @@ impl Tree {
             self.sections.len() - 1
         });
         touched.insert(index);
+        // What is missing is best added where the section was written last.
+        self.sections[index].place = place;
         for (key, value, key_place) in entries {
             let stored = &self.sections[index];
             let path = stored.path(key);
-            if let Some(lock) = self.lock_of(&path).filter(|lock| lock.place.file < place.file)
-                && Some(key) != form.id
-            {
-                let by = format!("{} line {}", self.path_of(lock.place).display(), {
-                    self.line(lock.place)
-                });
-                let problem = format!("`{key}` in {form} is locked by {by}");
-                let error = self.error(key_place, problem, "leave it out here");
-                errors.push(error.coded(codes::CONFIG_LOCKED));
-                continue;
+            if let Some(lock) = self.lock_of(&path).filter(|lock| lock.place.file < place.file) {
+                if Some(key) != form.id {
+                    let by = format!("{} line {}", self.path_of(lock.place).display(), {
+                        self.line(lock.place)
+                    });
+                    let problem = format!("`{key}` in {form} is locked by {by}");
+                    let error = self.error(key_place, problem, "leave it out here");
+                    errors.push(error.coded(codes::CONFIG_LOCKED));
+                    continue;
+                }
             }
             let entry_place = Place { file: place.file, at: value.span().start };
             let value = Plain::of(value);

@@ -3,13 +3,14 @@
 
 use super::shell::Shell;
 use super::{Signal, pause};
-use crate::control::{self, BackupHead};
+use crate::control::{self, BackupHead, Request};
 use crate::gateway::audit::{Audit, By};
 use crate::gateway::backup;
 use crate::gateway::store::Record;
 use crate::io::audit::{self, AuditLog, Entry};
 use crate::io::control_socket::ControlConnection;
 use crate::limits;
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -56,6 +57,18 @@ impl AuditTask {
     }
 }
 
+/// What a request changes of the configuration: a word for it, and the file.
+pub(super) fn audited(request: &Request) -> Option<(&'static str, Option<String>)> {
+    Some(match request {
+        Request::Reload { .. } => ("reload", None),
+        Request::ApplyConfiguration { dry_run: false, name, .. } => ("apply", Some(name.clone())),
+        Request::Confirm { discard: false } => ("confirm", None),
+        Request::Confirm { discard: true } => ("discard", None),
+        Request::LogLevel { level: Some(level), .. } => ("log-level", Some(level.clone())),
+        _ => return None,
+    })
+}
+
 impl Shell {
     /// Has something written down that the gateway tells of.
     pub(super) fn write_down(&self, audit: Audit) {
@@ -74,6 +87,27 @@ impl Shell {
             ..Entry::new(self.clock.now().unix, by, audit.what)
         };
         self.audit.push(entry.failed(audit.failed));
+    }
+
+    /// Has a change of the configuration written down, by what was answered to it.
+    pub(super) fn audit_configuration(
+        &self,
+        by: String,
+        what: &str,
+        subject: Option<String>,
+        answer: &str,
+    ) {
+        let answer = serde_json::from_str::<Value>(answer).unwrap_or_default();
+        let failed = answer["refused"].as_str().map(str::to_owned);
+        let lists = ["applied", "restart", "done"].into_iter().filter_map(|name| {
+            let list = answer[name].as_array().filter(|list| !list.is_empty())?;
+            let items: Vec<_> = list.iter().filter_map(Value::as_str).collect();
+            Some(format!("{name}: {}", items.join(", ")))
+        });
+        let after = lists.collect::<Vec<_>>().join("; ");
+        let after = Some(after).filter(|after| !after.is_empty() && failed.is_none());
+        let entry = Entry::new(self.clock.now().unix, by, what);
+        self.audit.push(Entry { subject, after, ..entry }.failed(failed));
     }
 
     /// Has something written down that the daemon did by itself.

@@ -60,6 +60,11 @@ impl Caller {
         }
     }
 
+    /// The user id of an operator who waits.
+    pub(super) fn operator(&self, operation: OperationId) -> Option<u32> {
+        self.operations.borrow().get(&operation).map(|(_, uid)| *uid)
+    }
+
     fn config(&self) -> Rc<ClientConfig> {
         Rc::clone(&self.config.borrow())
     }
@@ -67,11 +72,6 @@ impl Caller {
     /// Calls from now on go by another configuration.
     pub(super) fn configure(&self, config: ClientConfig) {
         *self.config.borrow_mut() = Rc::new(config);
-    }
-
-    /// The user id of an operator who waits.
-    pub(super) fn operator(&self, operation: OperationId) -> Option<u32> {
-        self.operations.borrow().get(&operation).map(|(_, uid)| *uid)
     }
 
     fn trust(&self, server: &str) -> Arc<Trust> {

@@ -201,7 +201,8 @@ impl Shell {
     /// What the service manager's reload, or SIGHUP, does.
     pub(super) async fn reload_by_signal(&self) {
         // Told in the log and in the status.
-        let _ = self.reload(false).await;
+        let failed = self.reload(false).await.err().map(|trouble| trouble.to_string());
+        self.write_down_own("reload", "by SIGHUP".to_owned(), failed);
     }
 
     /// Ready when the daemon is to start anew.
@@ -321,6 +322,7 @@ impl Shell {
         state.changed.set();
         state.files.discard();
         log::warn!("the configuration on trial is taken back: {why}");
+        self.write_down_own("apply-taken-back", why.to_owned(), None);
         let Ok(reloaded) = self.reload_in_turn(layout, false).await else { return false };
         // What it changed with a restart goes with one.
         reloaded.restart.iter().any(|key| keys.contains(key))

@@ -1,5 +1,6 @@
 //! The control socket's side of the daemon: operators ask, and watch.
 
+use super::audit::audited;
 use super::configuration::is_of_configuration;
 use super::pause;
 use super::shell::Shell;
@@ -44,7 +45,12 @@ impl Shell {
         let Ok(line) = connection.request().await else { return };
         let answered = match control::parse(&line) {
             Ok(request) if is_of_configuration(&request) => {
+                let what = audited(&request);
                 let (answer, restarts) = self.configuration_request(request).await;
+                if let Some((what, subject)) = what {
+                    let by = format!("uid:{}", connection.peer_uid());
+                    self.audit_configuration(by, what, subject, &answer);
+                }
                 let sent = connection.send(&answer).await;
                 if restarts {
                     self.configuration.restart_wanted.set();

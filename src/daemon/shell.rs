@@ -15,10 +15,11 @@ use crate::gateway::Gateway;
 use crate::gateway::seam::{ConnectionId, Input, LanId, NeighbourEvent, Output, Response};
 use crate::gateway::view::Health;
 use crate::io::clock::Clock;
+use crate::io::committer::Committer;
 use crate::io::http_server::{Handler, LanListener, LanRequest, Stopper};
 use crate::io::leases::LeaseWatch;
 use crate::io::netlink::{Event as KernelEvent, Netlink};
-use crate::io::sled_store::{Committer, SledStore};
+use crate::io::sled_store::SledStore;
 use crate::limits;
 use smol::channel::{self, Receiver, Sender};
 use smol::{LocalExecutor, future};
@@ -57,9 +58,9 @@ pub(super) struct Shell {
     pub(super) wan_renewed: RefCell<Vec<Rc<Signal>>>,
     pub(super) monitors: RefCell<Vec<Monitor>>,
     pub(super) caller: Caller,
+    pub(super) audit: AuditTask,
     pub(super) configuration: Configuration,
     pub(super) beats: Beats,
-    pub(super) audit: AuditTask,
 }
 
 impl Shell {

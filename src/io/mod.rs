@@ -10,6 +10,7 @@ pub mod audit;
 pub mod card;
 pub mod card_directory;
 pub mod clock;
+pub mod committer;
 pub mod control_socket;
 pub mod dm_client;
 mod dm_target;

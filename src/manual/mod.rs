@@ -19,12 +19,13 @@ pub struct Chapter {
     pub topic: &'static str,
     /// What it is about, in one line without an end.
     pub about: &'static str,
-    /// Its text, as Markdown; `None` in a build without the feature `manual`.
+    /// Its text, as Markdown; `None` in a build without the feature `manual`. Two that are large,
+    /// and not for a router, are in a build with simulators only.
     pub text: Option<&'static str>,
 }
 
 macro_rules! chapters {
-    ($($module:ident $topic:literal $about:literal;)*) => {
+    ($($module:ident $topic:literal $about:literal $($feature:literal)?;)*) => {
         $(
             #[doc = include_str!("links.md")]
             #[doc = include_str!(concat!($topic, ".md"))]
@@ -36,9 +37,9 @@ macro_rules! chapters {
             Chapter {
                 topic: $topic,
                 about: $about,
-                #[cfg(feature = "manual")]
+                #[cfg(all(feature = "manual" $(, feature = $feature)?))]
                 text: Some(include_str!(concat!($topic, ".md"))),
-                #[cfg(not(feature = "manual"))]
+                #[cfg(not(all(feature = "manual" $(, feature = $feature)?)))]
                 text: None,
             },
         )*];
@@ -61,8 +62,8 @@ chapters! {
     security "security" "threats, hardening, what is not protected";
     integrators "integrators" "images, packages, A/B updates, the production line";
     dm_servers "dm-servers" "what a DM server sees, statuses, timing, fleets";
-    gallery "gallery" "every message in every form: valid, tolerated, refused";
-    conformance "conformance" "requirement by requirement: what is met, and which test shows it";
+    gallery "gallery" "every message in every form: valid, tolerated, refused" "simulate";
+    conformance "conformance" "requirement by requirement: what is met, and which test shows it" "simulate";
     numbers "numbers" "figures, the commands that make them, bounds";
     changes "changes" "what changed in each version, and what operators must do";
     glossary "glossary" "OMA's words";

@@ -4,11 +4,12 @@
 # What stands below a command.
 _dm_gateway_commands() {
     case $1 in
-        '') echo 'run status devices servers map session tree bootstrap monitor decode manual demo simulate' ;;
-        'devices') echo 'list show provision' ;;
-        'servers') echo 'list show approve' ;;
-        'map') echo 'list explain' ;;
+        '') echo 'run status devices servers map session tree bootstrap monitor config reload apply confirm log-level audit backup restore factory-reset support-bundle decode manual demo simulate' ;;
+        'devices') echo 'list forget block unblock trust show provision' ;;
+        'servers') echo 'list show approve deny' ;;
+        'map') echo 'list explain add remove' ;;
         'bootstrap') echo 'apply' ;;
+        'config') echo 'check show doc' ;;
         'simulate') echo 'device server farm' ;;
     esac
 }
@@ -21,20 +22,40 @@ _dm_gateway_options() {
         'status') echo '--config --socket --format --json --help' ;;
         'devices') echo '--all --config --socket --format --json --help' ;;
         'devices list') echo '--all --config --socket --format --json --help' ;;
+        'devices forget') echo '--dry-run --config --socket --format --json --help' ;;
+        'devices block') echo '--dry-run --config --socket --format --json --help' ;;
+        'devices unblock') echo '--dry-run --config --socket --format --json --help' ;;
+        'devices trust') echo '--mac --dry-run --config --socket --format --json --help' ;;
         'devices show') echo '--config --socket --format --json --help' ;;
-        'devices provision') echo '--config --socket --format --json --help' ;;
+        'devices provision') echo '--dry-run --config --socket --format --json --help' ;;
         'servers') echo '--config --socket --format --json --help' ;;
         'servers list') echo '--config --socket --format --json --help' ;;
         'servers show') echo '--config --socket --format --json --help' ;;
-        'servers approve') echo '--config --socket --format --json --help' ;;
+        'servers approve') echo '--dry-run --config --socket --format --json --help' ;;
+        'servers deny') echo '--dry-run --config --socket --format --json --help' ;;
         'map') echo '--help' ;;
         'map list') echo '--config --socket --format --json --help' ;;
         'map explain') echo '--config --socket --format --json --help' ;;
+        'map add') echo '--dry-run --config --socket --format --json --help' ;;
+        'map remove') echo '--dry-run --config --socket --format --json --help' ;;
         'session') echo '--wait --config --socket --format --json --help' ;;
         'tree') echo '--config --socket --format --json --help' ;;
         'bootstrap') echo '--help' ;;
-        'bootstrap apply') echo '--config --socket --format --json --help' ;;
+        'bootstrap apply') echo '--dry-run --config --socket --format --json --help' ;;
         'monitor') echo '--device --server --config --socket --format --json --help' ;;
+        'config') echo '--help' ;;
+        'config check') echo '--config --format --json --help' ;;
+        'config show') echo '--origin --all --files --config --socket --format --json --help' ;;
+        'config doc') echo '--format --json --help' ;;
+        'reload') echo '--restart --config --socket --format --json --help' ;;
+        'apply') echo '--trial --restart --dry-run --config --socket --format --json --help' ;;
+        'confirm') echo '--discard --config --socket --format --json --help' ;;
+        'log-level') echo '--for --module --config --socket --format --json --help' ;;
+        'audit') echo '--since --server --verify --config --socket --format --json --help' ;;
+        'backup') echo '--with-secrets --passphrase-file --config --socket --format --json --help' ;;
+        'restore') echo '--take-identity --keep-identity --passphrase-file --dry-run --config --format --json --help' ;;
+        'factory-reset') echo '--keep-identity --yes --dry-run --config --format --json --help' ;;
+        'support-bundle') echo '--config --socket --format --json --help' ;;
         'decode') echo '--format --json --help' ;;
         'manual') echo '--help' ;;
         'demo') echo '--keep-running --format --json --help' ;;
@@ -48,15 +69,32 @@ _dm_gateway_options() {
 # What the operand of a command is that has so many before it.
 _dm_gateway_operand() {
     case $1 in
+        'devices forget 0') echo 'devices' ;;
+        'devices block 0') echo 'devices' ;;
+        'devices unblock 0') echo 'devices' ;;
+        'devices trust 0') echo 'devices' ;;
         'devices show 0') echo 'devices' ;;
         'devices provision 0') echo 'devices' ;;
         'servers show 0') echo 'servers' ;;
         'servers approve 0') echo 'servers' ;;
+        'servers deny 0') echo 'servers' ;;
         'map explain 0') echo 'servers' ;;
         'map explain 1') echo 'devices' ;;
+        'map add 0') echo 'servers' ;;
+        'map add 1') echo 'devices' ;;
+        'map remove 0') echo 'servers' ;;
+        'map remove 1') echo 'devices' ;;
         'session 0') echo 'servers' ;;
         'tree 0') echo 'text' ;;
         'bootstrap apply 0') echo 'file' ;;
+        'config check 0') echo 'file' ;;
+        'config show 0') echo 'text' ;;
+        'config doc 0') echo 'text' ;;
+        'apply 0') echo 'file' ;;
+        'log-level 0') echo 'words error warn info debug trace' ;;
+        'backup 0') echo 'file' ;;
+        'restore 0') echo 'file' ;;
+        'support-bundle 0') echo 'file' ;;
         'decode '*) echo 'file' ;;
         'manual 0') echo 'text' ;;
     esac
@@ -77,18 +115,37 @@ _dm_gateway_value() {
         'monitor --device') echo 'devices' ;;
         'simulate server --device') echo 'text' ;;
         *' --encoding') echo 'words xml wbxml' ;;
+        *' --for') echo 'text' ;;
+        'apply --format') echo 'words table json jsonl' ;;
+        'audit --format') echo 'words table json jsonl' ;;
+        'backup --format') echo 'words table json jsonl' ;;
         'bootstrap apply --format') echo 'words table json jsonl' ;;
+        'config check --format') echo 'words table json jsonl' ;;
+        'config doc --format') echo 'words table json jsonl' ;;
+        'config show --format') echo 'words table json jsonl' ;;
+        'confirm --format') echo 'words table json jsonl' ;;
         'decode --format') echo 'words table json jsonl' ;;
         'demo --format') echo 'words table json jsonl' ;;
         'devices --format') echo 'words table json jsonl' ;;
+        'devices block --format') echo 'words table json jsonl' ;;
+        'devices forget --format') echo 'words table json jsonl' ;;
         'devices list --format') echo 'words table json jsonl' ;;
         'devices provision --format') echo 'words table json jsonl' ;;
         'devices show --format') echo 'words table json jsonl' ;;
+        'devices trust --format') echo 'words table json jsonl' ;;
+        'devices unblock --format') echo 'words table json jsonl' ;;
+        'factory-reset --format') echo 'words table json jsonl' ;;
+        'log-level --format') echo 'words table json jsonl' ;;
+        'map add --format') echo 'words table json jsonl' ;;
         'map explain --format') echo 'words table json jsonl' ;;
         'map list --format') echo 'words table json jsonl' ;;
+        'map remove --format') echo 'words table json jsonl' ;;
         'monitor --format') echo 'words table json jsonl' ;;
+        'reload --format') echo 'words table json jsonl' ;;
+        'restore --format') echo 'words table json jsonl' ;;
         'servers --format') echo 'words table json jsonl' ;;
         'servers approve --format') echo 'words table json jsonl' ;;
+        'servers deny --format') echo 'words table json jsonl' ;;
         'servers list --format') echo 'words table json jsonl' ;;
         'servers show --format') echo 'words table json jsonl' ;;
         'session --format') echo 'words table json jsonl' ;;
@@ -96,6 +153,7 @@ _dm_gateway_value() {
         'simulate farm --format') echo 'words json jsonl' ;;
         'simulate server --format') echo 'words json jsonl' ;;
         'status --format') echo 'words table json jsonl' ;;
+        'support-bundle --format') echo 'words table json jsonl' ;;
         'tree --format') echo 'words table json jsonl' ;;
         *' --gateway') echo 'text' ;;
         *' --gateway-id') echo 'text' ;;
@@ -103,8 +161,11 @@ _dm_gateway_value() {
         *' --interval') echo 'text' ;;
         *' --key') echo 'file' ;;
         *' --listen') echo 'text' ;;
+        *' --mac') echo 'text' ;;
         *' --max-message-size') echo 'text' ;;
+        *' --module') echo 'text' ;;
         *' --nonce') echo 'text' ;;
+        *' --passphrase-file') echo 'file' ;;
         *' --pin-file') echo 'file' ;;
         *' --profile') echo 'words registered draft' ;;
         *' --push-port') echo 'text' ;;
@@ -114,13 +175,16 @@ _dm_gateway_value() {
         *' --raw') echo 'text' ;;
         *' --script') echo 'file' ;;
         *' --secret-file') echo 'file' ;;
+        'audit --server') echo 'servers' ;;
         'monitor --server') echo 'servers' ;;
         'simulate device --server') echo 'text' ;;
         'simulate farm --server') echo 'text' ;;
         *' --server-secret-file') echo 'file' ;;
         *' --session') echo 'text' ;;
+        *' --since') echo 'text' ;;
         *' --socket') echo 'file' ;;
         *' --timeout') echo 'text' ;;
+        *' --trial') echo 'text' ;;
         *' --url') echo 'text' ;;
         *' --user') echo 'text' ;;
         *' --wait') echo 'text' ;;

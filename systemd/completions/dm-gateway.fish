@@ -6,20 +6,40 @@ function __dm_gateway_line
         'status' \
         'devices' \
         'devices list' \
+        'devices forget' \
+        'devices block' \
+        'devices unblock' \
+        'devices trust' \
         'devices show' \
         'devices provision' \
         'servers' \
         'servers list' \
         'servers show' \
         'servers approve' \
+        'servers deny' \
         'map' \
         'map list' \
         'map explain' \
+        'map add' \
+        'map remove' \
         'session' \
         'tree' \
         'bootstrap' \
         'bootstrap apply' \
         'monitor' \
+        'config' \
+        'config check' \
+        'config show' \
+        'config doc' \
+        'reload' \
+        'apply' \
+        'confirm' \
+        'log-level' \
+        'audit' \
+        'backup' \
+        'restore' \
+        'factory-reset' \
+        'support-bundle' \
         'decode' \
         'manual' \
         'demo' \
@@ -27,7 +47,7 @@ function __dm_gateway_line
         'simulate device' \
         'simulate server' \
         'simulate farm'
-    set -l valued 'simulate device --wait' 'simulate farm --wait' 'simulate server --wait' --auth --base-address --certificate --client-nonce --client-secret-file --client-user --config --count --device --encoding --format --gateway --gateway-id --id --interval --key --listen --max-message-size --nonce --pin-file --profile --push-port --push-secret-file --push-to --quirk --raw --script --secret-file --server --server-secret-file --session --socket --timeout --url --user --write-leases
+    set -l valued 'simulate device --wait' 'simulate farm --wait' 'simulate server --wait' --auth --base-address --certificate --client-nonce --client-secret-file --client-user --config --count --device --encoding --for --format --gateway --gateway-id --id --interval --key --listen --mac --max-message-size --module --nonce --passphrase-file --pin-file --profile --push-port --push-secret-file --push-to --quirk --raw --script --secret-file --server --server-secret-file --session --since --socket --timeout --trial --url --user --write-leases
     set -l path ''
     set -l count 0
     set -l waits 0
@@ -83,6 +103,16 @@ complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a session -d 'a DM session w
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a tree -d 'the management tree that DM servers see, with secrets masked'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a bootstrap -d 'accounts with DM servers from a bootstrap document'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a monitor -d 'what happens, while it happens, one line an event, until interrupted'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a config -d 'the configuration: what is wrong with it, which file says what, what keys mean'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a reload -d 'the daemon reads its configuration anew, all of it or nothing'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a apply -d 'applies a piece of configuration on trial: it is taken back unless confirmed'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a confirm -d 'keeps the configuration that is on trial'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a log-level -d 'how much the running daemon logs, for some time'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a audit -d 'who changed what, when, and how it ended'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a backup -d 'writes what the gateway knows to a file of text'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a restore -d 'makes the gateway know what a backup has, and nothing else'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a factory-reset -d 'forgets everything that was learnt, applied or provisioned'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a support-bundle -d 'one file with all that helps to find out what is wrong, and no secret'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a decode -d 'what a push, a Package #0 or a SyncML message says, and violates'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a manual -d 'the manual: its chapters, one of them, or what a code means'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a demo -d 'the gateway at work with simulated end devices and DM servers, each step told'
@@ -98,6 +128,10 @@ complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l format -x -a 'table j
 complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'devices' '0'" -a list -d 'all of them; the same as devices alone'
+complete -c dm-gateway -n "__dm_gateway_at 'devices' '0'" -a forget -d 'removes all that is known of a device, its mappings too'
+complete -c dm-gateway -n "__dm_gateway_at 'devices' '0'" -a block -d 'refuses the pushes and sessions of a device, until it is unblocked'
+complete -c dm-gateway -n "__dm_gateway_at 'devices' '0'" -a unblock -d 'ends what `devices block` began'
+complete -c dm-gateway -n "__dm_gateway_at 'devices' '0'" -a trust -d 'settles a conflict about a device\'s identity'
 complete -c dm-gateway -n "__dm_gateway_at 'devices' '0'" -a show -d 'everything known about one device, what is odd about it and what to do'
 complete -c dm-gateway -n "__dm_gateway_at 'devices' '0'" -a provision -d 'gives a device an account for the gateway'
 complete -c dm-gateway -n "__dm_gateway_at 'devices' ''" -l all -d 'devices with random Ethernet addresses, too'
@@ -112,6 +146,35 @@ complete -c dm-gateway -n "__dm_gateway_at 'devices list' ''" -l socket -r -F -d
 complete -c dm-gateway -n "__dm_gateway_at 'devices list' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'devices list' ''" -l json -d 'the same as --format json'
 
+complete -c dm-gateway -n "__dm_gateway_at 'devices forget' '0'" -a '(__dm_gateway_ids devices)'
+complete -c dm-gateway -n "__dm_gateway_at 'devices forget' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'devices forget' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'devices forget' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'devices forget' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'devices forget' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'devices block' '0'" -a '(__dm_gateway_ids devices)'
+complete -c dm-gateway -n "__dm_gateway_at 'devices block' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'devices block' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'devices block' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'devices block' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'devices block' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'devices unblock' '0'" -a '(__dm_gateway_ids devices)'
+complete -c dm-gateway -n "__dm_gateway_at 'devices unblock' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'devices unblock' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'devices unblock' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'devices unblock' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'devices unblock' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'devices trust' '0'" -a '(__dm_gateway_ids devices)'
+complete -c dm-gateway -n "__dm_gateway_at 'devices trust' ''" -l mac -x -d 'the Ethernet address of the true device'
+complete -c dm-gateway -n "__dm_gateway_at 'devices trust' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'devices trust' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'devices trust' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'devices trust' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'devices trust' ''" -l json -d 'the same as --format json'
+
 complete -c dm-gateway -n "__dm_gateway_at 'devices show' '0'" -a '(__dm_gateway_ids devices)'
 complete -c dm-gateway -n "__dm_gateway_at 'devices show' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'devices show' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
@@ -119,6 +182,7 @@ complete -c dm-gateway -n "__dm_gateway_at 'devices show' ''" -l format -x -a 't
 complete -c dm-gateway -n "__dm_gateway_at 'devices show' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'devices provision' '0'" -a '(__dm_gateway_ids devices)'
+complete -c dm-gateway -n "__dm_gateway_at 'devices provision' ''" -l dry-run -d 'says what would be done, and does nothing'
 complete -c dm-gateway -n "__dm_gateway_at 'devices provision' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'devices provision' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'devices provision' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
@@ -127,6 +191,7 @@ complete -c dm-gateway -n "__dm_gateway_at 'devices provision' ''" -l json -d 't
 complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a list -d 'all of them; the same as servers alone'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a show -d 'everything known about one server, what is odd about it and what to do'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a approve -d 'lets the gateway bootstrap itself to a wanted server'
+complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a deny -d 'forbids the gateway to bootstrap itself to a server, whoever wants it'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
@@ -144,13 +209,23 @@ complete -c dm-gateway -n "__dm_gateway_at 'servers show' ''" -l format -x -a 't
 complete -c dm-gateway -n "__dm_gateway_at 'servers show' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'servers approve' '0'" -a '(__dm_gateway_ids servers)'
+complete -c dm-gateway -n "__dm_gateway_at 'servers approve' ''" -l dry-run -d 'says what would be done, and does nothing'
 complete -c dm-gateway -n "__dm_gateway_at 'servers approve' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'servers approve' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'servers approve' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'servers approve' ''" -l json -d 'the same as --format json'
 
+complete -c dm-gateway -n "__dm_gateway_at 'servers deny' '0'" -a '(__dm_gateway_ids servers)'
+complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l json -d 'the same as --format json'
+
 complete -c dm-gateway -n "__dm_gateway_at 'map' '0'" -a list -d 'the mappings in force: which DM server may wake which end device'
 complete -c dm-gateway -n "__dm_gateway_at 'map' '0'" -a explain -d 'whether a push of a server for a device would pass, and by which rule'
+complete -c dm-gateway -n "__dm_gateway_at 'map' '0'" -a add -d 'lets a server wake a device that did not name it'
+complete -c dm-gateway -n "__dm_gateway_at 'map' '0'" -a remove -d 'forbids a server to wake a device'
 
 complete -c dm-gateway -n "__dm_gateway_at 'map list' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'map list' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
@@ -163,6 +238,22 @@ complete -c dm-gateway -n "__dm_gateway_at 'map explain' ''" -l config -r -F -d 
 complete -c dm-gateway -n "__dm_gateway_at 'map explain' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'map explain' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'map explain' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'map add' '0'" -a '(__dm_gateway_ids servers)'
+complete -c dm-gateway -n "__dm_gateway_at 'map add' '1'" -a '(__dm_gateway_ids devices)'
+complete -c dm-gateway -n "__dm_gateway_at 'map add' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'map add' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'map add' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'map add' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'map add' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'map remove' '0'" -a '(__dm_gateway_ids servers)'
+complete -c dm-gateway -n "__dm_gateway_at 'map remove' '1'" -a '(__dm_gateway_ids devices)'
+complete -c dm-gateway -n "__dm_gateway_at 'map remove' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'map remove' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'map remove' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'map remove' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'map remove' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'session' '0'" -a '(__dm_gateway_ids servers)'
 complete -c dm-gateway -n "__dm_gateway_at 'session' ''" -l wait -d 'tells every command with its status until the session has ended'
@@ -179,6 +270,7 @@ complete -c dm-gateway -n "__dm_gateway_at 'tree' ''" -l json -d 'the same as --
 complete -c dm-gateway -n "__dm_gateway_at 'bootstrap' '0'" -a apply -d 'makes, or makes anew, the accounts in a bootstrap document; all or nothing'
 
 complete -c dm-gateway -n "__dm_gateway_at 'bootstrap apply' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'bootstrap apply' ''" -l dry-run -d 'says what would be done, and does nothing'
 complete -c dm-gateway -n "__dm_gateway_at 'bootstrap apply' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'bootstrap apply' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'bootstrap apply' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
@@ -190,6 +282,93 @@ complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l config -r -F -d 'the
 complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'config' '0'" -a check -d 'everything that is wrong with the configuration, at once'
+complete -c dm-gateway -n "__dm_gateway_at 'config' '0'" -a show -d 'every value that is set, and with --origin who set it'
+complete -c dm-gateway -n "__dm_gateway_at 'config' '0'" -a doc -d 'what a key means, what it takes, and when a change of it counts'
+
+complete -c dm-gateway -n "__dm_gateway_at 'config check' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'config check' ''" -l config -r -F -d 'the same as the operand'
+complete -c dm-gateway -n "__dm_gateway_at 'config check' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'config check' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l origin -d 'who set each value, where, and what it overrides'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l all -d 'defaults too'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l files -d 'what the files say, whatever a daemon runs with'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'config show' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'config doc' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'config doc' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l restart -d 'starts the daemon anew if something needs that'
+complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'apply' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l trial -x -d 'how long it is on trial: 90s, 10m (default), 2h'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l restart -d 'starts the daemon anew if something needs that'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l discard -d 'takes it back instead'
+complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' '0'" -a 'error warn info debug trace'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l for -x -d 'for how long: 90s, 15m (default), 2h'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l module -x -d 'of this one only, such as gateway::forward'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l since -x -d 'only what is younger: 30m, 24h, 7d'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l server -x -a '(__dm_gateway_ids servers)' -d 'only what a DM server did, or was done about it'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l verify -d 'checks the chain, and shows nothing else'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'backup' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l with-secrets -d 'with credentials, encrypted by a passphrase'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l passphrase-file -r -F -d 'its first line is the passphrase'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'restore' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l take-identity -d 'this unit is the one in the backup from now on'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l keep-identity -d 'this unit stays who it is, without the other\'s accounts'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l passphrase-file -r -F -d 'its first line is the passphrase'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l config -r -F -d 'the configuration that the daemon runs with'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l keep-identity -d 'the unit keeps the ids that it was provisioned with'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l yes -d 'does not ask'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l config -r -F -d 'the configuration that the daemon runs with'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'decode' ''" -F
 complete -c dm-gateway -n "__dm_gateway_at 'decode' ''" -l format -x -a 'table json jsonl' -d 'how to print it'

@@ -21,7 +21,7 @@ use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::audit::Audit;
 use dm_gateway::gateway::device::DeviceId;
 use dm_gateway::gateway::event::{Event, EventKind};
-use dm_gateway::gateway::management::{self, Operation, OperationId};
+use dm_gateway::gateway::management::{self, Operation, OperationId, ReloadReport};
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::{
     Call, CallId, CallResult, Change, CommitId, ConnectionId, Input, LanId, Lease, LinkEvent,
@@ -151,6 +151,14 @@ impl Lab {
     pub fn handle(&mut self, input: Input<'_>) {
         self.gateway.handle(input, self.now);
         self.drain();
+    }
+
+    /// A new configuration, now and after a restart.
+    pub fn reconfigure(&mut self, options: Options) -> ReloadReport {
+        self.options = options.clone();
+        let report = self.gateway.reconfigure(options, self.now);
+        self.drain();
+        report
     }
 
     fn drain(&mut self) {

@@ -57,10 +57,10 @@ fn judge(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
     if !schema["const"].is_null() && schema["const"] != *value {
         return fail("is another constant");
     }
-    if let Some(words) = schema["enum"].as_array()
-        && !words.contains(value)
-    {
-        return fail("is none of the words");
+    if let Some(words) = schema["enum"].as_array() {
+        if !words.contains(value) {
+            return fail("is none of the words");
+        }
     }
     let fits = match schema["type"].as_str() {
         Some("object") => value.is_object(),

@@ -42,7 +42,10 @@ fn same(directory: &str, made: &Files) {
     if std::env::var_os("UPDATE_EXPECTED").is_some() {
         fs::create_dir_all(&at).unwrap();
         for (name, text) in made {
-            fs::write(at.join(name), text).unwrap();
+            // At once: other tests read them at the same time.
+            let fresh = at.join(format!(".{name}.new"));
+            fs::write(&fresh, text).unwrap();
+            fs::rename(fresh, at.join(name)).unwrap();
         }
     }
     let again = "UPDATE_EXPECTED=1 cargo test --test generated";

@@ -66,7 +66,7 @@ fn overview(commands: &'static [Command]) -> String {
     ]);
     page += ".SH SEE ALSO\n";
     let pages: Vec<_> = commands.iter().map(|it| format!("dm-gateway-{}", it.name)).collect();
-    page + &see_also(pages.iter().map(String::as_str))
+    page + ".BR dm\\-gateway.toml (5),\n" + &see_also(pages.iter().map(String::as_str))
 }
 
 /// A part of the list of commands.

@@ -120,6 +120,11 @@ def source(path, variables, data):
     named = {tuple(crate): data.getVarFlag("SRC_URI", "-".join(crate) + ".sha256sum") for crate in uris}
     expect(named == locked and len(uris) == len(locked), path, "its crates are not Cargo.lock's: yocto/crates")
 
+    installed = re.findall(re.escape(data.getVar("S")) + r"/(\S+)", data.getVar("do_install"))
+    expect(len(installed) > 5, path, "installs nothing of the source")
+    for name in installed:
+        expect(list(ROOT.glob(name)), path, f"installs {name}, which is not there")
+
     flags = data.getVar("CARGO_BUILD_FLAGS")
     expect("--frozen" in flags and "--no-default-features" in flags, path, f"builds with {flags}")
     expect("simulate" not in flags, path, "has simulators by default")
