@@ -176,6 +176,10 @@ codes! {
         "a configuration cannot be applied",
         "told in the message",
         "what the message says; dm-gateway config check";
+    CONFIG_ODD: "GW-CONF-12",
+        "the configuration is valid and says something that is rarely meant",
+        "told in the message",
+        "what the message says";
 
     // --- The start -------------------------------------------------------------------------
     START: "GW-RUN-01",
@@ -183,11 +187,55 @@ codes! {
         "told in the message: an address in use, a directory that cannot be made, another daemon",
         "what the message says; dm-gateway check";
 
-    // --- The store -------------------------------------------------------------------------
+    // --- The store and its disk ------------------------------------------------------------
     STORE: "GW-STORE-01",
         "the store cannot keep changes",
         "the disk is full, read-only or broken",
         "df and dmesg; what cannot be kept is refused, and servers and devices try again";
+    STATE_DIR: "GW-STORE-02",
+        "the state directory cannot be used",
+        "it is missing, or the user that the daemon runs as may not write there",
+        "install -d -o dm-gateway -g dm-gateway -m 700 DIRECTORY";
+    DISK_FULL: "GW-STORE-03",
+        "the disk of the state directory is full",
+        "something fills it: most often logs or downloads",
+        "df DIRECTORY, and make room; the daemon needs no restart";
+    DISK_LOW: "GW-STORE-04",
+        "the disk of the state directory is nearly full",
+        "something fills it: most often logs or downloads",
+        "df -h and df -i on the directory, and make room before it is full";
+    STORE_UNREADABLE: "GW-STORE-05",
+        "the store cannot be read",
+        "its files are damaged, or written by a newer version",
+        "dm-gateway restore FILE of a backup, or move the directory `store` away and start anew";
+
+    // --- Files -----------------------------------------------------------------------------
+    UNREADABLE: "GW-FILE-01",
+        "a file that the configuration names cannot be read by the service",
+        "it is missing, or its owner or mode keeps the service's user from it",
+        "chown root:dm-gateway FILE; chmod 640 FILE; and x for its directories";
+    EXPOSED: "GW-FILE-02",
+        "a secret is open to everybody on this machine",
+        "the file of a key, pin, token or password may be read by all users",
+        "chmod o-rwx FILE";
+    WRITABLE: "GW-FILE-03",
+        "a file that the service believes may be changed by everybody",
+        "its mode has write permission for all users",
+        "chmod o-w FILE";
+
+    // --- The clock -------------------------------------------------------------------------
+    CLOCK_WRONG: "GW-CLOCK-01",
+        "the clock is wrong: it is before this program was made",
+        "no battery keeps it, and no time server has set it yet",
+        "timedatectl; date -s now, or a time server that is reached without TLS";
+    CLOCK_UNSYNCHRONISED: "GW-CLOCK-02",
+        "the clock is not synchronised with a time server",
+        "no time server is configured, or none answers",
+        "timedatectl timesync-status, or chronyc tracking";
+    CLOCK_BACK: "GW-CLOCK-03",
+        "the clock has gone back: what was written here before is in the future",
+        "the clock was wrong then, or it is wrong now",
+        "date; if it is right now, nothing has to be done";
 
     // --- Upkeep ----------------------------------------------------------------------------
     AUDIT_BROKEN: "GW-AUDIT-01",
@@ -237,16 +285,148 @@ codes! {
         "the kernel's neighbour table cannot be read",
         "AF_NETLINK is forbidden to the service, or the kernel is emulated",
         "journalctl -u dm-gateway; RestrictAddressFamilies of the unit";
+    LAN_ADDRESS: "GW-LAN-03",
+        "an address that a LAN listens on is not there",
+        "the interface has another address, or none yet",
+        "ip address show; the daemon waits for the address and needs no restart";
+    DUPLICATE: "GW-LAN-04",
+        "somebody else has the gateway's own address on a LAN",
+        "a second router on the same LAN, or a device with a static address",
+        "unplug the other one, or give it another address; its Ethernet address is told";
+    RIVAL_GATEWAY: "GW-LAN-05",
+        "a second DM gateway is on the LAN",
+        "another router with a DM gateway is plugged into this LAN",
+        "unplug one, or set policy = \"ignore\" for this LAN on one of the two";
+    LEASES: "GW-LAN-06",
+        "the DHCP lease file of a LAN cannot be used",
+        "it is missing, not readable for the service, or not in dnsmasq's format",
+        "lease-file in [[lan]], and dhcp-leasefile of dnsmasq";
+
+    // --- The WAN ---------------------------------------------------------------------------
+    WAN_DOWN: "GW-WAN-01",
+        "the WAN interface is missing or down",
+        "no carrier, a modem that is not up yet, or a misspelt name",
+        "ip link show; the daemon waits for the interface and needs no restart";
+    PUSH_PORT: "GW-WAN-02",
+        "a port for pushes is not open",
+        "its address or interface is not there yet, or another program has the port",
+        "ss -lnptu; the daemon waits for the address and needs no restart";
+    FIREWALL: "GW-WAN-03",
+        "the firewall does not let pushes in",
+        "a chain at the input hook drops what comes to the push port",
+        "nft add rule inet filter input udp dport 2948 accept, before the rule that drops";
+    LOSSES: "GW-WAN-04",
+        "the kernel threw pushes away",
+        "they came faster than they were read, or a send buffer was full",
+        "dm-gateway monitor tells who sends; trusted-sources in [wan] keeps strangers out";
+
+    // --- The network around ----------------------------------------------------------------
+    FORWARDING: "GW-NET-01",
+        "the kernel does not forward packets",
+        "net.ipv4.ip_forward or net.ipv6.conf.all.forwarding is 0",
+        "sysctl -w net.ipv4.ip_forward=1, and the same in /etc/sysctl.d";
+    NO_ROUTE: "GW-NET-02",
+        "there is no default route",
+        "the WAN is not up, or has no DHCP answer",
+        "ip route; DM servers and time servers are reached over it";
+    CONNTRACK: "GW-NET-03",
+        "the table of connections is nearly full",
+        "more connections than net.netfilter.nf_conntrack_max allows",
+        "sysctl -w net.netfilter.nf_conntrack_max to twice as many";
+    NEIGHBOUR_LIMIT: "GW-NET-04",
+        "the kernel's neighbour table is nearly full",
+        "more devices than net.ipv4.neigh.default.gc_thresh3 allows",
+        "sysctl -w net.ipv4.neigh.default.gc_thresh3=4096, and gc_thresh2 below it";
+    SOCKET_BUFFER: "GW-NET-05",
+        "the kernel allows only a small receive buffer",
+        "net.core.rmem_max is low",
+        "sysctl -w net.core.rmem_max=212992";
+
+    // --- Names -----------------------------------------------------------------------------
+    DNS: "GW-DNS-01",
+        "a host name has no address",
+        "no name server answers, or the name does not exist",
+        "dm-gateway check --only DNS, then dm-gateway servers test SERVER";
+    RESOLVER: "GW-DNS-02",
+        "no name server answers",
+        "/etc/resolv.conf names none, one that is down, or one that the firewall blocks",
+        "cat /etc/resolv.conf; resolvectl status";
+
+    // --- Certificates ----------------------------------------------------------------------
+    UNTRUSTED: "GW-TLS-01",
+        "a server's certificate is from nobody that is trusted",
+        "`trust` names another CA or pin, or the server does not send its intermediate",
+        "`trust` in [[server]]; openssl s_client -connect HOST:443 -showcerts";
+    EXPIRED: "GW-TLS-02",
+        "a certificate has expired",
+        "it was not renewed, or the clock is wrong",
+        "renew it, or whoever runs the server does; dm-gateway check clock";
+    NOT_YET_VALID: "GW-TLS-03",
+        "a certificate is not valid yet",
+        "the clock is wrong, most often after power was lost",
+        "dm-gateway check clock";
+    WRONG_NAME: "GW-TLS-04",
+        "a server's certificate is for another name",
+        "the account's URL has another host than the certificate",
+        "the URL of the account, or a certificate with that name in its subjectAltName";
+    TLS_FILE: "GW-TLS-05",
+        "a certificate or key of the configuration is of no use",
+        "its file is unreadable, empty, or the key belongs to another certificate",
+        "ls -l on the file; openssl x509 -in FILE -noout -text";
+    TLS: "GW-TLS-06",
+        "no secure connection comes about",
+        "the server speaks another TLS, or demands a client certificate",
+        "dm-gateway servers test SERVER; openssl s_client -connect HOST:443";
+    EXPIRES: "GW-TLS-07",
+        "a certificate expires soon",
+        "it is within 30 days of its end",
+        "renew it; the daemon reads it anew by itself or by a restart";
+    NO_CA: "GW-TLS-08",
+        "the system has no CA certificates",
+        "the package ca-certificates is not installed",
+        "apt-get install ca-certificates, or `trust` in each [[server]]";
 
     // --- DM servers ------------------------------------------------------------------------
     SESSION: "GW-SRV-01",
         "the last session with a DM server failed",
         "the network, the certificate, the credentials, or the server",
         "dm-gateway servers test SERVER, then dm-gateway session SERVER --wait";
+    UNREACHED: "GW-SRV-02",
+        "a DM server cannot be reached",
+        "no route, a firewall between, a wrong port, or the server is down",
+        "dm-gateway servers test SERVER";
+    BASIC: "GW-SRV-03",
+        "a DM server asks for basic authentication",
+        "its account here says DIGEST or HMAC: basic would show the server the secret itself",
+        "the server's operator switches to syncml:auth-md5, or an account with AAuthType BASIC";
+    CREDENTIALS: "GW-SRV-04",
+        "a DM server refuses our credentials",
+        "the name or secret of the account is not the one that the server has",
+        "a new account: dm-gateway bootstrap apply FILE";
+    UNPROVEN: "GW-SRV-05",
+        "a DM server did not prove who it is",
+        "its secret (SRVCRED) is not the one of the account, or it is another server",
+        "a new account: dm-gateway bootstrap apply FILE";
+    PLAIN_HTTP: "GW-SRV-06",
+        "an account goes over plain HTTP, and that is not allowed",
+        "its URL begins with http://",
+        "an account with an https URL, or allow-http = true in its [[server]]";
+    ANSWER: "GW-SRV-07",
+        "a DM server answers, and not as a DM server",
+        "a wrong path in the account's URL, a proxy between, or a fault of the server",
+        "dm-gateway servers test SERVER";
     WANTED: "GW-SRV-08",
         "devices want a DM server that the gateway may not bootstrap itself to",
         "nobody has approved it yet",
         "dm-gateway servers, then dm-gateway servers approve ID or dm-gateway servers deny ID";
+    TRIAL: "GW-SRV-09",
+        "what a DM server changed is on trial",
+        "the change could cut the gateway off: it stays only if the server finds us again",
+        "nothing, or dm-gateway session SERVER to decide it now";
+    BOOTSTRAP_FILE: "GW-SRV-10",
+        "a bootstrap document in a directory of factory files cannot be used",
+        "it is not readable for the service, or no bootstrap document",
+        "dm-gateway decode FILE; ls -l on the file";
     NO_ACCOUNT: "GW-SRV-20",
         "a DM server that devices want has no account with the gateway",
         "no source of bootstrap documents is configured",
@@ -265,6 +445,48 @@ codes! {
         "an end device has since sent empty lists of servers",
         "a reset, or a client that tells its list only once",
         "wait for its next session; what it named before stays until then";
+    DEVICES_FULL: "GW-DEV-02",
+        "the inventory of end devices is full",
+        "devices that make up a new Ethernet address each time they come",
+        "dm-gateway devices, then dm-gateway devices forget ID";
+    HELD: "GW-DEV-03",
+        "many pushes wait for devices that are away",
+        "the devices are switched off, or their LAN is down",
+        "dm-gateway devices";
+
+    // --- The service -----------------------------------------------------------------------
+    VERSION: "GW-RUN-02",
+        "the running daemon is of another version than this program",
+        "the package was upgraded, and the daemon not restarted",
+        "systemctl restart dm-gateway";
+    DISABLED: "GW-RUN-03",
+        "the service does not start by itself",
+        "the unit is not enabled",
+        "systemctl enable --now dm-gateway";
+    FILE_LIMIT: "GW-RUN-04",
+        "the daemon may open too few files",
+        "a low LimitNOFILE, or a leak",
+        "LimitNOFILE=4096 in the unit";
+    MEMORY: "GW-RUN-05",
+        "little memory is left on this machine",
+        "something uses it up",
+        "free -m; top";
+    ENTROPY: "GW-RUN-06",
+        "the kernel's random numbers are not ready",
+        "a machine without a source of chance, just after its start",
+        "wait a minute; rngd or haveged where it stays so";
+    LOG_LEVEL: "GW-RUN-07",
+        "the log is set to tell more than is good for flash",
+        "DM_GATEWAY_LOG is still set to debug or trace",
+        "systemctl revert dm-gateway, or remove DM_GATEWAY_LOG from the unit";
+    DAEMON: "GW-RUN-08",
+        "the running daemon has something to tell",
+        "told in its own lines",
+        "dm-gateway status";
+    USER: "GW-RUN-09",
+        "the user that the service is to run as does not exist",
+        "the package's sysusers file has not been carried out",
+        "systemd-sysusers, or --user NAME for another user";
 }
 
 #[cfg(test)]

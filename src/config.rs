@@ -20,6 +20,7 @@
 
 pub mod check;
 mod device;
+pub mod files;
 mod http_push;
 pub mod keys;
 mod lan;

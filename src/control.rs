@@ -10,7 +10,7 @@
 //!
 //! `--json` prints these lines as they are. Schema 1 may gain fields; none changes its meaning.
 
-use crate::codes::Trouble;
+use crate::codes::{Code, Trouble};
 use crate::config::view::{Difference, ValueView};
 use crate::gateway::Gateway;
 use crate::gateway::event::Event;
@@ -21,6 +21,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Version of the JSON.
 pub const SCHEMA: u32 = 1;
@@ -81,6 +82,12 @@ pub enum Request {
     },
     /// Lets a wanted server be bootstrapped: [`Done`].
     Approve {
+        /// The DM server's id.
+        server: String,
+    },
+    /// The way to a DM server, step by step: a [`StepLine`] for each, until one fails or the
+    /// session at the end is over.
+    Test {
         /// The DM server's id.
         server: String,
     },
@@ -411,6 +418,40 @@ pub struct EventLine {
     /// How many events were left out; in a line [`LOST`] only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+}
+
+/// One step on the way to a DM server.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct StepLine {
+    /// `url`, `dns`, `tcp` (for each address), `tls`, `session`.
+    pub step: String,
+    /// Whether it went well.
+    pub ok: bool,
+    /// Milliseconds that it took.
+    pub ms: f64,
+    /// What came of it, for people.
+    pub what: String,
+    /// What is wrong, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+}
+
+/// A step, as it went.
+pub fn step(name: &str, time: Duration, result: Result<String, (Code, String)>) -> StepLine {
+    let (ok, what, trouble) = match result {
+        Ok(what) => (true, what, None),
+        Err((code, what)) => {
+            let (cause, next) = (Some(code.cause.to_owned()), Some(code.remedy.to_owned()));
+            let trouble = Trouble { code: code.id.into(), what: what.clone(), cause, next };
+            (false, what, Some(trouble))
+        }
+    };
+    StepLine { step: name.to_owned(), ok, ms: time.as_micros() as f64 / 1e3, what, trouble }
+}
+
+/// One step, one line without its end.
+pub fn step_line(step: &StepLine) -> String {
+    document(step)
 }
 
 /// Reads a request.

@@ -74,7 +74,7 @@
 //!  Neighbour, Link, Leases, Ready ───┼──► Gateway::handle ─┼──► Probe            netlink
 //!  Called ───────────────────────────┤        (+ Now)      ├──► Call             DM servers, DNS, card
 //!  Operate, BootstrapFile, Card ─────┤                     ├──► Operated         control socket
-//!  Committed, Timeout ───────────────┘                     └──► Event            whoever watches
+//!  Committed, Facts, Timeout ────────┘                     └──► Event            whoever watches
 //! ```
 //!
 //! A call ([`Output::Call`](gateway::seam::Output::Call)) is one HTTP exchange, one question to
@@ -196,6 +196,8 @@
 //! | another reason for a session | `management::sessions`: `Cause` |
 //! | another way to bootstrap | an [`Input`](gateway::seam::Input), `management::bootstrap`, ending in `install` |
 //! | another smartcard reader | [`io::card`]: the trait, and two that implement it |
+//! | another line of health | [`gateway::health`], a code in [`codes`], a fact in [`io::facts`] if only the system knows |
+//! | another check | a function and its line in `cli::check`, a code in [`codes`] |
 //! | another reason to refuse | [`gateway::event::Reason`]: the counter and `status` follow |
 //! | another rule for forwarding | [`gateway::forward`]: `judge`, which `map explain` uses too |
 //! | another way to detect devices | a reader in [`io`], an [`Input`](gateway::seam::Input), `gateway::attach` |

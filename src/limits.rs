@@ -237,6 +237,64 @@ pub const UNCONFIRMED: u64 = 7 * 24 * 3600;
 /// without a battery start at 1970.
 pub const CLOCK_SET: u64 = 1_600_000_000;
 
+/// Seconds since 1970 at which this program was made, at the earliest: SOURCE_DATE_EPOCH of its
+/// build, else the beginning of 2026. A clock before that is wrong.
+pub const BUILT: u64 = built(option_env!("SOURCE_DATE_EPOCH"));
+
+const fn built(text: Option<&str>) -> u64 {
+    let least = 1_767_225_600;
+    match text {
+        Some(text) => match u64::from_str_radix(text, 10) {
+            Ok(made) if made > least => made,
+            _ => least,
+        },
+        None => least,
+    }
+}
+
+// --- Health --------------------------------------------------------------------------------
+
+/// Octets below which the disk of the state directory counts as full: the store grows by half a
+/// MiB at a time.
+pub const DISK_FULL: u64 = 1 << 20;
+
+/// Octets below which it is nearly full: room for some hours of what other programs write.
+pub const DISK_LOW: u64 = 8 << 20;
+
+/// Files below which a disk is nearly full.
+pub const FILES_LOW: u64 = 64;
+
+/// Longest set of firewall rules that `check` reads, in octets.
+pub const RULES: u64 = 4 << 20;
+
+/// Largest store that `check` copies to look whether it can be read, in octets: what a router's
+/// /tmp takes without harm.
+pub const STORE_COPY: u64 = 16 << 20;
+
+/// Longest time for one question of `check`: to a name server, to the daemon, to the firewall.
+pub const CHECK_QUESTION: Duration = Duration::from_millis(1500);
+
+/// How long `check` waits for whoever else has the gateway's address.
+pub const CHECK_ARP: Duration = Duration::from_millis(400);
+
+/// Time before its end at which a certificate is told of.
+pub const EXPIRES_SOON: u64 = 30 * 24 * 3600;
+
+/// Octets of memory below which a machine has little left.
+pub const MEMORY_LOW: u64 = 16 << 20;
+
+/// Longest session that `servers test` waits for.
+pub const TEST_SESSION: Duration = Duration::from_secs(90);
+
+/// How long pushes that the kernel lost are told of.
+pub const LOSS_MEMORY: Duration = Duration::from_secs(3600);
+
+/// Most identity conflicts that `status` tells of in lines of their own: a screen has 24.
+pub const CONFLICTS_TOLD: usize = 4;
+
+/// Held pushes from which on `status` tells of them: a depot that sleeps, not a few devices.
+pub const HELD_MANY: usize = 100;
+
 // --- Forwarding ----------------------------------------------------------------------------
 
 /// Default pushes a second for one mapping.

@@ -32,7 +32,7 @@ fn policy(managed: &Managed) -> String {
 
 fn cut(managed: &mut Managed) {
     for server in [ONE, TWO] {
-        managed.instead.insert(server.to_owned(), Err("no route".to_owned()));
+        managed.instead.insert(server.to_owned(), Err("no route".into()));
     }
 }
 

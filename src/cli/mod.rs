@@ -7,6 +7,7 @@ pub mod apply;
 pub mod audit;
 pub mod backup;
 pub mod bootstrap;
+pub mod check;
 pub mod client;
 pub mod config;
 pub mod decode;
@@ -44,6 +45,7 @@ pub const EX_USAGE: u8 = 64;
 pub const COMMANDS: &[Command] = &[
     run::COMMAND,
     status::COMMAND,
+    check::COMMAND,
     devices::COMMAND,
     servers::COMMAND,
     map::COMMAND,

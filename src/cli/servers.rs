@@ -1,10 +1,10 @@
 //! `dm-gateway servers`: the DM servers that end devices name.
 
-use crate::cli::client::{Call, Stop};
+use crate::cli::client::{Call, Stop, broken, refused, understand};
 use crate::cli::definition::{self, ASKING, CHANGING, Command, Given, Kind, PRINTING, operand};
 use crate::cli::devices::{odd, verdicts};
 use crate::cli::table::{Table, age, count, printable};
-use crate::control::{Request, Servers};
+use crate::control::{Request, Servers, StepLine};
 use crate::gateway::view::{ServerDetails, ServerView};
 
 /// `servers`.
@@ -56,6 +56,18 @@ States:
             run: Some(|given| rule(given, |server| Request::Deny { server })),
             ..definition::COMMAND
         },
+        Command {
+            name: "test",
+            summary: "the way to a server that the gateway has an account with, step by step",
+            text: "The URL, its name in DNS, each address, TLS, and a DM session at the end: the\n\
+                   first step that fails says why. The daemon goes the way, so that it is its\n\
+                   network, its certificates and its clock that count.",
+            operands: &[operand("SERVER", Kind::Server, "the server's id")],
+            options: &[ASKING, PRINTING],
+            exits: &[(1, "a step failed, or there is no account with it")],
+            run: Some(test),
+            ..definition::COMMAND
+        },
     ],
     run: Some(list),
     ..definition::COMMAND
@@ -76,6 +88,38 @@ fn rule(given: Given, request: fn(String) -> Request) -> Result<u8, Stop> {
     let call = Call::of(&given);
     let server = call.operands.concat();
     call.have_done(&request(server))
+}
+
+fn test(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
+    let server = call.operands.concat();
+    let mut ok = false;
+    for line in call.lines(&Request::Test { server: server.clone() }, false)? {
+        let answer = understand::<StepLine>(refused(line.map_err(broken)?)?)?;
+        call.print(&answer, |answer| step(answer, &server))?;
+        ok = answer.body.ok && answer.body.step == "session";
+    }
+    Ok(u8::from(!ok))
+}
+
+/// `ok    tcp        12.5 ms  192.0.2.1:443 takes the connection`.
+fn step(line: &StepLine, server: &str) -> String {
+    let state = if line.ok { "ok  " } else { "FAIL" };
+    let (step, what) = (printable(&line.step), printable(&line.what));
+    let mut text = format!("{state}  {step:8}{:>9.1} ms  {what}\n", line.ms);
+    if let Some(trouble) = &line.trouble {
+        let mut row = |name: &str, what: &str| {
+            text.push_str(&format!("{:23}{name}: {}\n", "", printable(what)));
+        };
+        row("code", &trouble.code);
+        if let Some(cause) = &trouble.cause {
+            row("cause", cause);
+        }
+        if let Some(next) = &trouble.next {
+            row("try", &next.replace("SERVER", server));
+        }
+    }
+    text
 }
 
 fn show(given: Given) -> Result<u8, Stop> {
@@ -136,6 +180,7 @@ mod tests {
             id: id.into(),
             state: state.into(),
             why: None,
+            code: None,
             mapped,
             wanted,
             age: Some(7200),

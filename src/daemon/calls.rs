@@ -3,6 +3,7 @@
 use super::pause;
 use super::shell::Shell;
 use crate::config::{CardConfig, ClientConfig};
+use crate::gateway::health::Failed;
 use crate::gateway::management::{Operation, OperationId};
 use crate::gateway::seam::{Call, CallId, CallKind, CallResult, HttpReply, Input, Reply};
 use crate::io::card::read_card;
@@ -74,7 +75,7 @@ impl Caller {
         *self.config.borrow_mut() = Rc::new(config);
     }
 
-    fn trust(&self, server: &str) -> Arc<Trust> {
+    pub(super) fn trust(&self, server: &str) -> Arc<Trust> {
         self.config().trust.get(server).cloned().unwrap_or_default()
     }
 
@@ -112,9 +113,15 @@ impl Caller {
                 let ordered = dns::order(records, random).into_iter();
                 return Ok(Reply::Services(ordered.map(|it| (it.3, it.2)).collect()));
             }
-            CallKind::Card => return self.read_card().await.map(Reply::Card),
+            CallKind::Card => {
+                return self.read_card().await.map(Reply::Card).map_err(Into::into);
+            }
         };
-        let answer = self.clients.call(call).await.map_err(|failure| failure.to_string())?;
+        let answer = self
+            .clients
+            .call(call)
+            .await
+            .map_err(|failure| Failed::new(failure.code(), failure.to_string()))?;
         Ok(Reply::Http(HttpReply {
             status: answer.status,
             content_type: answer.content_type,
@@ -141,7 +148,7 @@ impl Caller {
 
 /// Whether a file is what an editor or a package manager left beside the real one: an old account
 /// must not come after the new one.
-fn is_left_over(path: &Path) -> bool {
+pub(crate) fn is_left_over(path: &Path) -> bool {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
     name.starts_with('.')
         || name.ends_with('~')

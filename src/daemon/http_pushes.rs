@@ -3,6 +3,7 @@
 use super::shell::{Shell, Stoppers, answered, serve};
 use super::{Signal, advise_address, bound};
 use crate::config::Config;
+use crate::gateway::health::SocketKind;
 use crate::gateway::seam::{Input, PushFault, PushRequest, Response};
 use crate::io::http_server::{Handler, LanListener, LanRequest};
 use crate::io::tls_server::TlsServer;
@@ -56,7 +57,8 @@ impl Shell {
             self.wan_renewed.borrow_mut().push(Rc::clone(&renewed));
         }
         let handler = Rc::new(PushHandler { shell: Rc::clone(&self) });
-        serve((None, address), first, bind, &renewed, handler, &stoppers).await;
+        let open = self.watched.socket(SocketKind::HttpPush, None, address);
+        serve((None, address), first, bind, &renewed, handler, (&stoppers, &open)).await;
     }
 }
 

@@ -13,8 +13,10 @@ mod audit;
 mod bootstraps;
 mod calls;
 mod configuration;
+mod facts;
 mod http_pushes;
 mod operators;
+mod probes;
 mod progress;
 mod pushes;
 mod shell;
@@ -34,6 +36,7 @@ use crate::io::sled_store::SledStore;
 use crate::io::systemd;
 use crate::limits;
 use bootstraps::BootstrapPort;
+pub(crate) use calls::is_left_over;
 use http_pushes::HttpPort;
 use progress::{Part, StoreBeat};
 use shell::{Shell, Stoppers};
@@ -202,6 +205,7 @@ impl Daemon {
         tasks.push(executor.spawn(Rc::clone(&shell).configuration_timers()));
         // The first answers of `status` are to know the interfaces.
         shell.read_kernel();
+        shell.sample();
         let summary = shell.summary();
         log::info!("ready: {summary}");
         systemd::ready(&summary);
@@ -273,6 +277,7 @@ async fn watchdog(shell: Rc<Shell>) {
             let names: Vec<_> = late.into_iter().map(Part::name).collect();
             log::error!("no answer of {}: the watchdog is not fed", names.join(", "));
         }
+        shell.sample();
         let now = shell.health();
         if std::mem::replace(&mut health, now) != now {
             systemd::status(&shell.summary());

@@ -44,6 +44,9 @@ impl Shell {
     async fn operator(self: Rc<Self>, mut connection: ControlConnection) {
         let Ok(line) = connection.request().await else { return };
         let answered = match control::parse(&line) {
+            Ok(Request::Test { server }) => {
+                return self.test_server(&server, &mut connection).await;
+            }
             Ok(request) if is_of_configuration(&request) => {
                 let what = audited(&request);
                 let (answer, restarts) = self.configuration_request(request).await;
@@ -93,6 +96,9 @@ impl Shell {
     }
 
     fn answer(&self, request: &Request) -> String {
+        if *request == Request::Status {
+            self.sample();
+        }
         control::answer(
             &mut self.gateway.borrow_mut(),
             request,
@@ -102,7 +108,7 @@ impl Shell {
         )
     }
 
-    fn io_counters(&self) -> IoCounters {
+    pub(super) fn io_counters(&self) -> IoCounters {
         let received =
             self.wan_ports.iter().fold(Received::default(), |sum, port| sum + port.counters());
         let sent = self.lans.iter().fold(Sent::default(), |sum, lan| sum + lan.counters());
@@ -117,7 +123,7 @@ impl Shell {
         }
     }
 
-    fn subscribe(&self) -> (Receiver<Rc<str>>, Rc<Cell<u64>>) {
+    pub(super) fn subscribe(&self) -> (Receiver<Rc<str>>, Rc<Cell<u64>>) {
         let (send, lines) = channel::bounded(limits::MONITOR_LINES);
         let lost = Rc::new(Cell::new(0));
         self.monitors.borrow_mut().push(Monitor { lines: send, lost: Rc::clone(&lost) });
@@ -125,7 +131,7 @@ impl Shell {
         (lines, lost)
     }
 
-    fn forget_monitors(&self) {
+    pub(super) fn forget_monitors(&self) {
         let mut monitors = self.monitors.borrow_mut();
         monitors.retain(|monitor| !monitor.lines.is_closed());
         self.gateway.borrow_mut().observe(!monitors.is_empty());

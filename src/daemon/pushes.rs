@@ -3,6 +3,7 @@
 
 use super::shell::{Shell, until_bound};
 use super::{PushPort, Signal, pause};
+use crate::gateway::health::SocketKind;
 use crate::gateway::seam::{Input, LanId};
 use crate::io::push::{PushReceiver, PushSender, Received, Sent};
 use crate::limits;
@@ -59,15 +60,18 @@ impl Shell {
     pub(super) async fn pushes(self: Rc<Self>, index: usize, mut port: PushPort) {
         let interface = self.wan_interface.as_deref();
         let WanPort { bound, renewed, open, received } = &self.wan_ports[index];
+        let told = self.watched.socket(SocketKind::Push, None, port.address);
         loop {
             let receiver = match port.receiver.take() {
                 Some(receiver) => receiver,
                 None => {
                     bound.set(false);
+                    told.set(false);
                     until_bound(|| PushReceiver::bind(port.address, interface), renewed).await
                 }
             };
             bound.set(true);
+            told.set(true);
             *open.borrow_mut() = Some(receiver);
             // A socket stays tied to an interface that is gone: another of that name needs
             // another socket.

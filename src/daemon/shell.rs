@@ -6,12 +6,14 @@
 use super::audit::AuditTask;
 use super::calls::Caller;
 use super::configuration::Configuration;
+use super::facts::Watched;
 use super::operators::Monitor;
 use super::progress::{Beats, Part};
 use super::pushes::{Lan, WanPort};
 use super::{Listener, Signal, bind_listener, is_absent, pause};
 use crate::config::Config;
 use crate::gateway::Gateway;
+use crate::gateway::health::SocketKind;
 use crate::gateway::seam::{ConnectionId, Input, LanId, NeighbourEvent, Output, Response};
 use crate::gateway::view::Health;
 use crate::io::clock::Clock;
@@ -59,6 +61,7 @@ pub(super) struct Shell {
     pub(super) monitors: RefCell<Vec<Monitor>>,
     pub(super) caller: Caller,
     pub(super) audit: AuditTask,
+    pub(super) watched: Watched,
     pub(super) configuration: Configuration,
     pub(super) beats: Beats,
 }
@@ -95,6 +98,7 @@ impl Shell {
             configuration: Configuration::new(config, now.unix, now.uptime),
             beats: Beats::default(),
             audit: AuditTask::new(&config.state_dir),
+            watched: Watched::new(config.state_dir.clone()),
         };
         for lan in &shell.lans {
             lan.open_sender();
@@ -123,6 +127,10 @@ impl Shell {
         };
         let (lans, devices) = (status.lans.len(), status.devices.known);
         format!("LANs {lans}, end devices {devices}, mappings {}{problems}", status.mappings)
+    }
+
+    pub(super) fn lan_name(&self, lan: LanId) -> String {
+        self.gateway.borrow().lan_name(lan).to_owned()
     }
 
     pub(super) fn health(&self) -> Health {
@@ -203,7 +211,8 @@ impl Shell {
             self.lans[lan.0].renewed.borrow_mut().push(Rc::clone(&renewed));
         }
         let handler = Rc::new(LanHandler { shell: Rc::clone(&self), lan });
-        serve((Some(lan), address), listener, bind, &renewed, handler, &stoppers).await;
+        let open = self.watched.socket(SocketKind::Lan, Some(self.lan_name(lan)), address);
+        serve((Some(lan), address), listener, bind, &renewed, handler, (&stoppers, &open)).await;
     }
 
     /// Hands every state of a LAN's lease file to the gateway, for ever.
@@ -267,6 +276,7 @@ impl Shell {
                         lan.interface_changed(index);
                     }
                     if self.wan_interface.as_ref() == Some(&event.name) {
+                        self.watched.wan_running.set(index != 0 && event.running);
                         self.wan_changed(index);
                     }
                     self.feed(Input::Link(event));
@@ -323,20 +333,22 @@ impl Shell {
 pub(super) type Stoppers = Rc<RefCell<HashMap<(Option<LanId>, SocketAddr), Stopper>>>;
 
 /// Serves HTTP at one place until stopped, with another socket whenever `renewed` tells of
-/// another interface.
+/// another interface. `open` says whether there is one.
 pub(super) async fn serve<H: Handler>(
     place: (Option<LanId>, SocketAddr),
     mut listener: Option<LanListener>,
     bind: impl Fn() -> io::Result<LanListener>,
     renewed: &Signal,
     handler: Rc<H>,
-    stoppers: &Stoppers,
+    (stoppers, open): (&Stoppers, &Cell<bool>),
 ) {
     loop {
+        open.set(listener.is_some());
         let listener = match listener.take() {
             Some(listener) => listener,
             None => until_bound(&bind, renewed).await,
         };
+        open.set(true);
         stoppers.borrow_mut().insert(place, listener.stopper());
         let connections = LocalExecutor::new();
         let stopped = async {

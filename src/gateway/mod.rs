@@ -30,6 +30,7 @@ mod dialogue;
 mod durable;
 pub mod event;
 pub mod forward;
+pub mod health;
 mod identity;
 pub mod inventory;
 pub mod management;
@@ -52,6 +53,7 @@ use crate::gateway::device::{DeviceId, DeviceKey, Neighbour};
 use crate::gateway::dialogue::{LanSession, SessionKey};
 use crate::gateway::durable::PendingCommit;
 use crate::gateway::event::{Event, EventKind, Reason};
+use crate::gateway::health::{Facts, Rival};
 use crate::gateway::inventory::Inventory;
 use crate::gateway::management::{Management, OperationId};
 use crate::gateway::metrics::Metrics;
@@ -224,6 +226,11 @@ pub struct Gateway {
     naming: HashMap<Arc<str>, DeviceKey>,
     next_commit: u64,
     store_error: Option<StoreError>,
+    /// What the system knew when somebody asked last.
+    facts: Facts,
+    /// When pushes that the kernel lost were noticed last.
+    lost_at: Option<Duration>,
+    rival: Option<Rival>,
     timers: Timers,
     outputs: Outputs,
     datagrams: Vec<u8>,
@@ -270,6 +277,9 @@ impl Gateway {
             naming: HashMap::new(),
             next_commit: 0,
             store_error: None,
+            facts: Facts::default(),
+            lost_at: None,
+            rival: None,
             timers: Timers::default(),
             outputs: Outputs::default(),
             datagrams: Vec::new(),
@@ -316,6 +326,7 @@ impl Gateway {
             Input::BootstrapFile { name, document } => self.bootstrap_file(name, document, now),
             Input::Card(document) => self.card(document, now),
             Input::Operate { operation, request } => self.operate(operation, request, now),
+            Input::Facts(facts) => self.take_facts(facts, now),
             Input::Timeout => self.timeout(now),
         }
     }

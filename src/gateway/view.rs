@@ -9,8 +9,9 @@ use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
+use crate::gateway::health::{Disk, HealthLine, Severity, Socket, SocketKind};
 use crate::gateway::metrics::Counters;
-use crate::gateway::policy::{Policy, Verify};
+use crate::gateway::policy::Policy;
 use crate::gateway::seam::{LanId, Now};
 use crate::limits;
 use serde::{Deserialize, Serialize};
@@ -22,8 +23,11 @@ use std::time::Duration;
 pub struct Status {
     /// Whether it can do its work.
     pub health: Health,
-    /// What keeps it from it, for people.
+    /// What keeps it from it, for people: the troubles that are failures.
     pub problems: Vec<String>,
+    /// Everything that somebody should look at, the worst first.
+    #[serde(default)]
+    pub troubles: Vec<HealthLine>,
     /// `[gateway] id`.
     pub id: String,
     /// Version of the program.
@@ -50,6 +54,46 @@ pub struct Status {
     pub counters: Counters,
     /// Refusals since the start, by reason.
     pub refused: BTreeMap<String, Refusals>,
+    /// The wall clock.
+    #[serde(default)]
+    pub clock: ClockView,
+    /// The disk of the state directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Disk>,
+    /// Where the daemon listens.
+    #[serde(default)]
+    pub sockets: Vec<SocketView>,
+}
+
+/// Something that the daemon listens on.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct SocketView {
+    /// What comes there.
+    pub kind: SocketKind,
+    /// The LAN that it is for, if it is for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lan: Option<String>,
+    /// Its address and port.
+    pub address: String,
+    /// Whether it is open; else its interface or address is waited for.
+    pub open: bool,
+}
+
+impl SocketView {
+    fn of(socket: &Socket) -> Self {
+        let Socket { kind, lan, address, open } = socket;
+        Self { kind: *kind, lan: lan.clone(), address: address.to_string(), open: *open }
+    }
+}
+
+/// The wall clock.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ClockView {
+    /// Seconds since 1970.
+    pub unix: u64,
+    /// Whether a time server keeps it; absent where that cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synchronised: Option<bool>,
 }
 
 /// A change on trial.
@@ -195,6 +239,9 @@ pub struct ServerView {
     /// Why it is in that state, where there is more to say.
     #[serde(default)]
     pub why: Option<String>,
+    /// Code of what failed last, in the state `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// Devices for which it has a mapping in force.
     pub mapped: usize,
     /// Devices of `bootstrap` LANs that want it.
@@ -273,12 +320,12 @@ impl Gateway {
             attached,
         });
         let lans: Vec<_> = lans.collect();
-        let (health, problems) = self.health(&lans);
         let servers = self.servers(now);
         let metrics = &self.metrics;
-        Status {
-            health,
-            problems,
+        let mut status = Status {
+            health: Health::Healthy,
+            problems: Vec::new(),
+            troubles: Vec::new(),
             id: self.options.id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime: now.uptime.as_secs(),
@@ -294,49 +341,14 @@ impl Gateway {
             trial: self.management.trial(now),
             counters: metrics.counters,
             refused: metrics.refused().map(|(reason, count)| refusals(reason, count)).collect(),
-        }
-    }
-
-    fn health(&self, lans: &[Lan]) -> (Health, Vec<String>) {
-        let mut problems = Vec::new();
-        if let Some(error) = &self.store_error {
-            problems.push(format!(
-                "the store fails: {error}; what it cannot keep is refused; try: df, and \
-                 journalctl -u dm-gateway"
-            ));
-        }
-        let verified = self.options.lans.iter().any(|lan| lan.verify == Verify::Neighbour);
-        if verified && !self.neighbours_available {
-            problems.push(
-                "the kernel's neighbour table cannot be read: no device can be verified; try: \
-                 journalctl -u dm-gateway"
-                    .to_owned(),
-            );
-        }
-        for lan in lans.iter().filter(|lan| lan.up == Some(false)) {
-            problems.push(format!(
-                "LAN {name}: the interface {interface} is missing or down; try: ip link show \
-                 {interface}",
-                name = lan.name,
-                interface = lan.interface
-            ));
-        }
-        // Pushes are still forwarded; but nobody reaches the gateway itself to change anything.
-        // Servers without an account are not told here: any device could name some.
-        for (server, why) in self.management.failed_servers() {
-            problems.push(format!(
-                "DM server {server}: the last session failed: {why}; it is tried again; try: \
-                 dm-gateway session {server} --wait"
-            ));
-        }
-        let health = if problems.is_empty() {
-            Health::Healthy
-        } else if lans.iter().all(|lan| lan.up == Some(false)) {
-            Health::Down
-        } else {
-            Health::Degraded
+            clock: ClockView { unix: now.unix, synchronised: self.facts.synchronised },
+            storage: self.facts.disk,
+            sockets: self.facts.sockets.iter().map(SocketView::of).collect(),
         };
-        (health, problems)
+        (status.health, status.troubles) = self.health(&status, now);
+        let fails = status.troubles.iter().filter(|line| line.severity == Severity::Fail);
+        status.problems = fails.map(|line| line.trouble.to_string()).collect();
+        status
     }
 
     fn lan_is_up(&self, lan: LanId) -> Option<bool> {
@@ -449,7 +461,10 @@ impl Gateway {
                 None if mapped > 0 => ("mapped", None),
                 None => ("noted", None),
             };
-            ServerView { id: id.to_owned(), state: state.to_owned(), why, mapped, wanted, age }
+            let code = self.management.failure(id).filter(|_| state == "failed");
+            let code = code.map(|failed| failed.code.id.to_owned());
+            let (id, state) = (id.to_owned(), state.to_owned());
+            ServerView { id, state, why, code, mapped, wanted, age }
         };
         servers.into_iter().map(view).collect()
     }
@@ -496,7 +511,7 @@ impl Gateway {
     }
 }
 
-fn current_conflict(device: &Device, now: Now) -> Option<&Conflict> {
+pub(super) fn current_conflict(device: &Device, now: Now) -> Option<&Conflict> {
     device.conflict.as_ref().filter(|conflict| now.uptime < conflict.at + limits::CONFLICT_MEMORY)
 }
 

@@ -28,6 +28,7 @@ use smol_hyper::rt::FuturesIo;
 use super::dm_target::{Target, connect};
 use super::tls::{self, Configuration};
 pub use super::tls::{Roots, Trust};
+use crate::codes::{self, Code};
 use crate::limits::{CALL_HEAD, CALL_IDLE, CALL_KEPT, TRUSTS};
 
 /// The header that carries a MAC over a message's body (OMA DM security, `x-syncml-hmac`).
@@ -92,8 +93,9 @@ pub enum CallFailure {
     Unresolved(String),
     /// No address of the host takes a connection.
     Unreachable(String),
-    /// No secure connection: whom the server's certificate does not convince, and of what.
-    Tls(String),
+    /// No secure connection: whom the server's certificate does not convince, and of what; and the
+    /// code of that.
+    Tls(String, Code),
     /// The time was over.
     TimedOut,
     /// The connection ended before the answer did.
@@ -113,7 +115,7 @@ impl fmt::Display for CallFailure {
             ),
             Self::Unresolved(what) => write!(f, "the host name has no address: {what}"),
             Self::Unreachable(what) => write!(f, "the server cannot be reached: {what}"),
-            Self::Tls(what) => write!(f, "no secure connection: {what}"),
+            Self::Tls(what, _) => write!(f, "no secure connection: {what}"),
             Self::TimedOut => f.write_str("the server did not answer in time"),
             Self::Cut => f.write_str("the server ended the connection before its answer"),
             Self::TooLarge => f.write_str("the server's answer is too large"),
@@ -123,6 +125,20 @@ impl fmt::Display for CallFailure {
 }
 
 impl std::error::Error for CallFailure {}
+
+impl CallFailure {
+    /// The code of its kind.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::HttpNotAllowed => codes::PLAIN_HTTP,
+            Self::Unresolved(_) => codes::DNS,
+            Self::Unreachable(_) | Self::TimedOut => codes::UNREACHED,
+            Self::Tls(_, code) => *code,
+            Self::BadUrl => codes::SESSION,
+            Self::Cut | Self::TooLarge | Self::NotHttp(_) => codes::ANSWER,
+        }
+    }
+}
 
 /// Calls servers; keeps what the next call may use again: a connection for [`CALL_IDLE`], and
 /// what was read from certificate files until they change. For one thread.
@@ -204,10 +220,10 @@ impl Clients {
         let mut connection = match configuration {
             Some(configuration) => {
                 let name = target.name.clone();
-                let stream = configuration
-                    .connect(name, stream)
-                    .await
-                    .map_err(|what| CallFailure::Tls(format!("{}: {what}", target.authority)))?;
+                let stream =
+                    configuration.connect(name, stream).await.map_err(|(what, code)| {
+                        CallFailure::Tls(format!("{}: {what}", target.authority), code)
+                    })?;
                 Connection::open(stream).await?
             }
             None => Connection::open(stream).await?,
@@ -264,7 +280,7 @@ impl Clients {
                 configurations.push((Arc::clone(trust), configuration.clone()));
             }
         }
-        configuration.map_err(CallFailure::Tls)
+        configuration.map_err(|what| CallFailure::Tls(what, codes::TLS_FILE))
     }
 }
 
@@ -420,7 +436,7 @@ fn retry_after(value: &str, now: u64) -> Option<Duration> {
 fn failure(error: &hyper::Error) -> CallFailure {
     let inner = std::error::Error::source(error).and_then(|inner| inner.downcast_ref());
     match inner.and_then(tls::fault) {
-        Some(fault) => CallFailure::Tls(tls::sentence(fault)),
+        Some(fault) => CallFailure::Tls(tls::sentence(fault), tls::code(fault)),
         None if error.is_parse() => CallFailure::NotHttp(error.to_string()),
         None => CallFailure::Cut,
     }

@@ -4,9 +4,9 @@
 # What stands below a command.
 _dm_gateway_commands() {
     case $1 in
-        '') echo 'run status devices servers map session tree bootstrap monitor config reload apply confirm log-level audit backup restore factory-reset support-bundle decode manual demo simulate' ;;
+        '') echo 'run status check devices servers map session tree bootstrap monitor config reload apply confirm log-level audit backup restore factory-reset support-bundle decode manual demo simulate' ;;
         'devices') echo 'list forget block unblock trust show provision' ;;
-        'servers') echo 'list show approve deny' ;;
+        'servers') echo 'list show approve deny test' ;;
         'map') echo 'list explain add remove' ;;
         'bootstrap') echo 'apply' ;;
         'config') echo 'check show doc' ;;
@@ -20,6 +20,7 @@ _dm_gateway_options() {
         '') echo '--help --version' ;;
         'run') echo '--config --help' ;;
         'status') echo '--config --socket --format --json --help' ;;
+        'check') echo '--only --list --warnings-as-errors --user --config --format --json --help' ;;
         'devices') echo '--all --config --socket --format --json --help' ;;
         'devices list') echo '--all --config --socket --format --json --help' ;;
         'devices forget') echo '--dry-run --config --socket --format --json --help' ;;
@@ -33,6 +34,7 @@ _dm_gateway_options() {
         'servers show') echo '--config --socket --format --json --help' ;;
         'servers approve') echo '--dry-run --config --socket --format --json --help' ;;
         'servers deny') echo '--dry-run --config --socket --format --json --help' ;;
+        'servers test') echo '--config --socket --format --json --help' ;;
         'map') echo '--help' ;;
         'map list') echo '--config --socket --format --json --help' ;;
         'map explain') echo '--config --socket --format --json --help' ;;
@@ -69,6 +71,7 @@ _dm_gateway_options() {
 # What the operand of a command is that has so many before it.
 _dm_gateway_operand() {
     case $1 in
+        'check 0') echo 'text' ;;
         'devices forget 0') echo 'devices' ;;
         'devices block 0') echo 'devices' ;;
         'devices unblock 0') echo 'devices' ;;
@@ -78,6 +81,7 @@ _dm_gateway_operand() {
         'servers show 0') echo 'servers' ;;
         'servers approve 0') echo 'servers' ;;
         'servers deny 0') echo 'servers' ;;
+        'servers test 0') echo 'servers' ;;
         'map explain 0') echo 'servers' ;;
         'map explain 1') echo 'devices' ;;
         'map add 0') echo 'servers' ;;
@@ -120,6 +124,7 @@ _dm_gateway_value() {
         'audit --format') echo 'words table json jsonl' ;;
         'backup --format') echo 'words table json jsonl' ;;
         'bootstrap apply --format') echo 'words table json jsonl' ;;
+        'check --format') echo 'words table json jsonl' ;;
         'config check --format') echo 'words table json jsonl' ;;
         'config doc --format') echo 'words table json jsonl' ;;
         'config show --format') echo 'words table json jsonl' ;;
@@ -148,6 +153,7 @@ _dm_gateway_value() {
         'servers deny --format') echo 'words table json jsonl' ;;
         'servers list --format') echo 'words table json jsonl' ;;
         'servers show --format') echo 'words table json jsonl' ;;
+        'servers test --format') echo 'words table json jsonl' ;;
         'session --format') echo 'words table json jsonl' ;;
         'simulate device --format') echo 'words json jsonl' ;;
         'simulate farm --format') echo 'words json jsonl' ;;
@@ -165,6 +171,7 @@ _dm_gateway_value() {
         *' --max-message-size') echo 'text' ;;
         *' --module') echo 'text' ;;
         *' --nonce') echo 'text' ;;
+        *' --only') echo 'text' ;;
         *' --passphrase-file') echo 'file' ;;
         *' --pin-file') echo 'file' ;;
         *' --profile') echo 'words registered draft' ;;

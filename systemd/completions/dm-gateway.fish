@@ -4,6 +4,7 @@
 function __dm_gateway_line
     set -l known 'run' \
         'status' \
+        'check' \
         'devices' \
         'devices list' \
         'devices forget' \
@@ -17,6 +18,7 @@ function __dm_gateway_line
         'servers show' \
         'servers approve' \
         'servers deny' \
+        'servers test' \
         'map' \
         'map list' \
         'map explain' \
@@ -47,7 +49,7 @@ function __dm_gateway_line
         'simulate device' \
         'simulate server' \
         'simulate farm'
-    set -l valued 'simulate device --wait' 'simulate farm --wait' 'simulate server --wait' --auth --base-address --certificate --client-nonce --client-secret-file --client-user --config --count --device --encoding --for --format --gateway --gateway-id --id --interval --key --listen --mac --max-message-size --module --nonce --passphrase-file --pin-file --profile --push-port --push-secret-file --push-to --quirk --raw --script --secret-file --server --server-secret-file --session --since --socket --timeout --trial --url --user --write-leases
+    set -l valued 'simulate device --wait' 'simulate farm --wait' 'simulate server --wait' --auth --base-address --certificate --client-nonce --client-secret-file --client-user --config --count --device --encoding --for --format --gateway --gateway-id --id --interval --key --listen --mac --max-message-size --module --nonce --only --passphrase-file --pin-file --profile --push-port --push-secret-file --push-to --quirk --raw --script --secret-file --server --server-secret-file --session --since --socket --timeout --trial --url --user --write-leases
     set -l path ''
     set -l count 0
     set -l waits 0
@@ -96,6 +98,7 @@ end
 complete -c dm-gateway -f
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a run -d 'runs the gateway in the foreground until SIGTERM or SIGINT; logs to stderr'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a status -d 'whether all is well; if not, what is wrong and what to try'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a check -d 'looks at everything that the gateway needs, and says what is missing'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a devices -d 'the end devices: where each is, since when, and the DM servers that it named'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a servers -d 'the DM servers: whom devices named, whom the gateway has accounts with'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a map -d 'which DM server may wake which end device, and why'
@@ -126,6 +129,14 @@ complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l config -r -F -d 'the 
 complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l only -x -d 'the same; may be given several times'
+complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l list -d 'lists the checks, and does none'
+complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l warnings-as-errors -d 'ends with 1 if there is a warning'
+complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l user -x -d 'whom the service runs as (default: as the daemon runs, else dm-gateway)'
+complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'devices' '0'" -a list -d 'all of them; the same as devices alone'
 complete -c dm-gateway -n "__dm_gateway_at 'devices' '0'" -a forget -d 'removes all that is known of a device, its mappings too'
@@ -192,6 +203,7 @@ complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a list -d 'all of the
 complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a show -d 'everything known about one server, what is odd about it and what to do'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a approve -d 'lets the gateway bootstrap itself to a wanted server'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a deny -d 'forbids the gateway to bootstrap itself to a server, whoever wants it'
+complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a test -d 'the way to a server that the gateway has an account with, step by step'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
@@ -221,6 +233,12 @@ complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l config -r -F -d
 complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'servers test' '0'" -a '(__dm_gateway_ids servers)'
+complete -c dm-gateway -n "__dm_gateway_at 'servers test' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'servers test' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'servers test' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'servers test' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'map' '0'" -a list -d 'the mappings in force: which DM server may wake which end device'
 complete -c dm-gateway -n "__dm_gateway_at 'map' '0'" -a explain -d 'whether a push of a server for a device would pass, and by which rule'

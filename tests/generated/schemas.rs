@@ -13,6 +13,9 @@ use std::path::Path;
 /// prints it. One whose type is not there has no schema.
 const DOCUMENTS: &[(&str, &str, &str)] = &[
     ("status", "StatusAnswer", "dm-gateway status"),
+    ("check", "Findings", "dm-gateway check"),
+    ("checks", "List", "dm-gateway check --list"),
+    ("step", "StepLine", "dm-gateway servers test SERVER, each line"),
     ("devices", "Devices", "dm-gateway devices list"),
     ("devices-row", "DeviceView", "dm-gateway devices list --format jsonl, each line"),
     ("device", "DeviceDetails", "dm-gateway devices show ID"),

@@ -301,7 +301,7 @@ impl Gateway {
             return;
         }
         match result {
-            Err(why) => self.source_failed(server, why, now),
+            Err(failed) => self.source_failed(server, failed.why, now),
             Ok(Reply::Services(found)) => self.services_found(server, &found, now),
             Ok(Reply::Card(document)) => {
                 if let Err(why) = self.card_read(document.as_deref(), Some(server), now) {
@@ -381,7 +381,7 @@ impl Gateway {
         let tries = entry.failures;
         let most =
             limits::SEARCH_RETRY.saturating_mul(1 << tries.min(8)).min(limits::SESSION_RETRY_MOST);
-        entry.why = Some(why);
+        entry.why = Some(why.into());
         let asked = match entry.search {
             Search::Running { wait, .. } => wait.min(limits::RETRY_AFTER),
             _ => Duration::ZERO,

@@ -1,6 +1,7 @@
-//! Gw Config and Gw Device Inventory, served from the running gateway.
+//! Gw Config, Gw Device Inventory and GwStatus, served from the running gateway.
 
 use super::records::Settings;
+use super::report::{Report, STATUS};
 use crate::gateway::agenda::Timer;
 use crate::gateway::device::{Device, DeviceKey};
 use crate::gateway::event::EventKind;
@@ -15,10 +16,13 @@ use crate::proto::tree::{Format, Mount, Provider, Tree, Value, timestamp};
 
 const CONFIG_MOUNT: Mount = Mount(1);
 const INVENTORY_MOUNT: Mount = Mount(2);
+const STATUS_MOUNT: Mount = Mount(3);
 
-/// Has the two objects served.
+/// Has the three objects served.
 pub(super) fn mount(tree: &mut Tree) {
-    for (uri, mount) in [(gwmo::CONFIG, CONFIG_MOUNT), (gwmo::INVENTORY, INVENTORY_MOUNT)] {
+    for (uri, mount) in
+        [(gwmo::CONFIG, CONFIG_MOUNT), (gwmo::INVENTORY, INVENTORY_MOUNT), (STATUS, STATUS_MOUNT)]
+    {
         tree.mount(uri, mount).expect("the descriptions have these nodes");
     }
 }
@@ -44,6 +48,7 @@ pub(super) fn is_locked(options: &Options, path: &str) -> bool {
 pub(super) struct Live<'a> {
     options: &'a Options,
     inventory: &'a Inventory,
+    report: &'a Report,
     before: &'a Settings,
     settings: Settings,
     /// What of them counts.
@@ -57,12 +62,13 @@ impl<'a> Live<'a> {
     pub(super) fn new(
         options: &'a Options,
         inventory: &'a Inventory,
-        settings: &'a Settings,
+        (settings, report): (&'a Settings, &'a Report),
         now: Now,
     ) -> Self {
         Self {
             options,
             inventory,
+            report,
             before: settings,
             settings: settings.clone(),
             in_use: settings.in_use(options),
@@ -182,6 +188,7 @@ impl Provider for Live<'_> {
     fn node(&self, mount: Mount, path: &str) -> Option<Value<'_>> {
         match mount {
             CONFIG_MOUNT => self.config(&GwConfigNode::parse(path)?),
+            STATUS_MOUNT => self.report.node(path),
             _ => self.record(InventoryNode::parse(path)?),
         }
     }
@@ -190,6 +197,7 @@ impl Provider for Live<'_> {
         let records = self.inventory.iter().map(|(key, _)| key.0);
         match mount {
             CONFIG_MOUNT => GwConfigNode::children(path, self.lan_names()),
+            STATUS_MOUNT => self.report.children(path),
             _ => InventoryNode::children(path, records, |node| self.record(node).is_some()),
         }
     }

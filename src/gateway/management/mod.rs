@@ -23,6 +23,7 @@ mod packages;
 mod provision;
 mod reconfigure;
 mod records;
+mod report;
 mod sessions;
 mod trial;
 mod view;
@@ -37,6 +38,7 @@ use crate::gateway::agenda::{Queued, Timer};
 use crate::gateway::alert::ServerId;
 use crate::gateway::device::DeviceKey;
 use crate::gateway::event::{Event, EventKind};
+use crate::gateway::health::Failed;
 use crate::gateway::policy::Policy;
 use crate::gateway::seam::{CallId, CallResult, Change, CommitId, LanId, Now};
 use crate::limits;
@@ -51,6 +53,7 @@ use bootstrap::{Search, Tries};
 use install::Installation;
 use provision::Provisioning;
 use records::{Provisioned, ServerRecord, Settings};
+use report::Report;
 use sessions::{Running, Saved};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -169,6 +172,8 @@ pub(super) struct Management {
     applied: HashMap<String, Vec<u8>>,
     /// Accounts that end devices were given, by the normal form of the id in them.
     given: HashMap<String, Provisioned>,
+    /// How the gateway is, for whoever reads the tree at the moment.
+    report: Report,
 }
 
 /// What Gw Config may change, as the configuration has it.
@@ -187,7 +192,7 @@ pub(super) struct Server {
     /// What failed in a row: sessions, or searches for an account.
     failures: u32,
     /// Why the last of them did.
-    why: Option<String>,
+    why: Option<Failed>,
     /// Session ids of Package #0, newest last, with when they came.
     heard: VecDeque<(u16, Duration)>,
     search: Search,
@@ -242,6 +247,7 @@ impl Management {
             tree::INBOX,
             tree::GW_CONFIG,
             tree::GW_DEVICE_INVENTORY,
+            tree::GW_STATUS,
         ];
         let mut tree = Tree::new(&descriptions).expect("our own descriptions are right");
         live::mount(&mut tree);
@@ -266,6 +272,7 @@ impl Management {
             tries: Tries::default(),
             applied: HashMap::new(),
             given: HashMap::new(),
+            report: Report::default(),
         }
     }
 

@@ -6,10 +6,12 @@ use super::records::{ServerRecord, change, removal};
 use super::trial::Trial;
 use super::wishes::Cause;
 use super::{Purpose, Server, Then};
+use crate::codes;
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Queued;
 use crate::gateway::audit::Audit;
 use crate::gateway::event::EventKind;
+use crate::gateway::health::Failed;
 use crate::gateway::seam::{Call, CallId, CallKind, CallResult, Change, CommitId, Now, Reply};
 use crate::limits;
 use crate::proto::auth::Scheme;
@@ -69,13 +71,15 @@ impl Gateway {
         if !secure && !allow_http {
             let why =
                 "its account goes over plain HTTP, which `[[server]] allow-http` does not allow";
-            return self.session_failed(server, cause, why, None, now);
+            let failed = Failed::new(codes::PLAIN_HTTP, why);
+            return self.session_failed(server, cause, failed, None, now);
         }
         if lacks_proof(&account, secure) {
             let why = "its account wants the server to prove itself (SRVCRED), and that could not \
                        be checked: there is no AAuthSecret, or the AAuthType is none of BASIC, \
                        DIGEST and HMAC";
-            return self.session_failed(server, cause, why, None, now);
+            let failed = Failed::new(codes::UNPROVEN, why);
+            return self.session_failed(server, cause, failed, None, now);
         }
         let session_id = match cause {
             Cause::Package0(id) => id,
@@ -129,7 +133,7 @@ impl Gateway {
                 self.post(server, &mut running, outgoing);
                 self.put_back(server, running);
             }
-            Err(why) => self.session_failed(server, cause, &why.to_string(), None, now),
+            Err(why) => self.session_failed(server, cause, of_why(why), None, now),
         }
     }
 
@@ -150,24 +154,17 @@ impl Gateway {
         running.call = None;
         let reply = match result {
             Ok(Reply::Http(reply)) => reply,
-            Ok(_) => return self.broken_off(server, *running, None, "no answer", None, now),
-            Err(why) => return self.broken_off(server, *running, None, &why, None, now),
+            Ok(_) => return self.broken_off(server, *running, None, "no answer".into(), None, now),
+            Err(failed) => return self.broken_off(server, *running, None, failed, None, now),
         };
         let encoding = reply.content_type.as_deref().and_then(Encoding::of_content_type);
         let (200, Some(encoding)) = (reply.status, encoding) else {
-            let why = match reply.status {
-                200 => "the answer is not SyncML by its Content-Type".to_owned(),
-                300..=399 => format!(
-                    "the server answers with HTTP status {}: redirects are not followed",
-                    reply.status
-                ),
-                status => format!("the server answers with HTTP status {status}"),
-            };
+            let failed = of_status(reply.status);
             return self.broken_off(
                 server,
                 *running,
                 Some(reply.status),
-                &why,
+                failed,
                 reply.retry_after,
                 now,
             );
@@ -317,7 +314,7 @@ impl Gateway {
         server: &str,
         mut running: Running,
         status: Option<u16>,
-        why: &str,
+        failed: Failed,
         retry_after: Option<Duration>,
         now: Now,
     ) {
@@ -325,7 +322,7 @@ impl Gateway {
         if ending.why == Why::Done {
             ending.why = Why::NoAnswer(status);
         }
-        self.end(server, running, &ending, Some(why), retry_after, now);
+        self.end(server, running, &ending, Some(failed), retry_after, now);
     }
 
     fn session_ended(
@@ -344,7 +341,7 @@ impl Gateway {
         server: &str,
         running: Running,
         ending: &Ending,
-        why: Option<&str>,
+        failed: Option<Failed>,
         retry_after: Option<Duration>,
         now: Now,
     ) {
@@ -364,8 +361,8 @@ impl Gateway {
             self.keep_server(server);
         }
         if !ok {
-            let why = why.map_or_else(|| ending.why.to_string(), str::to_owned);
-            return self.session_failed(server, running.cause, &why, retry_after, now);
+            let failed = failed.unwrap_or_else(|| of_why(ending.why));
+            return self.session_failed(server, running.cause, failed, retry_after, now);
         }
         if let Some(entry) = self.management.servers.get_mut(server) {
             entry.failures = 0;
@@ -417,6 +414,38 @@ impl Gateway {
             })
         };
         ["DevId", "Man", "Mod", "DmV", "Lang"].into_iter().filter_map(leaf).collect()
+    }
+}
+
+/// The failure of a session that ended so.
+fn of_why(why: Why) -> Failed {
+    let code = match why {
+        Why::BasicAsked => codes::BASIC,
+        Why::Refused(_) | Why::SchemeRefused => codes::CREDENTIALS,
+        Why::ServerNotAuthenticated => codes::UNPROVEN,
+        Why::BasicInClear => codes::PLAIN_HTTP,
+        Why::Undecodable(_) | Why::Version(_) | Why::MessageSize => codes::ANSWER,
+        _ => codes::SESSION,
+    };
+    Failed::new(code, why.to_string())
+}
+
+/// The failure of a session whose server answers with that HTTP status instead of a message.
+fn of_status(status: u16) -> Failed {
+    match status {
+        200 => Failed::new(codes::ANSWER, "the answer is not SyncML by its Content-Type"),
+        300..=399 => {
+            let why =
+                format!("the server answers with HTTP status {status}: redirects are not followed");
+            Failed::new(codes::ANSWER, why)
+        }
+        401 | 407 => {
+            let why = format!(
+                "the server answers with HTTP status {status}: it, or a proxy, asks for a password over HTTP"
+            );
+            Failed::new(codes::BASIC, why)
+        }
+        _ => Failed::new(codes::ANSWER, format!("the server answers with HTTP status {status}")),
     }
 }
 

@@ -5,6 +5,7 @@ use super::bootstrap::Search;
 use super::live::Live;
 use crate::gateway::Gateway;
 use crate::gateway::audit::SECRET;
+use crate::gateway::health::Failed;
 use crate::gateway::seam::Now;
 use crate::gateway::view::TrialView;
 use crate::proto::syncml::{Encoding, StatusCode, Verb};
@@ -39,9 +40,19 @@ impl Management {
     }
 
     /// Servers with an account whose last session failed, and why it did.
-    pub(in crate::gateway) fn failed_servers(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(in crate::gateway) fn failed_servers(&self) -> impl Iterator<Item = (&str, &Failed)> {
         let servers = self.servers.iter().filter(|(id, _)| self.has_account(id));
-        servers.filter_map(|(id, server)| Some((id.as_str(), server.why.as_deref()?)))
+        servers.filter_map(|(id, server)| Some((id.as_str(), server.why.as_ref()?)))
+    }
+
+    /// Where the account with a server goes.
+    pub(in crate::gateway) fn account_url(&self, server: &str) -> Option<String> {
+        self.account(server)?.url()
+    }
+
+    /// Why the last session with a server failed, or the last search for an account.
+    pub(in crate::gateway) fn failure(&self, server: &str) -> Option<&Failed> {
+        self.servers.get(server)?.why.as_ref()
     }
 }
 
@@ -51,6 +62,7 @@ impl Gateway {
     /// # Errors
     /// For people: there is none, or it is no URI.
     pub fn tree(&mut self, uri: &str, now: Now) -> Result<Vec<NodeView>, String> {
+        self.report(None, now);
         let mut nodes = Vec::new();
         let path = uri.strip_prefix("./").unwrap_or(uri).trim_end_matches('/');
         let root = if path == "." { path.to_owned() } else { format!("./{path}") };
@@ -105,7 +117,12 @@ impl Gateway {
     /// A Get of the gateway itself, as text.
     fn get(&mut self, uri: &str, now: Now) -> Result<String, StatusCode> {
         let management = &mut self.management;
-        let mut live = Live::new(&self.options, &self.inventory, &management.settings, now);
+        let mut live = Live::new(
+            &self.options,
+            &self.inventory,
+            (&management.settings, &management.report),
+            now,
+        );
         let mut transaction = management.tree.begin();
         let request =
             Request { verb: Verb::Get, uri, source: None, kind: None, format: None, data: None };
@@ -144,7 +161,7 @@ impl Gateway {
         wanted: bool,
     ) -> Option<(&'static str, Option<String>)> {
         let entry = self.management.servers.get(server);
-        let why = entry.and_then(|entry| entry.why.clone());
+        let why = entry.and_then(|entry| Some(entry.why.as_ref()?.why.clone()));
         if self.management.has_account(server) {
             let proven = entry.is_some_and(|entry| entry.record.proven);
             return Some(match (&why, proven) {
