@@ -267,6 +267,22 @@ codes! {
         "a daemon has the store",
         "it runs, and two writers would destroy it",
         "systemctl stop dm-gateway, and systemctl start dm-gateway afterwards";
+    PROV_UNSIGNED: "GW-PROV-01",
+        "the bundle is not signed by anybody who may",
+        "it has no signature, or was changed, or its signer is not in [provision] signers",
+        "dm-gateway provision key FILE tells a signer's public key";
+    PROV_OLD: "GW-PROV-02",
+        "the bundle is not newer than what was provisioned",
+        "its serial number is not greater than the last one",
+        "a bundle with a greater serial number";
+    PROV_OTHER: "GW-PROV-03",
+        "the bundle is for other units",
+        "its `gateways` do not have this unit's id",
+        "the bundle of this unit";
+    PROV_INVALID: "GW-PROV-04",
+        "the bundle cannot be used",
+        "told in the message",
+        "what the message says; nothing was changed";
     SUPPORT: "GW-SUPPORT-01",
         "the support bundle cannot be written",
         "the directory is read-only or full",

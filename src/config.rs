@@ -27,6 +27,7 @@ mod lan;
 pub mod layers;
 mod names;
 mod plain;
+mod provision;
 pub mod reference;
 pub mod reload;
 mod section;
@@ -37,6 +38,7 @@ pub mod view;
 
 pub use http_push::HttpPush;
 pub use layers::Layout;
+pub use provision::Provision;
 pub use section::ConfigError;
 pub use server::{CardConfig, ClientConfig};
 pub use tree::Origin;
@@ -77,6 +79,8 @@ pub struct Config {
     pub wan_interface: Option<String>,
     /// The rest of each `[[lan]]`, in the order of `options.lans`.
     pub lans: Vec<LanConfig>,
+    /// `[provision]`.
+    pub provision: Provision,
     /// What the shell does for the gateway as a DM client.
     pub client: ClientConfig,
     /// `[log] level`.
@@ -210,6 +214,9 @@ impl Config {
         };
         warn_of_share(&options, &mut warnings);
         let push_listen = push_listen(wan)?;
+        let provision = provision::provision(&tree)?;
+        let mut client = client;
+        client.directories.push(state_dir.join(crate::io::state::PROVISIONED).join("bootstrap.d"));
         let log_level = get(tree.section("log"), "level").map(|value| level(&value)).transpose()?;
         Ok(Self {
             log_level,
@@ -223,6 +230,7 @@ impl Config {
             wan_interface,
             lans,
             client,
+            provision,
             warnings,
         })
     }

@@ -10,11 +10,15 @@
 //!
 //! `--json` prints these lines as they are. Schema 1 may gain fields; none changes its meaning.
 
+mod answers;
+
+pub use answers::{BackupHead, Done, Failure, Fault, Nodes, Refused, Rehearsed, Watching};
+
 use crate::codes::{Code, Trouble};
 use crate::config::view::{Difference, ValueView};
 use crate::gateway::Gateway;
 use crate::gateway::event::Event;
-use crate::gateway::management::{NodeView, Operation, RemoteValue};
+use crate::gateway::management::{Operation, RemoteValue};
 use crate::gateway::seam::Now;
 use crate::gateway::view::{DeviceView, Health, MappingView, ServerView, Status};
 use base64::Engine;
@@ -141,7 +145,7 @@ pub enum Request {
     /// What another request would do: [`Rehearsed`].
     DryRun {
         /// The other request.
-        of: Box<Request>,
+        of: Box<Self>,
     },
     /// What the gateway knows: [`BackupHead`], then a
     /// [`Line`](crate::gateway::backup::Line) each.
@@ -310,83 +314,6 @@ pub struct Servers {
 pub struct Mappings {
     /// By server and device.
     pub mappings: Vec<MappingView>,
-}
-
-/// Answers [`Request::Monitor`] at once, before anything happens.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Watching {
-    /// True.
-    pub monitor: bool,
-}
-
-/// Answers [`Request::Tree`].
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Nodes {
-    /// In the order of the tree.
-    pub nodes: Vec<NodeView>,
-}
-
-/// Answers what was to be done.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Done {
-    /// What was done, a line each, for people.
-    pub done: Vec<String>,
-}
-
-/// Answers [`Request::Backup`], and begins a backup.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-pub struct BackupHead {
-    /// `dm-gateway`.
-    pub backup: String,
-    /// Version of the program that wrote it.
-    pub version: String,
-    /// When, in seconds since 1970.
-    pub time: u64,
-    /// `[gateway] id` of the unit.
-    pub gateway: String,
-    /// `[gateway] device-id` of the unit.
-    pub device: String,
-    /// How many lines of its memory follow.
-    pub lines: usize,
-}
-
-impl BackupHead {
-    /// The head of a backup of this program's.
-    pub fn new(time: u64, gateway: String, device: String, lines: usize) -> Self {
-        let (backup, version) = ("dm-gateway".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-        Self { backup, version, time, gateway, device, lines }
-    }
-}
-
-/// Answers [`Request::DryRun`]: nothing was done.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Rehearsed {
-    /// What would be done, a line each, for people.
-    pub would: Vec<String>,
-}
-
-/// Answers what was not done.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Refused {
-    /// Why, for people.
-    pub refused: String,
-    /// Id of its [`Code`](crate::codes::Code), where it has one of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-}
-
-/// Answers what cannot be answered.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Fault {
-    /// Why, for people.
-    pub error: String,
-}
-
-/// Printed by a command with `--json` that could not do its work, after what it printed before.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Failure {
-    /// What went wrong.
-    pub error: Trouble,
 }
 
 /// One event.

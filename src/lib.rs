@@ -74,8 +74,12 @@
 //!  Neighbour, Link, Leases, Ready ───┼──► Gateway::handle ─┼──► Probe            netlink
 //!  Called ───────────────────────────┤        (+ Now)      ├──► Call             DM servers, DNS, card
 //!  Operate, BootstrapFile, Card ─────┤                     ├──► Operated         control socket
-//!  Committed, Facts, Timeout ────────┘                     └──► Event            whoever watches
+//!  Committed, Facts, Timeout ────────┤                     ├──► Audit            files of the state
+//!                                    └                     └──► Event            whoever watches
 //! ```
+//!
+//! A new configuration comes by a fourth call, [`reconfigure`](gateway::Gateway::reconfigure), which
+//! tells what it met; then again [`poll_output`](gateway::Gateway::poll_output).
 //!
 //! A call ([`Output::Call`](gateway::seam::Output::Call)) is one HTTP exchange, one question to
 //! DNS or one look at the smartcard; its answer comes back as
@@ -205,6 +209,7 @@
 //! | another field in `--json` | [`gateway::view`]: fields are added, none changes its meaning |
 //! | another configuration key | `config`, then the `Options` of the layer that wants it |
 //! | another subcommand | a file in [`cli`] |
+//! | another change to be written down | `gateway::audit`; what the shell does by itself, `daemon::audit` |
 //! | another bound | [`limits`], with the reason |
 //! | a real device's odd behaviour | a `Quirk` in `simulate`, then a test with it |
 //! | a real DM server's odd behaviour | a `Misbehaviour` in `simulate::managing`, then a test with it |
@@ -247,6 +252,7 @@
 //! | toml | the configuration file, with line numbers in its errors | MIT OR Apache-2.0 |
 //! | md-5 | the digests that OMA DM prescribes; nothing else relies on it | MIT OR Apache-2.0 |
 //! | hmac, sha1 | the MAC of bootstrap documents, which OMA prescribes; nothing else relies on it | MIT OR Apache-2.0 |
+//! | ring | the passphrase over a backup's secrets, signatures of bundles; rustls has it anyway | Apache-2.0 AND ISC |
 //! | sha2 | nonces and keys out of the kernel's randomness; pins; documents recognised | MIT OR Apache-2.0 |
 //! | base64 | credentials and nonces in SyncML, octets in XML and JSON | MIT OR Apache-2.0 |
 //! | subtle | digests and tokens compared in constant time | BSD-3-Clause |

@@ -710,3 +710,6 @@ pub const BUNDLE_PART: usize = 1_000_000;
 
 /// Lines of the audit in a support bundle.
 pub const BUNDLE_LINES: usize = 2_000;
+
+/// Largest bundle of `provision`, in octets: some certificates and documents.
+pub const PROVISION: usize = 4 * 1024 * 1024;

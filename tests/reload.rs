@@ -6,6 +6,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "common/schema.rs"]
+mod schema;
+
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -92,10 +95,21 @@ impl Bench {
         (String::from_utf8(text).unwrap(), output.status.code().unwrap())
     }
 
+    /// The same of a command that wants no configuration.
+    fn say_alone(&self, verb: &[&str]) -> (String, i32) {
+        let output = Command::new(PROGRAM).args(verb).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (String::from_utf8(text).unwrap(), output.status.code().unwrap())
+    }
+
+    /// What a command prints as JSON, which is as its schema says.
     fn json(&self, verb: &[&str]) -> Value {
         let output = self.ask(&[verb, &["--json"]].concat());
         let text = String::from_utf8(output.stdout).unwrap();
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        let document = serde_json::from_str(&text);
+        let document = document.unwrap_or_else(|error| panic!("{error}: {text}"));
+        schema::check(schema::of_command(verb).unwrap(), &document);
+        document
     }
 
     /// The value of a key that is in force, and its origin.
@@ -300,6 +314,79 @@ fn a_locked_key_is_not_overridden_and_show_tells_who_set_what() {
     assert!(text.contains("1 (locked)"), "{text}");
 }
 
+/// `config check` of a main file, without a daemon.
+#[test]
+fn a_check_tells_every_mistake_at_once_and_no_consequence_of_one() {
+    let bench = Bench::new(12);
+    // What the service's user may read is another test's.
+    let errors = || -> Vec<Value> {
+        let checked = bench.json(&["config", "check"]);
+        let errors = checked["errors"].as_array().unwrap().iter();
+        errors.filter(|error| error["code"] != "GW-CONF-06").cloned().collect()
+    };
+    assert_eq!(errors(), [Value::Null; 0]);
+    bench.configure(
+        "trusted-sources = \"10.0.0.0/33\"\nhttp-push-listen = \"127.43.12.2:8081\"\n\
+         [wan.http-push]\ntoken-file = \"nope\"\n[[server]]\nid = \"x\"\ntrust = \"nope\"\n\
+         client-key = \"nope\"\n[[device]]\nlan = \"crew\"\n[colour]\n",
+    );
+    bench.file(
+        "conf.d/10.toml",
+        "[gateway]\npush-rte = 1\n[[lan]]\nname = \"crew\"\npolicy = \"x\"\n",
+    );
+    bench.file("conf.d/20.toml", "[gateway]\nid = \"a\n");
+    assert!(errors().iter().any(|error| error["code"] == "GW-CONF-03" && error["line"] == 2));
+    bench.file("conf.d/20.toml", "");
+    let said = errors();
+    let said: Vec<_> = said
+        .iter()
+        .map(|error| {
+            let file = error["file"].as_str().unwrap();
+            let file = file.rsplit('/').next().unwrap();
+            format!("{file}:{} {} {}", error["line"], error["code"], error["key"])
+        })
+        .map(|line| line.replace('"', ""))
+        .collect();
+    let mut sorted = said.clone();
+    sorted.sort();
+    let expected = [
+        "10.toml:2 GW-CONF-04 null",
+        "10.toml:5 GW-CONF-01 lan.crew.policy",
+        "gateway.toml:12 GW-CONF-01 wan.trusted-sources",
+        "gateway.toml:15 GW-CONF-02 wan.http-push.token-file",
+        "gateway.toml:19 GW-CONF-01 server.x.client-key",
+        "gateway.toml:20 GW-CONF-01 device..id",
+        "gateway.toml:22 GW-CONF-04 null",
+    ];
+    assert_eq!(sorted, expected);
+    let (text, code) = bench.say(&["config", "check"]);
+    assert!(code == 1 && text.contains("takes: text: \"ignore\", \"bootstrap\""), "{text}");
+    let (doc, _) = bench.say_alone(&["config", "doc", "--json"]);
+    schema::check("config-doc", &serde_json::from_str(&doc).unwrap());
+    let (text, code) = bench.say_alone(&["config", "doc", "lan.crew.polcy"]);
+    assert!(code == 1 && text.contains("try: lan.NAME.policy?"), "{text}");
+    // A running daemon knows none of this: the files are shown without one.
+    let (text, code) = bench.say(&["config", "show", "lan.crew.policy"]);
+    assert!(code == 0 && text.contains("no daemon answers: this is what the files say"), "{text}");
+}
+
+#[test]
+fn a_check_tells_which_files_the_services_user_may_not_read() {
+    if !nix::unistd::geteuid().is_root()
+        || nix::unistd::User::from_name("dm-gateway").ok().flatten().is_none()
+    {
+        return println!("left out: wants root and the user dm-gateway");
+    }
+    let bench = Bench::new(13);
+    bench.file("secret", "s3cret-of-the-device\n");
+    bench.configure("[[device]]\nid = \"IMEI:1\"\nsecret-file = \"secret\"\n");
+    let checked = bench.json(&["config", "check"]);
+    let errors = checked["errors"].as_array().unwrap().iter();
+    let of_secret = errors.clone().filter(|it| it["key"] == "device.IMEI:1.secret-file");
+    assert_eq!(of_secret.map(|it| &it["code"]).collect::<Vec<_>>(), ["GW-CONF-06"], "{checked}");
+    assert!(!checked.to_string().contains("s3cret"));
+}
+
 // --- On trial ---------------------------------------------------------------------------------
 
 #[test]
@@ -310,6 +397,8 @@ fn what_is_on_trial_is_taken_back_unless_confirmed() {
     let (text, code) = bench.say(&["apply", "--dry-run", &new]);
     assert!(code == 0 && text.contains("+ gateway.push-rate = 9\n"), "{text}");
     assert_eq!(bench.value("gateway.push-rate").0, 1);
+    let dry = bench.json(&["apply", "--dry-run", &new]);
+    assert_eq!(dry["differences"][0]["after"], 9, "{dry}");
     let (text, code) = bench.say(&["apply", "--trial", "3s", &new]);
     assert!(code == 0 && text.contains("taken back in 3 s unless"), "{text}");
     bench.until("it is taken back", |bench| bench.value("gateway.push-rate").0 == 1);
@@ -375,6 +464,7 @@ fn more_is_logged_for_some_time_only() {
     let (text, code) = bench.say(&["log-level", "trace", "--module", "nowhere"]);
     assert!(code == 1 && text.contains("there is no module nowhere"), "{text}");
     assert_eq!(bench.say(&["log-level", "loud"]).1, 64);
+    bench.json(&["log-level", "debug"]);
 }
 
 // --- The service manager ------------------------------------------------------------------------

@@ -533,3 +533,153 @@ fn a_support_bundle_has_what_helps_and_none_of_the_secrets_that_were_planted() {
         }
     }
 }
+
+// --- Provisioning ----------------------------------------------------------------------------
+
+impl Bench {
+    fn file(&self, name: &str) -> String {
+        self.path().join(name).display().to_string()
+    }
+
+    /// Whose bundles are taken, and where they are looked for.
+    fn trusts(&self, signer: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        let more = format!("\n[provision]\nsigners = [\"{signer}\"]\nmount = \"stick\"\n");
+        fs::write(self.config(), text + &more).unwrap();
+        fs::create_dir(self.path().join("stick")).unwrap();
+    }
+
+    /// A bundle with an account, a file and configuration.
+    fn bundle(&self, name: &str, serial: u64, more: &str, config: &str) -> String {
+        let document = fs::read_to_string(ACCOUNTS).unwrap();
+        let text = format!(
+            "schema = 1\nserial = {serial}\n{more}\nconfig = '''\n{config}'''\n\n[[file]]\nname = \
+             \"secret.txt\"\ntext = \"provisioned-secret-{serial}\"\n\n[[bootstrap]]\nname = \
+             \"fleet.xml\"\ntext = '''{document}'''\n"
+        );
+        fs::write(self.path().join(name), text).unwrap();
+        self.file(name)
+    }
+}
+
+const IDENTITY: &str = "[gateway]\nid = \"truck-17.example\"\n";
+
+#[test]
+fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
+    let mut bench = Bench::new(11);
+    let signer = bench.text_alone(&["provision", "keygen", &bench.file("key.pem")]);
+    bench.trusts(signer.trim());
+    assert_eq!(bench.text_alone(&["provision", "key", &bench.file("key.pem")]), signer);
+    let sign = |file: &str| {
+        bench.text_alone(&["provision", "sign", "--key", &bench.file("key.pem"), file]);
+    };
+    let bundle = bench.bundle("bundle.toml", 7, "gateways = [\"gateway.test\"]", IDENTITY);
+    let (_, said) = bench.fails(&["provision", &bundle]);
+    assert!(said.contains("GW-PROV-01"), "{said}");
+    sign(&bundle);
+    sign(&bundle);
+    let would = bench.text(&["provision", &bundle, "--dry-run"]);
+    assert!(would.contains("the unit is truck-17.example, it was gateway.test"), "{would}");
+    assert!(!bench.state().join("provisioned").exists());
+    assert!(!bench.state().join("provisioned.d").exists());
+    let done = bench.text(&["provision", &bundle]);
+    assert!(done.contains("account with com.example.dm, https://dm.example.com"), "{done}");
+    let result = fs::read_to_string(format!("{bundle}.gateway.test.result")).unwrap();
+    assert!(result.starts_with("done: serial number 7"), "{result}");
+    let (_, said) = bench.fails(&["provision", &bundle]);
+    assert!(said.contains("GW-PROV-03") || said.contains("GW-PROV-02"), "{said}");
+    let again = bench.bundle("again.toml", 7, "", IDENTITY);
+    sign(&again);
+    let (_, said) = bench.fails(&["provision", &again]);
+    assert!(said.contains("GW-PROV-02"), "{said}");
+    let other = bench.bundle("other.toml", 8, "gateways = [\"truck-18.example\"]", "");
+    sign(&other);
+    let (_, said) = bench.fails(&["provision", &other]);
+    assert!(said.contains("GW-PROV-03"), "{said}");
+    // What is wrong in it changes nothing.
+    for (config, what) in [
+        ("[gateway]\nidd = \"x\"\n", "not valid"),
+        ("[gateway]\nstate-dir = \"/tmp/x\"\n", "not valid"),
+        ("[[device]]\nid = \"a\"\nsecret-file = \"{files}/none\"\n", "not valid"),
+    ] {
+        let wrong = bench.bundle("wrong.toml", 9, "", config);
+        sign(&wrong);
+        let (_, said) = bench.fails(&["provision", &wrong]);
+        assert!(said.contains("GW-PROV-04") && said.contains(what), "{said}");
+    }
+    let newer = format!(
+        "{IDENTITY}[[device]]\nid = \"IMEI:2\"\nlan = \"radios\"\nsecret-file = \
+         \"{{files}}/secret.txt\"\n"
+    );
+    let stick = bench.bundle("stick/dm-gateway-truck-17.example.toml", 10, "", &newer);
+    sign(&stick);
+    bench.text(&["provision", "--from-mount"]);
+    bench.start();
+    assert_eq!(bench.json(&["status"])["id"], "truck-17.example");
+    assert!(bench.text(&["servers"]).contains("com.example.dm"));
+    let shown = bench.text(&["config", "show", "gateway.id", "--origin"]);
+    assert!(shown.contains("provisioned"), "{shown}");
+    assert!(!bench.state().join("provisioned.d/7").exists());
+    let audit = bench.text(&["audit"]);
+    assert!(audit.contains("provision") && audit.contains("not valid"), "{audit}");
+    bench.stop();
+    // A reset unit is provisioned anew, by the same stick too.
+    bench.text(&["factory-reset", "--yes", "--keep-identity"]);
+    bench.start();
+    assert_eq!(bench.json(&["status"])["id"], "truck-17.example");
+    assert!(!bench.text(&["servers"]).contains("com.example.dm"));
+    bench.stop();
+    bench.text(&["provision", "--from-mount"]);
+}
+
+impl Bench {
+    /// Runs a command that needs no configuration.
+    fn text_alone(&self, words: &[&str]) -> String {
+        let output = Command::new(PROGRAM).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+#[test]
+fn what_openssl_signs_is_taken_and_what_was_changed_afterwards_is_not() {
+    let bench = Bench::new(12);
+    let openssl = |words: &[&str]| {
+        let ended = Command::new("openssl").args(words).output();
+        ended.is_ok_and(|ended| ended.status.success())
+    };
+    let key = bench.file("key.pem");
+    if !openssl(&["genpkey", "-algorithm", "ed25519", "-out", &key]) {
+        println!("left out: bundles signed by openssl: no openssl");
+        return;
+    }
+    let public = bench.file("public.pem");
+    assert!(openssl(&["pkey", "-in", &key, "-pubout", "-out", &public]));
+    let signer = bench.text_alone(&["provision", "key", &public]);
+    assert_eq!(bench.text_alone(&["provision", "key", &key]), signer);
+    bench.trusts(signer.trim());
+    let bundle = bench.bundle("bundle.toml", 1, "", IDENTITY);
+    let signature = format!("{bundle}.sig");
+    let sign = ["pkeyutl", "-sign", "-rawin", "-inkey", &key, "-in", &bundle, "-out", &signature];
+    assert!(openssl(&sign));
+    let text = fs::read_to_string(&bundle).unwrap();
+    fs::write(&bundle, text.replace("truck-17", "truck-18")).unwrap();
+    let (_, said) = bench.fails(&["provision", &bundle]);
+    assert!(said.contains("GW-PROV-01"), "{said}");
+    fs::write(&bundle, &text).unwrap();
+    assert!(bench.text(&["provision", &bundle]).contains("serial number 1"));
+    // A key of ours is one for openssl, too, and so is what it signs.
+    let own = bench.file("own.pem");
+    bench.text_alone(&["provision", "keygen", &own]);
+    let public = bench.file("own-public.pem");
+    assert!(openssl(&["pkey", "-in", &own, "-pubout", "-out", &public]));
+    assert_eq!(
+        bench.text_alone(&["provision", "key", &public]),
+        bench.text_alone(&["provision", "key", &own])
+    );
+    // Nobody is trusted who is not named.
+    let bundle = bench.bundle("own.toml", 2, "", IDENTITY);
+    bench.text_alone(&["provision", "sign", "--key", &own, &bundle]);
+    let (_, said) = bench.fails(&["provision", &bundle]);
+    assert!(said.contains("GW-PROV-01"), "{said}");
+}

@@ -133,6 +133,7 @@ fn report(findings: &Findings) -> String {
 struct Shown {
     /// Whether a daemon told it.
     running: bool,
+    /// The keys and their values.
     values: Vec<ValueView>,
 }
 
@@ -275,26 +276,37 @@ fn at(origin: &str, file: Option<&str>, line: Option<usize>) -> String {
 
 // --- doc ------------------------------------------------------------------------------------
 
-/// One key, as JSON.
+/// One key and what it means.
 #[derive(Serialize)]
 struct KeyView {
+    /// The key; `NAME` or `ID` stands for which of several sections.
     key: String,
-    what: &'static str,
-    takes: &'static str,
-    range: &'static str,
+    /// What it does.
+    what: String,
+    /// What is written there, in words.
+    takes: String,
+    /// What may be written, in words; empty if `takes` says it all.
+    range: String,
+    /// What counts without it, where that is a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     default: Option<Value>,
+    /// What counts without it, in words.
     default_words: String,
+    /// Whether it must be written.
     required: bool,
-    applies: &'static str,
+    /// When a change of it counts: `reload` or `restart`.
+    applies: String,
+    /// The node of the management tree by which DM servers set the same.
     #[serde(skip_serializing_if = "Option::is_none")]
-    remote: Option<&'static str>,
-    since: &'static str,
+    remote: Option<String>,
+    /// The version that had it first.
+    since: String,
 }
 
-/// All of them.
+/// What `config doc` prints.
 #[derive(Serialize)]
 struct Doc {
+    /// The keys.
     keys: Vec<KeyView>,
 }
 
@@ -322,18 +334,18 @@ fn run_doc(given: Given) -> Result<u8, Stop> {
 fn key_view(key: &Key) -> KeyView {
     KeyView {
         key: key.path(),
-        what: key.what,
-        takes: key.kind.words(),
-        range: key.range,
+        what: key.what.to_owned(),
+        takes: key.kind.words().to_owned(),
+        range: key.range.to_owned(),
         default: match key.default {
             keys::Default::Value(value) => view::json(value),
             _ => None,
         },
         default_words: key.default.to_string(),
         required: matches!(key.default, keys::Default::Required(_)),
-        applies: key.applies.name(),
-        remote: key.node(),
-        since: key.since(),
+        applies: key.applies.name().to_owned(),
+        remote: key.node().map(str::to_owned),
+        since: key.since().to_owned(),
     }
 }
 

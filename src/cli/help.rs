@@ -16,7 +16,7 @@ pub const EXITS: &[(u8, &str)] = &[
 
 /// The commands by what they are for. One that stands in no group comes last.
 pub const GROUPS: &[(&str, &[&str])] = &[
-    ("The gateway", &["run", "status", "check", "config", "reload"]),
+    ("The gateway", &["run", "status", "check", "config", "reload", "apply", "confirm"]),
     ("End devices and DM servers", &["devices", "servers", "map", "session", "tree"]),
     ("Accounts and state", &["bootstrap", "provision", "backup", "restore", "factory-reset"]),
     ("What happens", &["monitor", "trace", "audit", "log-level", "web", "support-bundle"]),

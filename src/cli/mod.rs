@@ -22,6 +22,7 @@ pub mod manual;
 pub mod map;
 pub mod monitor;
 pub mod narrate;
+pub mod provision;
 pub mod reload;
 pub mod run;
 pub mod servers;
@@ -57,6 +58,7 @@ pub const COMMANDS: &[Command] = &[
     backup::BACKUP,
     backup::RESTORE,
     factory_reset::COMMAND,
+    provision::COMMAND,
     support_bundle::COMMAND,
     config::COMMAND,
     reload::COMMAND,

@@ -5,8 +5,8 @@ use crate::cli::definition::{self, ASKING, Command, Given, PRINTING};
 use crate::cli::table::{age, columns, count, printable};
 use crate::codes::{self, Trouble};
 use crate::control::{ConfigurationState, IoCounters, Request, StatusAnswer};
-use crate::gateway::health::{HealthLine, Severity, SocketKind};
-use crate::gateway::view::{Health, Lan, SocketView, Status};
+use crate::gateway::health::{HealthLine, Severity, SocketKind, SocketView};
+use crate::gateway::view::{Health, Lan, Status};
 
 /// `status`.
 pub const COMMAND: Command = Command {
@@ -255,9 +255,9 @@ fn lan(lan: &Lan) -> [String; 5] {
 mod tests {
     use super::*;
     use crate::gateway::event::Reason;
-    use crate::gateway::health::Disk;
+    use crate::gateway::health::{ClockView, Disk};
     use crate::gateway::metrics::Counters;
-    use crate::gateway::view::{ClockView, DeviceCounts, Refusals, TrialView};
+    use crate::gateway::view::{DeviceCounts, Refusals, TrialView};
 
     fn answer() -> StatusAnswer {
         let lan = |name: &str, up| Lan {

@@ -173,8 +173,10 @@ pub(super) fn parse_path(path: &str) -> Option<(&'static Form, Option<&str>, Opt
     if form.id.is_none() || key(form.name, rest).is_some() {
         return Some((form, None, Some(rest)));
     }
+    let keys = form.keys();
     Some(match rest.rsplit_once('.') {
-        Some((id, name)) if key(form.name, name).is_some() => (form, Some(id), Some(name)),
+        // Ids have dots too: what is no slip of a key belongs to the id.
+        Some((id, name)) if nearest(name, &keys).is_some() => (form, Some(id), Some(name)),
         _ => (form, Some(rest), None),
     })
 }
@@ -264,6 +266,7 @@ pub const FORMS: &[Form] = &[
         what: "one DM server that the gateway has an account with",
     },
     Form { name: "bootstrap", id: None, what: "how the gateway gets accounts with DM servers" },
+    Form { name: "provision", id: None, what: "whose signed bundles are taken" },
     Form { name: "control", id: None, what: "where the commands find the daemon" },
     Form { name: "log", id: None, what: "what is logged" },
 ];
@@ -456,6 +459,13 @@ keys! {
         "not beside `card-directory`",
         "the AT port of the modem that has the smartcard";
 
+    "provision" "signers": Texts, value "[]", Reload,
+        "`\"ed25519:…\"`: 32 octets, base64",
+        "public keys of those whose bundles are taken; without any, no bundle is";
+    "provision" "mount": Path, words "none", Reload,
+        "",
+        "where `provision --from-mount` looks for a bundle, such as a USB stick's mount point";
+
     "control" "socket": Path, words "`control.sock` in the `state-dir`", Restart,
         "at most 107 octets",
         "the socket by which commands reach the daemon";
@@ -497,7 +507,13 @@ mod tests {
         assert_eq!(parse("lan.crew"), Some(("lan", Some("crew"), None)));
         assert_eq!(parse("lan.policy"), Some(("lan", None, Some("policy"))));
         assert_eq!(parse("wan"), Some(("wan", None, None)));
+        assert_eq!(parse("lan.crew.polcy"), Some(("lan", Some("crew"), Some("polcy"))));
+        assert_eq!(
+            parse("server.com.example.dms"),
+            Some(("server", Some("com.example.dms"), None))
+        );
         assert_eq!(parse("what.ever"), None);
+        assert!(named("lan.crew.polcy").is_empty());
         assert_eq!(named("lan.crew.policy")[0].path(), "lan.NAME.policy");
         assert_eq!(named("policy")[0].path(), "lan.NAME.policy");
         assert_eq!(nearest_path("lan.crew.polcy").as_deref(), Some("lan.NAME.policy"));

@@ -24,6 +24,8 @@ const APPLIED: &str = "90-applied.toml";
 pub struct Layout {
     main: PathBuf,
     vendor: Option<PathBuf>,
+    /// What is to be taken for what was provisioned, to try it.
+    provisioned: Option<PathBuf>,
 }
 
 impl Layout {
@@ -32,7 +34,13 @@ impl Layout {
         let named = std::env::var_os(VENDOR_VARIABLE).map(PathBuf::from);
         let usual = (main == Path::new(DEFAULT_PATH)).then(|| PathBuf::from(VENDOR_DIRECTORY));
         let vendor = named.or(usual).filter(|path| !path.as_os_str().is_empty());
-        Self { main: main.to_owned(), vendor }
+        Self { main: main.to_owned(), vendor, provisioned: None }
+    }
+
+    /// The same files, with another in the place of what was provisioned.
+    #[must_use]
+    pub fn with_provisioned(self, path: PathBuf) -> Self {
+        Self { provisioned: Some(path), ..self }
     }
 
     /// The main file.
@@ -112,15 +120,31 @@ impl Layout {
         } else {
             add(&mut tree, Origin::Admin, self.main.clone(), self.base(), advice, &mut errors);
         }
-        for path in files_in(&self.drop_ins(), &mut errors) {
-            let is_applied = path == self.applied_drop_in();
-            if is_applied && !with_applied {
-                continue;
-            }
-            let origin = if is_applied { Origin::Applied } else { Origin::DropIn };
-            add(&mut tree, origin, path, self.base(), "a file that may be read", &mut errors);
+        let (applied, written): (Vec<_>, Vec<_>) = files_in(&self.drop_ins(), &mut errors)
+            .into_iter()
+            .partition(|path| *path == self.applied_drop_in());
+        for path in written {
+            let advice = "a file that may be read";
+            add(&mut tree, Origin::DropIn, path, self.base(), advice, &mut errors);
+        }
+        self.add_provisioned(&mut tree, &mut errors);
+        for path in applied.into_iter().filter(|_| with_applied) {
+            let advice = "a file that may be read";
+            add(&mut tree, Origin::Applied, path, self.base(), advice, &mut errors);
         }
         (tree, errors)
+    }
+
+    fn add_provisioned(&self, tree: &mut Tree, errors: &mut Vec<ConfigError>) {
+        let Some(state_dir) = state_dir(tree) else { return };
+        let provisioned = self.provisioned.clone();
+        let provisioned = provisioned.unwrap_or_else(|| state_dir.join(StateFiles::PROVISIONED));
+        let paths = [state_dir.join(crate::io::state::IDENTITY), provisioned];
+        for path in paths.into_iter().filter(|path| is_there(path)) {
+            let advice = "dm-gateway factory-reset";
+            add(tree, Origin::Provisioned, path, self.base(), advice, errors);
+        }
+        refuse_places(tree, errors);
     }
 
     fn add_applied(
@@ -143,6 +167,8 @@ pub(crate) struct StateFiles;
 impl StateFiles {
     /// What is applied until it is confirmed.
     pub(crate) const TRIAL: &'static str = "config/trial.toml";
+    /// What came by a signed bundle.
+    pub(crate) const PROVISIONED: &'static str = "provisioned/config.toml";
     /// What was confirmed where `conf.d` is read-only.
     pub(crate) const APPLIED: &'static str = "config/applied.toml";
 }
@@ -158,7 +184,7 @@ fn refuse_places(tree: &Tree, errors: &mut Vec<ConfigError>) {
     for (section, key) in [("gateway", "state-dir"), ("control", "socket")] {
         let value = tree.section(section).and_then(|section| section.get(key));
         let is_applied = |place: super::tree::Place| {
-            tree.files.get(place.file).is_some_and(|file| file.origin >= Origin::Applied)
+            tree.files.get(place.file).is_some_and(|file| file.origin >= Origin::Provisioned)
         };
         if let Some(value) = value.filter(|value| is_applied(value.place)) {
             errors

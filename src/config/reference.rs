@@ -12,6 +12,11 @@ const ORDER: &[(&str, &str, &str)] = &[
     ("admin", "`/etc/dm-gateway/dm-gateway.toml`", "the administrator"),
     ("drop-in", "`/etc/dm-gateway/conf.d/*.toml`, by name", "the administrator, packages, scripts"),
     (
+        "provisioned",
+        "`config/identity.toml` and `provisioned/config.toml` in the state directory",
+        "`dm-gateway provision FILE`; `restore --take-identity`",
+    ),
+    (
         "applied",
         "`conf.d/90-applied.toml`, or `config/applied.toml` in the state directory",
         "`dm-gateway apply FILE`, confirmed",

@@ -24,6 +24,8 @@ pub enum Origin {
     Admin,
     /// The administrator: a file of `conf.d`.
     DropIn,
+    /// What came by a signed bundle, or with a restored identity.
+    Provisioned,
     /// What was applied by command and confirmed.
     Applied,
     /// What was applied by command and is not confirmed yet.
@@ -31,12 +33,13 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// `vendor`, `admin`, `drop-in`, `applied` or `trial`.
+    /// `vendor`, `admin`, `drop-in`, `provisioned`, `applied` or `trial`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Vendor => "vendor",
             Self::Admin => "admin",
             Self::DropIn => "drop-in",
+            Self::Provisioned => "provisioned",
             Self::Applied => "applied",
             Self::Trial => "trial",
         }

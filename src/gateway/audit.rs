@@ -81,10 +81,8 @@ impl EventKind {
 impl Gateway {
     /// Has a change written down.
     pub(super) fn audit(&mut self, mut audit: Audit) {
-        for text in [&mut audit.before, &mut audit.after, &mut audit.failed] {
-            if let Some(text) = text {
-                *text = shortened(text);
-            }
+        for text in [&mut audit.before, &mut audit.after, &mut audit.failed].into_iter().flatten() {
+            *text = shortened(text);
         }
         self.outputs.0.push_back(Queued::Audit(Box::new(audit)));
     }

@@ -113,6 +113,37 @@ pub enum SocketKind {
     Bootstrap,
 }
 
+/// A [`Socket`], as `status` shows it.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct SocketView {
+    /// What comes there.
+    pub kind: SocketKind,
+    /// The LAN that it is for, if it is for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lan: Option<String>,
+    /// Its address and port.
+    pub address: String,
+    /// Whether it is open; else its interface or address is waited for.
+    pub open: bool,
+}
+
+impl SocketView {
+    pub(super) fn of(socket: &Socket) -> Self {
+        let Socket { kind, lan, address, open } = socket;
+        Self { kind: *kind, lan: lan.clone(), address: address.to_string(), open: *open }
+    }
+}
+
+/// The wall clock.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ClockView {
+    /// Seconds since 1970.
+    pub unix: u64,
+    /// Whether a time server keeps it; absent where that cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synchronised: Option<bool>,
+}
+
 /// Why a call or a session failed: by its code, and in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {

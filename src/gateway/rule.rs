@@ -1,6 +1,7 @@
 //! The rules by which pushes pass: what allows a (server, device) pair, and what is against it.
 
 use crate::gateway::event::Reason;
+use serde::{Deserialize, Serialize};
 
 /// The rule that allows or refuses pushes of a server for a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,4 +87,22 @@ impl Rule {
             | Self::NotNamed => Reason::Unmapped,
         }
     }
+}
+
+/// Whether a push would pass, and why.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Explanation {
+    /// The server asked about.
+    pub server: String,
+    /// The device asked about, by its own name where it is known.
+    pub device: String,
+    /// Whether a push of that server for that device would pass.
+    pub allowed: bool,
+    /// Name of the rule.
+    pub rule: String,
+    /// The rule, for people.
+    pub why: String,
+    /// What would become of a push right now, where it would pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<String>,
 }

@@ -9,9 +9,10 @@ use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
-use crate::gateway::health::{Disk, HealthLine, Severity, Socket, SocketKind};
+use crate::gateway::health::{ClockView, Disk, HealthLine, Severity, SocketView};
 use crate::gateway::metrics::Counters;
 use crate::gateway::policy::Policy;
+pub use crate::gateway::rule::Explanation;
 use crate::gateway::seam::{LanId, Now};
 use crate::limits;
 use serde::{Deserialize, Serialize};
@@ -63,37 +64,6 @@ pub struct Status {
     /// Where the daemon listens.
     #[serde(default)]
     pub sockets: Vec<SocketView>,
-}
-
-/// Something that the daemon listens on.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct SocketView {
-    /// What comes there.
-    pub kind: SocketKind,
-    /// The LAN that it is for, if it is for one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lan: Option<String>,
-    /// Its address and port.
-    pub address: String,
-    /// Whether it is open; else its interface or address is waited for.
-    pub open: bool,
-}
-
-impl SocketView {
-    fn of(socket: &Socket) -> Self {
-        let Socket { kind, lan, address, open } = socket;
-        Self { kind: *kind, lan: lan.clone(), address: address.to_string(), open: *open }
-    }
-}
-
-/// The wall clock.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-pub struct ClockView {
-    /// Seconds since 1970.
-    pub unix: u64,
-    /// Whether a time server keeps it; absent where that cannot be told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub synchronised: Option<bool>,
 }
 
 /// A change on trial.
@@ -248,24 +218,6 @@ pub struct ServerView {
     pub wanted: usize,
     /// Age of the oldest list that names it, by the wall clock; null if none does.
     pub age: Option<u64>,
-}
-
-/// Whether a push would pass, and why.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Explanation {
-    /// The server asked about.
-    pub server: String,
-    /// The device asked about, by its own name where it is known.
-    pub device: String,
-    /// Whether a push of that server for that device would pass.
-    pub allowed: bool,
-    /// Name of the rule.
-    pub rule: String,
-    /// The rule, for people.
-    pub why: String,
-    /// What would become of a push right now, where it would pass.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub now: Option<String>,
 }
 
 /// Everything known about one end device.

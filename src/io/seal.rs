@@ -6,7 +6,9 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::pbkdf2::{self, PBKDF2_HMAC_SHA256};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::num::NonZeroU32;
 
 use crate::limits::{SEAL_ROUNDS, SEAL_ROUNDS_MOST};
@@ -78,6 +80,91 @@ impl Sealed {
             .map_err(|_| "the passphrase is wrong, or what is encrypted was changed".to_owned())?;
         Ok(opened.to_vec())
     }
+}
+
+/// A public key of Ed25519.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublicKey([u8; 32]);
+
+/// A private key of Ed25519. It does not print.
+pub struct PrivateKey(Ed25519KeyPair);
+
+/// What stands before the 32 octets of a key in DER: PKCS #8 (RFC 8410, 7) and
+/// SubjectPublicKeyInfo (RFC 8410, 4).
+const PRIVATE: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+const PUBLIC: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
+
+/// Length of a signature in octets.
+pub const SIGNATURE: usize = 64;
+
+impl PublicKey {
+    /// Reads `ed25519:` and base64.
+    pub fn parse(text: &str) -> Option<Self> {
+        let octets = BASE64.decode(text.strip_prefix("ed25519:")?).ok()?;
+        Some(Self(octets.try_into().ok()?))
+    }
+
+    /// The public key in a PEM file, of a public or a private key.
+    pub fn of_pem(pem: &str) -> Option<Self> {
+        let der = der(pem)?;
+        match der.strip_prefix(&PUBLIC) {
+            Some(octets) => Some(Self(octets.try_into().ok()?)),
+            None => Some(PrivateKey::of_pem(pem)?.public()),
+        }
+    }
+
+    /// Whether a signature is of this key over `message`.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.0).verify(message, signature).is_ok()
+    }
+}
+
+/// `ed25519:` and base64.
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ed25519:{}", BASE64.encode(self.0))
+    }
+}
+
+impl PrivateKey {
+    /// A new key, and its PEM (PKCS #8).
+    ///
+    /// # Errors
+    /// The kernel gave no randomness.
+    pub fn generate() -> Result<(Self, String), String> {
+        let mut seed = [0; 32];
+        let filled = SystemRandom::new().fill(&mut seed);
+        filled.map_err(|_| "the kernel gave no randomness".to_owned())?;
+        let der = BASE64.encode([&PRIVATE[..], &seed].concat());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
+        let key = Self::of_pem(&pem).expect("32 octets are a key");
+        Ok((key, pem))
+    }
+
+    /// The key in a PEM file (PKCS #8), as `openssl genpkey -algorithm ed25519` writes it.
+    pub fn of_pem(pem: &str) -> Option<Self> {
+        Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der(pem)?).ok().map(Self)
+    }
+
+    /// The public key.
+    pub fn public(&self) -> PublicKey {
+        let mut octets = [0; 32];
+        octets.copy_from_slice(self.0.public_key().as_ref());
+        PublicKey(octets)
+    }
+
+    /// Signs.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.0.sign(message).as_ref().to_vec()
+    }
+}
+
+/// The octets of the first key in PEM.
+fn der(pem: &str) -> Option<Vec<u8>> {
+    let lines = pem.lines().map(str::trim);
+    let mut lines = lines.skip_while(|line| !line.starts_with("-----BEGIN ")).skip(1);
+    let text: String = lines.by_ref().take_while(|line| !line.starts_with("-----END ")).collect();
+    BASE64.decode(text).ok()
 }
 
 fn key(passphrase: &str, salt: &[u8], rounds: u32) -> Result<LessSafeKey, String> {

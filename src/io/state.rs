@@ -11,7 +11,7 @@ use super::sled_store::lock_store;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown, symlink};
 use std::path::Path;
 
 /// An order to go back to the image's factory files.
@@ -28,15 +28,19 @@ pub struct Reset {
 /// Configuration that gives the unit its identity, below the state directory.
 pub const IDENTITY: &str = "config/identity.toml";
 
-/// What came by a signed bundle, below the state directory.
+/// What came by a signed bundle, below the state directory: a link to [`BUNDLES`] and its serial
+/// number.
 pub const PROVISIONED: &str = "provisioned";
+
+/// Where bundles are unpacked, below the state directory.
+pub const BUNDLES: &str = "provisioned.d";
 
 /// The file that orders a reset.
 const ORDER: &str = "factory-reset";
 /// Where things go before they are removed.
 const ASIDE: &str = "factory-reset.old";
 /// What a reset takes away.
-const STATE: [&str; 4] = ["store", "store.broken", "config", PROVISIONED];
+const STATE: [&str; 5] = ["store", "store.broken", "config", PROVISIONED, BUNDLES];
 
 impl Reset {
     /// What there is that a reset takes away.
@@ -130,6 +134,22 @@ pub fn write_whole(path: &Path, octets: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Has `path` be a link to `target` from now on, at once and for good.
+///
+/// # Errors
+/// What the file system says.
+pub fn link_whole(path: &Path, target: &Path) -> io::Result<()> {
+    let failed = |error| explain(format_args!("cannot write {}", path.display()), error);
+    let new = path.with_extension("new");
+    let link = || -> io::Result<()> {
+        remove(&new)?;
+        symlink(target, &new)?;
+        fs::rename(&new, path)?;
+        sync(path.parent().unwrap_or_else(|| Path::new("")))
+    };
+    link().map_err(failed)
+}
+
 /// Makes a directory for its owner alone, if it is not there.
 ///
 /// # Errors
@@ -163,7 +183,10 @@ pub fn give_to_owner(state_dir: &Path) {
 }
 
 /// Removes a file or a directory with all in it, if it is there.
-fn remove(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// What the file system says.
+pub fn remove(path: &Path) -> io::Result<()> {
     let removed = match path.symlink_metadata() {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -191,7 +214,7 @@ mod tests {
 
     fn planted() -> tempfile::TempDir {
         let state = tempfile::tempdir().unwrap();
-        for name in ["store", "config", "provisioned/7"] {
+        for name in ["store", "config", "provisioned/7", "provisioned.d/7"] {
             fs::create_dir_all(state.path().join(name)).unwrap();
             fs::write(state.path().join(name).join("file"), "x").unwrap();
         }
@@ -211,7 +234,7 @@ mod tests {
     fn nothing_is_done_that_nobody_ordered() {
         let state = planted();
         assert_eq!(Reset::finish(state.path()).unwrap(), None);
-        assert_eq!(Reset::takes(state.path()).len(), 4);
+        assert_eq!(Reset::takes(state.path()).len(), STATE.len());
     }
 
     #[test]

@@ -29,6 +29,11 @@ function __dm_gateway_line
         'bootstrap' \
         'bootstrap apply' \
         'monitor' \
+        'audit' \
+        'backup' \
+        'restore' \
+        'factory-reset' \
+        'support-bundle' \
         'config' \
         'config check' \
         'config show' \
@@ -37,11 +42,6 @@ function __dm_gateway_line
         'apply' \
         'confirm' \
         'log-level' \
-        'audit' \
-        'backup' \
-        'restore' \
-        'factory-reset' \
-        'support-bundle' \
         'decode' \
         'manual' \
         'demo' \
@@ -106,16 +106,16 @@ complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a session -d 'a DM session w
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a tree -d 'the management tree that DM servers see, with secrets masked'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a bootstrap -d 'accounts with DM servers from a bootstrap document'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a monitor -d 'what happens, while it happens, one line an event, until interrupted'
-complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a config -d 'the configuration: what is wrong with it, which file says what, what keys mean'
-complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a reload -d 'the daemon reads its configuration anew, all of it or nothing'
-complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a apply -d 'applies a piece of configuration on trial: it is taken back unless confirmed'
-complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a confirm -d 'keeps the configuration that is on trial'
-complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a log-level -d 'how much the running daemon logs, for some time'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a audit -d 'who changed what, when, and how it ended'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a backup -d 'writes what the gateway knows to a file of text'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a restore -d 'makes the gateway know what a backup has, and nothing else'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a factory-reset -d 'forgets everything that was learnt, applied or provisioned'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a support-bundle -d 'one file with all that helps to find out what is wrong, and no secret'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a config -d 'the configuration: what is wrong with it, which file says what, what keys mean'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a reload -d 'the daemon reads its configuration anew, all of it or nothing'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a apply -d 'applies a piece of configuration on trial: it is taken back unless confirmed'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a confirm -d 'keeps the configuration that is on trial'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a log-level -d 'how much the running daemon logs, for some time'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a decode -d 'what a push, a Package #0 or a SyncML message says, and violates'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a manual -d 'the manual: its chapters, one of them, or what a code means'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a demo -d 'the gateway at work with simulated end devices and DM servers, each step told'
@@ -301,6 +301,44 @@ complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l socket -r -F -d 'the
 complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l json -d 'the same as --format json'
 
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l since -x -d 'only what is younger: 30m, 24h, 7d'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l server -x -a '(__dm_gateway_ids servers)' -d 'only what a DM server did, or was done about it'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l verify -d 'checks the chain, and shows nothing else'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'backup' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l with-secrets -d 'with credentials, encrypted by a passphrase'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l passphrase-file -r -F -d 'its first line is the passphrase'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'restore' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l take-identity -d 'this unit is the one in the backup from now on'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l keep-identity -d 'this unit stays who it is, without the other\'s accounts'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l passphrase-file -r -F -d 'its first line is the passphrase'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l config -r -F -d 'the configuration that the daemon runs with'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l keep-identity -d 'the unit keeps the ids that it was provisioned with'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l yes -d 'does not ask'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l config -r -F -d 'the configuration that the daemon runs with'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l json -d 'the same as --format json'
+
 complete -c dm-gateway -n "__dm_gateway_at 'config' '0'" -a check -d 'everything that is wrong with the configuration, at once'
 complete -c dm-gateway -n "__dm_gateway_at 'config' '0'" -a show -d 'every value that is set, and with --origin who set it'
 complete -c dm-gateway -n "__dm_gateway_at 'config' '0'" -a doc -d 'what a key means, what it takes, and when a change of it counts'
@@ -349,44 +387,6 @@ complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l config -r -F -d 't
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l json -d 'the same as --format json'
-
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l since -x -d 'only what is younger: 30m, 24h, 7d'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l server -x -a '(__dm_gateway_ids servers)' -d 'only what a DM server did, or was done about it'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l verify -d 'checks the chain, and shows nothing else'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l json -d 'the same as --format json'
-
-complete -c dm-gateway -n "__dm_gateway_at 'backup' '0'" -F
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l with-secrets -d 'with credentials, encrypted by a passphrase'
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l passphrase-file -r -F -d 'its first line is the passphrase'
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l json -d 'the same as --format json'
-
-complete -c dm-gateway -n "__dm_gateway_at 'restore' '0'" -F
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l take-identity -d 'this unit is the one in the backup from now on'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l keep-identity -d 'this unit stays who it is, without the other\'s accounts'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l passphrase-file -r -F -d 'its first line is the passphrase'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l dry-run -d 'says what would be done, and does nothing'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l config -r -F -d 'the configuration that the daemon runs with'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l json -d 'the same as --format json'
-
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l keep-identity -d 'the unit keeps the ids that it was provisioned with'
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l yes -d 'does not ask'
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l dry-run -d 'says what would be done, and does nothing'
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l config -r -F -d 'the configuration that the daemon runs with'
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l json -d 'the same as --format json'
-
-complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' '0'" -F
-complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
-complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
-complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
-complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'decode' ''" -F
 complete -c dm-gateway -n "__dm_gateway_at 'decode' ''" -l format -x -a 'table json jsonl' -d 'how to print it'

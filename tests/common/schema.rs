@@ -27,6 +27,12 @@ pub fn of_command(arguments: &[&str]) -> Option<&'static str> {
         ("map", "list") => "mappings",
         ("map", "explain") => "explanation",
         ("tree", _) => "tree",
+        ("config", "check") => "config-check",
+        ("config", "show") => "config-show",
+        ("config", "doc") => "config-doc",
+        ("reload", _) => "reloaded",
+        ("apply", _) => "applied",
+        ("confirm" | "log-level", _) => "done",
         ("decode", _) => "decoded",
         _ => return None,
     })

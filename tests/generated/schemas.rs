@@ -29,6 +29,12 @@ const DOCUMENTS: &[(&str, &str, &str)] = &[
     ("tree-row", "NodeView", "dm-gateway tree --format jsonl, each line"),
     ("watching", "Watching", "dm-gateway monitor, the first line"),
     ("event", "EventLine", "dm-gateway monitor and session --wait, each line but the first"),
+    ("config-check", "Findings", "dm-gateway config check"),
+    ("config-show", "Shown", "dm-gateway config show"),
+    ("config-doc", "Doc", "dm-gateway config doc"),
+    ("reloaded", "Reloaded", "dm-gateway reload"),
+    ("applied", "Applied", "dm-gateway apply"),
+    ("in-force", "InForce", "the control socket, for config show"),
     ("done", "Done", "what a command that changes something did"),
     ("error", "Failure", "the last document of a command that could not do its work"),
     ("decoded", "Decoded", "dm-gateway decode"),
@@ -159,6 +165,8 @@ fn value(
         json!({ "type": "object", "additionalProperties": value(types, inner, of, used) })
     } else {
         match kind {
+            // Whatever JSON there is.
+            "Value" => json!({}),
             "bool" => json!({ "type": "boolean" }),
             "f64" => json!({ "type": "number" }),
             "i64" => json!({ "type": "integer" }),
@@ -166,7 +174,6 @@ fn value(
             "String" | "&'t str" | "&'static str" | "Cow<'static, str>" | "PathBuf" => {
                 json!({ "type": "string" })
             }
-            "Value" => json!({}),
             name => {
                 let one = find(types, name.split('<').next().unwrap(), of);
                 if !used.contains_key(&one.name) {

@@ -14,6 +14,7 @@ mod accounts;
 mod alerts;
 mod audit;
 mod bootstrap;
+mod failures;
 mod handover;
 mod install;
 mod live;

@@ -160,7 +160,7 @@ impl Gateway {
             return Err(format!("{}: {}", device.newest().id, Reason::Blocked));
         }
         let known = self.account_of(device);
-        let account = known.map_or(&device.newest().id, |account| &account.id).clone();
+        let account = known.map_or_else(|| &device.newest().id, |account| &account.id).clone();
         let has_secret = known.is_some_and(|account| account.secret.is_some());
         if known.is_none() && self.options.accounts.len() >= limits::DEVICES {
             return Err(format!("{} accounts of devices are all there may be", limits::DEVICES));

@@ -1,6 +1,7 @@
 //! Sessions with DM servers: how they begin, go on and end.
 
 use super::accounts::{Accounts, Changed};
+use super::failures::{of_status, of_why};
 use super::obey::Done;
 use super::records::{ServerRecord, change, removal};
 use super::trial::Trial;
@@ -414,38 +415,6 @@ impl Gateway {
             })
         };
         ["DevId", "Man", "Mod", "DmV", "Lang"].into_iter().filter_map(leaf).collect()
-    }
-}
-
-/// The failure of a session that ended so.
-fn of_why(why: Why) -> Failed {
-    let code = match why {
-        Why::BasicAsked => codes::BASIC,
-        Why::Refused(_) | Why::SchemeRefused => codes::CREDENTIALS,
-        Why::ServerNotAuthenticated => codes::UNPROVEN,
-        Why::BasicInClear => codes::PLAIN_HTTP,
-        Why::Undecodable(_) | Why::Version(_) | Why::MessageSize => codes::ANSWER,
-        _ => codes::SESSION,
-    };
-    Failed::new(code, why.to_string())
-}
-
-/// The failure of a session whose server answers with that HTTP status instead of a message.
-fn of_status(status: u16) -> Failed {
-    match status {
-        200 => Failed::new(codes::ANSWER, "the answer is not SyncML by its Content-Type"),
-        300..=399 => {
-            let why =
-                format!("the server answers with HTTP status {status}: redirects are not followed");
-            Failed::new(codes::ANSWER, why)
-        }
-        401 | 407 => {
-            let why = format!(
-                "the server answers with HTTP status {status}: it, or a proxy, asks for a password over HTTP"
-            );
-            Failed::new(codes::BASIC, why)
-        }
-        _ => Failed::new(codes::ANSWER, format!("the server answers with HTTP status {status}")),
     }
 }
 
