@@ -102,6 +102,8 @@ fn every_file_of_the_manual_is_a_chapter() {
 #[test]
 fn every_link_leads_somewhere() {
     for page in pages() {
+        let is_mark = |line: &str| line.starts_with("<<<<<<<") || line.starts_with(">>>>>>>");
+        assert!(!page.text.lines().any(is_mark), "{}: a merge is not done", page.path);
         let folder = root().join(&page.path).parent().unwrap().to_path_buf();
         let prose = without_code(&page.text);
         let mut defined = BTreeSet::new();

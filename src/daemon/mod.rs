@@ -1,5 +1,5 @@
 //! The daemon: one thread that binds the sockets, turns what they bring into
-//! [`Input`](crate::gateway::seam::Input)s and carries out the gateway's outputs.
+//! [`Input`]s and carries out the gateway's outputs.
 //!
 //! ```text
 //!   start: control socket ─ push ports ─ HTTP listeners ─ lease files ─ store ─ gateway

@@ -93,7 +93,7 @@ fn cell(text: &str) -> String {
     angles(text).replace('|', "\\|")
 }
 
-/// Markdown would take `<x>` for a tag.
+/// Markdown would take `<x>` for a tag and `[x]` for a link.
 fn angles(text: &str) -> String {
-    text.replace('<', "\\<")
+    text.replace('<', "\\<").replace('[', "\\[")
 }
