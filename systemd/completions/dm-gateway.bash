@@ -4,11 +4,12 @@
 # What stands below a command.
 _dm_gateway_commands() {
     case $1 in
-        '') echo 'run status devices servers map session tree bootstrap monitor trace metrics web config reload apply confirm log-level audit backup restore factory-reset support-bundle decode manual demo simulate' ;;
+        '') echo 'run status check devices servers map session tree bootstrap monitor audit backup restore factory-reset provision support-bundle trace metrics web config reload apply confirm log-level decode manual demo simulate' ;;
         'devices') echo 'list forget block unblock trust show provision' ;;
-        'servers') echo 'list show approve deny' ;;
+        'servers') echo 'list show approve deny test' ;;
         'map') echo 'list explain add remove' ;;
         'bootstrap') echo 'apply' ;;
+        'provision') echo 'sign key keygen' ;;
         'config') echo 'check show doc' ;;
         'simulate') echo 'device server farm' ;;
     esac
@@ -20,6 +21,7 @@ _dm_gateway_options() {
         '') echo '--help --version' ;;
         'run') echo '--config --help' ;;
         'status') echo '--config --socket --format --json --help' ;;
+        'check') echo '--only --list --warnings-as-errors --user --config --format --json --help' ;;
         'devices') echo '--all --config --socket --format --json --help' ;;
         'devices list') echo '--all --config --socket --format --json --help' ;;
         'devices forget') echo '--dry-run --config --socket --format --json --help' ;;
@@ -33,6 +35,7 @@ _dm_gateway_options() {
         'servers show') echo '--config --socket --format --json --help' ;;
         'servers approve') echo '--dry-run --config --socket --format --json --help' ;;
         'servers deny') echo '--dry-run --config --socket --format --json --help' ;;
+        'servers test') echo '--config --socket --format --json --help' ;;
         'map') echo '--help' ;;
         'map list') echo '--config --socket --format --json --help' ;;
         'map explain') echo '--config --socket --format --json --help' ;;
@@ -43,6 +46,15 @@ _dm_gateway_options() {
         'bootstrap') echo '--help' ;;
         'bootstrap apply') echo '--dry-run --config --socket --format --json --help' ;;
         'monitor') echo '--device --server --config --socket --format --json --help' ;;
+        'audit') echo '--since --server --verify --config --socket --format --json --help' ;;
+        'backup') echo '--with-secrets --passphrase-file --config --socket --format --json --help' ;;
+        'restore') echo '--take-identity --keep-identity --passphrase-file --dry-run --config --format --json --help' ;;
+        'factory-reset') echo '--keep-identity --yes --dry-run --config --format --json --help' ;;
+        'provision') echo '--from-mount --dry-run --config --format --json --help' ;;
+        'provision sign') echo '--key --help' ;;
+        'provision key') echo '--help' ;;
+        'provision keygen') echo '--help' ;;
+        'support-bundle') echo '--config --socket --format --json --help' ;;
         'trace') echo '--config --socket --format --json --for --messages --help' ;;
         'metrics') echo '--config --socket --output --help' ;;
         'web') echo '--config --socket --listen --help' ;;
@@ -54,11 +66,6 @@ _dm_gateway_options() {
         'apply') echo '--trial --restart --dry-run --config --socket --format --json --help' ;;
         'confirm') echo '--discard --config --socket --format --json --help' ;;
         'log-level') echo '--for --module --config --socket --format --json --help' ;;
-        'audit') echo '--since --server --verify --config --socket --format --json --help' ;;
-        'backup') echo '--with-secrets --passphrase-file --config --socket --format --json --help' ;;
-        'restore') echo '--take-identity --keep-identity --passphrase-file --dry-run --config --format --json --help' ;;
-        'factory-reset') echo '--keep-identity --yes --dry-run --config --format --json --help' ;;
-        'support-bundle') echo '--config --socket --format --json --help' ;;
         'decode') echo '--format --json --help' ;;
         'manual') echo '--help' ;;
         'demo') echo '--keep-running --format --json --help' ;;
@@ -72,6 +79,7 @@ _dm_gateway_options() {
 # What the operand of a command is that has so many before it.
 _dm_gateway_operand() {
     case $1 in
+        'check 0') echo 'text' ;;
         'devices forget 0') echo 'devices' ;;
         'devices block 0') echo 'devices' ;;
         'devices unblock 0') echo 'devices' ;;
@@ -81,6 +89,7 @@ _dm_gateway_operand() {
         'servers show 0') echo 'servers' ;;
         'servers approve 0') echo 'servers' ;;
         'servers deny 0') echo 'servers' ;;
+        'servers test 0') echo 'servers' ;;
         'map explain 0') echo 'servers' ;;
         'map explain 1') echo 'devices' ;;
         'map add 0') echo 'servers' ;;
@@ -90,15 +99,19 @@ _dm_gateway_operand() {
         'session 0') echo 'servers' ;;
         'tree 0') echo 'text' ;;
         'bootstrap apply 0') echo 'file' ;;
+        'backup 0') echo 'file' ;;
+        'restore 0') echo 'file' ;;
+        'provision 0') echo 'file' ;;
+        'provision sign 0') echo 'file' ;;
+        'provision key 0') echo 'file' ;;
+        'provision keygen 0') echo 'file' ;;
+        'support-bundle 0') echo 'file' ;;
         'trace 0') echo 'text' ;;
         'config check 0') echo 'file' ;;
         'config show 0') echo 'text' ;;
         'config doc 0') echo 'text' ;;
         'apply 0') echo 'file' ;;
         'log-level 0') echo 'words error warn info debug trace' ;;
-        'backup 0') echo 'file' ;;
-        'restore 0') echo 'file' ;;
-        'support-bundle 0') echo 'file' ;;
         'decode '*) echo 'file' ;;
         'manual 0') echo 'text' ;;
     esac
@@ -124,6 +137,7 @@ _dm_gateway_value() {
         'audit --format') echo 'words table json jsonl' ;;
         'backup --format') echo 'words table json jsonl' ;;
         'bootstrap apply --format') echo 'words table json jsonl' ;;
+        'check --format') echo 'words table json jsonl' ;;
         'config check --format') echo 'words table json jsonl' ;;
         'config doc --format') echo 'words table json jsonl' ;;
         'config show --format') echo 'words table json jsonl' ;;
@@ -145,6 +159,7 @@ _dm_gateway_value() {
         'map list --format') echo 'words table json jsonl' ;;
         'map remove --format') echo 'words table json jsonl' ;;
         'monitor --format') echo 'words table json jsonl' ;;
+        'provision --format') echo 'words table json jsonl' ;;
         'reload --format') echo 'words table json jsonl' ;;
         'restore --format') echo 'words table json jsonl' ;;
         'servers --format') echo 'words table json jsonl' ;;
@@ -152,6 +167,7 @@ _dm_gateway_value() {
         'servers deny --format') echo 'words table json jsonl' ;;
         'servers list --format') echo 'words table json jsonl' ;;
         'servers show --format') echo 'words table json jsonl' ;;
+        'servers test --format') echo 'words table json jsonl' ;;
         'session --format') echo 'words table json jsonl' ;;
         'simulate device --format') echo 'words json jsonl' ;;
         'simulate farm --format') echo 'words json jsonl' ;;
@@ -171,6 +187,7 @@ _dm_gateway_value() {
         *' --messages') echo 'text' ;;
         *' --module') echo 'text' ;;
         *' --nonce') echo 'text' ;;
+        *' --only') echo 'text' ;;
         *' --output') echo 'file' ;;
         *' --passphrase-file') echo 'file' ;;
         *' --pin-file') echo 'file' ;;

@@ -18,6 +18,7 @@ function __dm_gateway_line
         'servers show' \
         'servers approve' \
         'servers deny' \
+        'servers test' \
         'map' \
         'map list' \
         'map explain' \
@@ -28,6 +29,15 @@ function __dm_gateway_line
         'bootstrap' \
         'bootstrap apply' \
         'monitor' \
+        'audit' \
+        'backup' \
+        'restore' \
+        'factory-reset' \
+        'provision' \
+        'provision sign' \
+        'provision key' \
+        'provision keygen' \
+        'support-bundle' \
         'trace' \
         'metrics' \
         'web' \
@@ -39,11 +49,6 @@ function __dm_gateway_line
         'apply' \
         'confirm' \
         'log-level' \
-        'audit' \
-        'backup' \
-        'restore' \
-        'factory-reset' \
-        'support-bundle' \
         'decode' \
         'manual' \
         'demo' \
@@ -51,7 +56,7 @@ function __dm_gateway_line
         'simulate device' \
         'simulate server' \
         'simulate farm'
-    set -l valued 'simulate device --wait' 'simulate farm --wait' 'simulate server --wait' --auth --base-address --certificate --client-nonce --client-secret-file --client-user --config --count --device --encoding --for --format --gateway --gateway-id --id --interval --key --listen --mac --max-message-size --messages --module --nonce --output --passphrase-file --pin-file --profile --push-port --push-secret-file --push-to --quirk --raw --script --secret-file --server --server-secret-file --session --since --socket --timeout --trial --url --user --write-leases
+    set -l valued 'simulate device --wait' 'simulate farm --wait' 'simulate server --wait' --auth --base-address --certificate --client-nonce --client-secret-file --client-user --config --count --device --encoding --for --format --gateway --gateway-id --id --interval --key --listen --mac --max-message-size --messages --module --nonce --only --output --passphrase-file --pin-file --profile --push-port --push-secret-file --push-to --quirk --raw --script --secret-file --server --server-secret-file --session --since --socket --timeout --trial --url --user --write-leases
     set -l path ''
     set -l count 0
     set -l waits 0
@@ -108,6 +113,12 @@ complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a session -d 'a DM session w
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a tree -d 'the management tree that DM servers see, with secrets masked'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a bootstrap -d 'accounts with DM servers from a bootstrap document'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a monitor -d 'what happens, while it happens, one line an event, until interrupted'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a audit -d 'who changed what, when, and how it ended'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a backup -d 'writes what the gateway knows to a file of text'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a restore -d 'makes the gateway know what a backup has, and nothing else'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a factory-reset -d 'forgets everything that was learnt, applied or provisioned'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a provision -d 'configuration, accounts and certificates from a signed bundle'
+complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a support-bundle -d 'one file with all that helps to find out what is wrong, and no secret'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a trace -d 'the messages of one end device or DM server, decoded, for a while'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a metrics -d 'counters and gauges, as OpenMetrics text'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a web -d 'a status page for a browser on this machine, read-only, until interrupted'
@@ -116,11 +127,6 @@ complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a reload -d 'the daemon read
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a apply -d 'applies a piece of configuration on trial: it is taken back unless confirmed'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a confirm -d 'keeps the configuration that is on trial'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a log-level -d 'how much the running daemon logs, for some time'
-complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a audit -d 'who changed what, when, and how it ended'
-complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a backup -d 'writes what the gateway knows to a file of text'
-complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a restore -d 'makes the gateway know what a backup has, and nothing else'
-complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a factory-reset -d 'forgets everything that was learnt, applied or provisioned'
-complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a support-bundle -d 'one file with all that helps to find out what is wrong, and no secret'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a decode -d 'what a push, a Package #0 or a SyncML message says, and violates'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a manual -d 'the manual: its chapters, one of them, or what a code means'
 complete -c dm-gateway -n "__dm_gateway_at '' '0'" -a demo -d 'the gateway at work with simulated end devices and DM servers, each step told'
@@ -208,6 +214,7 @@ complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a list -d 'all of the
 complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a show -d 'everything known about one server, what is odd about it and what to do'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a approve -d 'lets the gateway bootstrap itself to a wanted server'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a deny -d 'forbids the gateway to bootstrap itself to a server, whoever wants it'
+complete -c dm-gateway -n "__dm_gateway_at 'servers' '0'" -a test -d 'the way to a server that the gateway has an account with, step by step'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'servers' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
@@ -237,6 +244,12 @@ complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l config -r -F -d
 complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'servers deny' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'servers test' '0'" -a '(__dm_gateway_ids servers)'
+complete -c dm-gateway -n "__dm_gateway_at 'servers test' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'servers test' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'servers test' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'servers test' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'map' '0'" -a list -d 'the mappings in force: which DM server may wake which end device'
 complete -c dm-gateway -n "__dm_gateway_at 'map' '0'" -a explain -d 'whether a push of a server for a device would pass, and by which rule'
@@ -298,6 +311,61 @@ complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l config -r -F -d 'the
 complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'monitor' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l since -x -d 'only what is younger: 30m, 24h, 7d'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l server -x -a '(__dm_gateway_ids servers)' -d 'only what a DM server did, or was done about it'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l verify -d 'checks the chain, and shows nothing else'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'backup' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l with-secrets -d 'with credentials, encrypted by a passphrase'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l passphrase-file -r -F -d 'its first line is the passphrase'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'restore' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l take-identity -d 'this unit is the one in the backup from now on'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l keep-identity -d 'this unit stays who it is, without the other\'s accounts'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l passphrase-file -r -F -d 'its first line is the passphrase'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l config -r -F -d 'the configuration that the daemon runs with'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l keep-identity -d 'the unit keeps the ids that it was provisioned with'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l yes -d 'does not ask'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l config -r -F -d 'the configuration that the daemon runs with'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'provision' '0'" -a sign -d 'signs a bundle'
+complete -c dm-gateway -n "__dm_gateway_at 'provision' '0'" -a key -d 'the public key in a PEM file, as [provision] signers takes it'
+complete -c dm-gateway -n "__dm_gateway_at 'provision' '0'" -a keygen -d 'makes a private key to sign with, and tells its public key'
+complete -c dm-gateway -n "__dm_gateway_at 'provision' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'provision' ''" -l from-mount -d 'looks for the bundle in [provision] mount'
+complete -c dm-gateway -n "__dm_gateway_at 'provision' ''" -l dry-run -d 'says what would be done, and does nothing'
+complete -c dm-gateway -n "__dm_gateway_at 'provision' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'provision' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'provision' ''" -l json -d 'the same as --format json'
+
+complete -c dm-gateway -n "__dm_gateway_at 'provision sign' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'provision sign' ''" -l key -r -F -d 'the private key, PEM (PKCS #8)'
+
+complete -c dm-gateway -n "__dm_gateway_at 'provision key' '0'" -F
+
+complete -c dm-gateway -n "__dm_gateway_at 'provision keygen' '0'" -F
+
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' '0'" -F
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
+complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'trace' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'trace' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
@@ -362,44 +430,6 @@ complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l config -r -F -d 't
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l json -d 'the same as --format json'
-
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l since -x -d 'only what is younger: 30m, 24h, 7d'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l server -x -a '(__dm_gateway_ids servers)' -d 'only what a DM server did, or was done about it'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l verify -d 'checks the chain, and shows nothing else'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
-complete -c dm-gateway -n "__dm_gateway_at 'audit' ''" -l json -d 'the same as --format json'
-
-complete -c dm-gateway -n "__dm_gateway_at 'backup' '0'" -F
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l with-secrets -d 'with credentials, encrypted by a passphrase'
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l passphrase-file -r -F -d 'its first line is the passphrase'
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
-complete -c dm-gateway -n "__dm_gateway_at 'backup' ''" -l json -d 'the same as --format json'
-
-complete -c dm-gateway -n "__dm_gateway_at 'restore' '0'" -F
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l take-identity -d 'this unit is the one in the backup from now on'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l keep-identity -d 'this unit stays who it is, without the other\'s accounts'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l passphrase-file -r -F -d 'its first line is the passphrase'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l dry-run -d 'says what would be done, and does nothing'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l config -r -F -d 'the configuration that the daemon runs with'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
-complete -c dm-gateway -n "__dm_gateway_at 'restore' ''" -l json -d 'the same as --format json'
-
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l keep-identity -d 'the unit keeps the ids that it was provisioned with'
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l yes -d 'does not ask'
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l dry-run -d 'says what would be done, and does nothing'
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l config -r -F -d 'the configuration that the daemon runs with'
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
-complete -c dm-gateway -n "__dm_gateway_at 'factory-reset' ''" -l json -d 'the same as --format json'
-
-complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' '0'" -F
-complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
-complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
-complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
-complete -c dm-gateway -n "__dm_gateway_at 'support-bundle' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'decode' ''" -F
 complete -c dm-gateway -n "__dm_gateway_at 'decode' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
