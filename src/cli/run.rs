@@ -10,6 +10,7 @@ use crate::io::state::Reset;
 use async_signal::{Signal, Signals};
 use log::LevelFilter;
 use smol::stream::{Stream, StreamExt as _};
+#[cfg(feature = "simulate")]
 use std::future::Future;
 use std::path::Path;
 
@@ -117,6 +118,7 @@ fn finish_reset(config: &Path) -> Result<(), Stop> {
 ///
 /// # Errors
 /// A sentence, if signals cannot be taken.
+#[cfg(feature = "simulate")]
 pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>, String> {
     let signals = Signals::new([Signal::Term, Signal::Int]);
     let mut signals = signals.map_err(|error| format!("cannot wait for signals: {error}"))?;

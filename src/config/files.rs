@@ -38,7 +38,7 @@ pub fn named(path: &Path) -> Vec<Named> {
     let drop_ins = drop_ins.map(|entry| entry.path());
     let drop_ins = drop_ins.filter(|file| file.extension().is_some_and(|it| it == "toml"));
     for file in [path.to_owned()].into_iter().chain(drop_ins) {
-        let octets = read_bounded(&file, limits::CONFIG_FILE as usize).unwrap_or_default();
+        let octets = read_bounded(&file, limits::CONFIG_FILE).unwrap_or_default();
         let Ok(text) = String::from_utf8(octets) else { continue };
         if let Ok(tables) = DeTable::parse(&text) {
             walk(tables.get_ref(), &file, &mut found);

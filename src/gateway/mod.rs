@@ -482,21 +482,14 @@ impl Gateway {
     }
 
     fn tell_of_peer(&mut self, reason: Reason, lan: LanId, peer: IpAddr, claim: Option<&DeviceId>) {
-        let lan = self.options.lans[lan.0].name.clone();
-        let heed = self.heed(EventKind::Refused, Some(reason), Some(&lan));
+        let (kind, lan) = (EventKind::Refused, self.options.lans[lan.0].name.clone());
+        let heed = self.heed(kind, Some(reason), Some(&lan));
         if heed.nobody() {
             return;
         }
-        let event = Event {
-            kind: EventKind::Refused,
-            device: claim.map(DeviceId::shared),
-            server: None,
-            lan: Some(lan),
-            address: Some(SocketAddr::new(peer, 0)),
-            reason: Some(reason),
-            why: reason.to_string(),
-        };
-        self.tell_those(heed, event);
+        let (address, why) = (Some(SocketAddr::new(peer, 0)), reason.to_string());
+        let (device, lan, reason) = (claim.map(DeviceId::shared), Some(lan), Some(reason));
+        self.tell_those(heed, Event { kind, device, server: None, lan, address, reason, why });
     }
 }
 

@@ -58,6 +58,7 @@ chapters! {
     operations "operations" "backup, upgrade, fleets, data volume, the log";
     troubleshooting "troubleshooting" "what you see, what to type, what it means";
     codes "codes" "every code GW-AREA-NN: what is wrong, why, and what to do";
+    journal "journal" "every line of the log: its level, and the MESSAGE_ID by which to find it";
     captures "captures" "catching packets: ports, filters, reading them";
     security "security" "threats, hardening, what is not protected";
     integrators "integrators" "images, packages, A/B updates, the production line";

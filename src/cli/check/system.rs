@@ -83,7 +83,7 @@ fn enabled(_: &Scene) -> Vec<Finding> {
     let wanted = "multi-user.target.wants/dm-gateway.service";
     let places = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
     let is_there = |place: &&str| fs::symlink_metadata(Path::new(place).join(wanted)).is_ok();
-    if places.iter().any(|place| is_there(place)) {
+    if places.iter().any(is_there) {
         return vec![Finding::ok("")];
     }
     vec![Finding::warn(codes::DISABLED, "the unit is installed and not enabled")]
