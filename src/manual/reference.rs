@@ -37,7 +37,7 @@ fn row(text: &mut String, path: &[&Command]) {
     if command.run.is_some() {
         let line = help::usage(path).replacen("usage: dm-gateway ", "", 1);
         let line = line.replace(" [options]", "").replace('|', "\\|");
-        let _ = writeln!(text, "| `{line}` | {} |", command.summary.replace('|', "\\|"));
+        let _ = writeln!(text, "| `{line}` | {} |", cell(command.summary));
     }
     for below in command.commands {
         row(text, &[path, &[below]].concat());
