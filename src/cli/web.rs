@@ -110,14 +110,11 @@ async fn serve(address: SocketAddr, call: Call, events: Receiver<String>) -> Res
 /// Hands on what happens, for ever; a daemon that goes away is waited for.
 fn watch(call: &Call, send: &Sender<String>) {
     loop {
-        if let Ok(mut lines) = call.lines(&Request::Monitor, false)
-            && let Some(Ok(first)) = lines.next()
-            && understand::<Watching>(first).is_ok()
-        {
-            for line in lines.map_while(Result::ok) {
-                if understand::<EventLine>(line.clone()).is_ok()
-                    && send.send_blocking(line).is_err()
-                {
+        let lines = call.lines(&Request::Monitor, false).into_iter().flatten();
+        let mut lines = lines.map_while(Result::ok);
+        if lines.next().is_some_and(|first| understand::<Watching>(first).is_ok()) {
+            for line in lines.filter(|line| understand::<EventLine>(line.clone()).is_ok()) {
+                if send.send_blocking(line).is_err() {
                     return;
                 }
             }
@@ -186,9 +183,7 @@ impl Site {
 
     /// All that the daemon says of itself, its devices, servers and mappings.
     async fn state(&self) -> Page {
-        if let Some((at, page)) = &*self.state.borrow()
-            && at.elapsed() < FRESH
-        {
+        if let Some((_, page)) = self.state.borrow().as_ref().filter(|it| it.0.elapsed() < FRESH) {
             return page.clone();
         }
         let call = self.call.clone();

@@ -236,9 +236,8 @@ impl Gateway {
         if let Some(error) = &self.store_error {
             let what = format!("the store fails: {error}; what it cannot keep is refused");
             let line = lines.fail(codes::STORE, what);
-            if let Some((code, what)) = &disk
-                && *code == codes::DISK_FULL
-            {
+            let full = disk.as_ref().filter(|(code, _)| *code == codes::DISK_FULL);
+            if let Some((_, what)) = full {
                 line.cause = Some(what.clone());
             }
         }
@@ -288,9 +287,8 @@ impl Gateway {
                     Some(format!("ip address show {interface}"));
             }
         }
-        if let Some(rival) = &self.rival
-            && now.uptime < rival.at + limits::CONFLICT_MEMORY
-        {
+        let is_recent = |rival: &&Rival| now.uptime < rival.at + limits::CONFLICT_MEMORY;
+        if let Some(rival) = self.rival.as_ref().filter(is_recent) {
             let Rival { id, address, .. } = rival;
             let same = if *id == self.options.id { ", under our own id," } else { "" };
             let what = format!(

@@ -63,10 +63,9 @@ pub fn rival(interface: &str, address: Ipv4Addr, time: Duration) -> io::Result<O
             Err(Errno::EAGAIN | Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
         };
-        if let Some(mac) = sender(buffer.get(..length).unwrap_or_default(), address)
-            && mac != own
-        {
-            return Ok(Some(mac));
+        let mac = sender(buffer.get(..length).unwrap_or_default(), address);
+        if mac.is_some_and(|mac| mac != own) {
+            return Ok(mac);
         }
     }
 }

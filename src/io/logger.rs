@@ -131,9 +131,8 @@ fn is_in(target: &str, module: &str) -> bool {
 
 /// Takes over the form of the configuration. That of [`FORM_VARIABLE`] goes before it.
 pub fn set_form(form: Option<Form>) {
-    if let (Some(logger), Some(form)) = (LOGGER.get(), form)
-        && !logger.is_form_fixed
-    {
+    let logger = LOGGER.get().filter(|logger| !logger.is_form_fixed);
+    if let (Some(logger), Some(form)) = (logger, form) {
         logger.form.store(form as u8, Ordering::Relaxed);
     }
 }
@@ -141,9 +140,7 @@ pub fn set_form(form: Option<Form>) {
 /// Writes a line with fields, if there is a logger and its level is asked for. Whoever calls
 /// bounds how many there are.
 pub fn write(entry: &Entry<'_>) {
-    if let Some(logger) = LOGGER.get()
-        && entry.level <= levels().all
-    {
+    if let Some(logger) = LOGGER.get().filter(|_| entry.level <= levels().all) {
         logger.write(entry);
     }
 }

@@ -289,9 +289,8 @@ impl Browser {
         loop {
             let mut line = String::new();
             assert!(answer.read_line(&mut line).unwrap() > 0, "{head}");
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
+            let of_length = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case("content-length");
+            if let Some((_, value)) = line.split_once(':').filter(of_length) {
                 length = value.trim().parse().unwrap();
             }
             if line.trim().is_empty() {
