@@ -263,7 +263,7 @@ codes! {
         "the backup is of another unit",
         "two units with the same identity and credentials would lock each other out",
         "dm-gateway restore --take-identity if the other is gone for good, else --keep-identity";
-    BUSY: "GW-STORE-02",
+    BUSY: "GW-STORE-06",
         "a daemon has the store",
         "it runs, and two writers would destroy it",
         "systemctl stop dm-gateway, and systemctl start dm-gateway afterwards";

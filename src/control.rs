@@ -23,6 +23,7 @@ use crate::codes::{Code, Trouble};
 use crate::config::view::{Difference, ValueView};
 use crate::gateway::Gateway;
 use crate::gateway::event::Event;
+use crate::gateway::health::{HealthLine, Severity};
 use crate::gateway::management::{Operation, RemoteValue};
 use crate::gateway::seam::Now;
 use crate::gateway::view::{DeviceView, Health, MappingView, ServerView, Status};
@@ -320,6 +321,9 @@ pub fn answer(
             if let Some(error) = &configuration.error {
                 // The next start would fail.
                 status.problems.push(error.to_string());
+                let line =
+                    HealthLine { severity: Severity::Fail, trouble: error.clone(), server: None };
+                status.troubles.insert(0, line);
                 status.health = match status.health {
                     Health::Healthy => Health::Degraded,
                     other => other,

@@ -256,7 +256,9 @@ fn the_program_serves_over_tls_with_a_certificate() {
 
 #[test]
 fn the_program_misbehaves_by_a_switch_of_each_name() {
-    let help = Command::new(env!("CARGO_BIN_EXE_dm-gateway")).args(["simulate", "--help"]).output();
+    let help = Command::new(env!("CARGO_BIN_EXE_dm-gateway"))
+        .args(["simulate", "server", "--help"])
+        .output();
     let help = String::from_utf8(help.unwrap().stdout).unwrap();
     for (name, _) in Misbehaviour::NAMES {
         assert!(help.contains(&format!("\n  --{name} ")), "{name}");

@@ -290,7 +290,7 @@ fn a_backup_is_the_same_with_and_without_a_daemon_and_comes_back_whole() {
     bench.start();
     assert!(bench.text(&["map", "list"]).contains("by an operator"));
     let (_, said) = bench.fails(&["restore", &plain]);
-    assert!(said.contains("GW-STORE-02") && said.contains("systemctl stop"), "{said}");
+    assert!(said.contains("GW-STORE-06") && said.contains("systemctl stop"), "{said}");
     let whats = bench.text(&["audit"]);
     assert!(whats.contains("backup") && whats.contains("restore"), "{whats}");
 }

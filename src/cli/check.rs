@@ -231,7 +231,8 @@ fn line(finding: &Finding) -> String {
         Verdict::Fail => "FAIL",
         Verdict::Skipped => "skip",
     };
-    let mut text = status::line(verdict, &Trouble { next: None, ..finding.trouble.clone() });
+    let mut text =
+        status::line(verdict, &Trouble { cause: None, next: None, ..finding.trouble.clone() });
     if matches!(finding.verdict, Verdict::Warn | Verdict::Fail) {
         let mut row = |name: &str, what: &Option<String>| {
             if let Some(what) = what {

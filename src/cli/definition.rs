@@ -340,7 +340,7 @@ fn checked(kind: Kind, value: OsString, what: impl Fn() -> String) -> Result<OsS
     match kind {
         Kind::Words(words) if !words.iter().any(|word| value == **word) => {
             let given = value.to_string_lossy();
-            Err(Stop::Usage(format!("{} is {}, not `{given}`", what(), words.join(" or "))))
+            Err(Stop::Usage(format!("{} is one of {}, not `{given}`", what(), words.join(", "))))
         }
         _ => Ok(value),
     }
@@ -429,7 +429,7 @@ mod tests {
             (&["devices", "show", "a", "b"], "devices show does not take `b`"),
             (&["devices", "--jsn"], "devices has no option --jsn: is it --json?"),
             (&["devices", "--socket", "x", "show", "a"], "devices show has no option --socket"),
-            (&["devices", "--format", "xml"], "--format is table or json or jsonl, not `xml`"),
+            (&["devices", "--format", "xml"], "--format is one of table, json, jsonl, not `xml`"),
             (&["config"], "config what: check?"),
         ] {
             assert_eq!(of(arguments).unwrap_err(), expected, "{arguments:?}");

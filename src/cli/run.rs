@@ -107,7 +107,10 @@ fn finish_reset(config: &Path) -> Result<(), Stop> {
         Ok(Some(_)) => log::warn!("a factory reset was done: the gateway starts without memory"),
         Ok(None) => {}
         Err(error) => {
-            let sentence = format!("the factory reset cannot be finished; cause: {error}");
+            let sentence = format!(
+                "the factory reset cannot be finished; cause: {error}; try: ls -l {}",
+                state_dir.display()
+            );
             return Err(Stop::with(codes::RESET, &sentence));
         }
     }

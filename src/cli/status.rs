@@ -79,13 +79,16 @@ fn health(status: &Status) -> String {
     text
 }
 
-/// `FAIL  GW-LAN-01    what is wrong   try: next step`.
+/// `FAIL  GW-LAN-01    what is wrong   try: next step`, and what makes it so on a line of its own.
 pub(super) fn line(severity: &str, trouble: &Trouble) -> String {
     let mut text = format!("{severity:4}  {:CODE$}  {}", trouble.code, printable(&trouble.what));
     if let Some(next) = &trouble.next {
         text.push_str(&format!("   try: {}", printable(next)));
     }
     text.push('\n');
+    if let Some(cause) = &trouble.cause {
+        text.push_str(&format!("{:6}{:CODE$}  cause: {}\n", "", "", printable(cause)));
+    }
     text
 }
 
@@ -324,6 +327,7 @@ mod tests {
     fn a_report_tells_what_is_wrong_first_and_then_the_facts() {
         let expected = "\
 FAIL  GW-LAN-01    one thing   try: this
+                   cause: it
 WARN  GW-CLOCK-02  \\u{1b}another
 
 gateway   com.example.gateway, degraded, up 3 d, dm-gateway 1.2.3

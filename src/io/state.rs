@@ -66,7 +66,7 @@ impl Reset {
     pub fn finish(state_dir: &Path) -> io::Result<Option<Self>> {
         let order = state_dir.join(ORDER);
         let text = match fs::read(&order) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
             text => text?,
         };
         let _lock = lock_store(&state_dir.join("store"))?;
@@ -196,6 +196,11 @@ pub fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Whether nothing is there; what is no directory is told by whoever opens the store.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn sync(directory: &Path) -> io::Result<()> {
