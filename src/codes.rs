@@ -152,10 +152,6 @@ codes! {
         "a file sets what an earlier file locked",
         "[gateway] locked of the vendor or the administrator names the key",
         "leave the key out, or ask who locked it: dm-gateway config show --origin KEY";
-    CONFIG_SERVICE: "GW-CONF-06",
-        "the service's user may not read a file that the configuration names",
-        "the file or a directory above it belongs to root alone",
-        "chgrp dm-gateway FILE and chmod g+r FILE, or LoadCredential= in the unit";
     RELOAD: "GW-CONF-07",
         "the new configuration is not used, the old one stays in force",
         "something in it is wrong; nothing of it was applied",
@@ -396,7 +392,7 @@ codes! {
     EXPIRES: "GW-TLS-07",
         "a certificate expires soon",
         "it is within 30 days of its end",
-        "renew it; the daemon reads it anew by itself or by a restart";
+        "renew it, then dm-gateway reload";
     NO_CA: "GW-TLS-08",
         "the system has no CA certificates",
         "the package ca-certificates is not installed",

@@ -379,6 +379,9 @@ fn path(value: &Value<'_>) -> Result<PathBuf, ConfigError> {
     Ok(value.base().join(text))
 }
 
+/// Where systemd keeps the credentials of the unit while it runs.
+const CREDENTIALS: &str = "/run/credentials/dm-gateway.service";
+
 /// The file of a secret: a path, or `credential:NAME` for what systemd hands the service
 /// (`LoadCredential=`).
 fn secret_path(value: &Value<'_>) -> Result<PathBuf, ConfigError> {
@@ -390,6 +393,7 @@ fn secret_path(value: &Value<'_>) -> Result<PathBuf, ConfigError> {
     }
     match std::env::var_os("CREDENTIALS_DIRECTORY") {
         Some(directory) => Ok(Path::new(&directory).join(name)),
+        None if !value.is_of_service() => Ok(Path::new(CREDENTIALS).join(name)),
         None => {
             let advice = format!("`LoadCredential={name}:/…` in the unit, or a path");
             Err(value.error("names a credential, and systemd handed over none", &advice))

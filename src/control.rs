@@ -19,7 +19,7 @@ pub use answers::{BackupHead, Done, Failure, Fault, Nodes, Refused, Rehearsed, W
 pub use request::Request;
 pub use trace::TraceLine;
 
-use crate::codes::{Code, Trouble};
+use crate::codes::{self, Code, Trouble};
 use crate::config::view::{Difference, ValueView};
 use crate::gateway::Gateway;
 use crate::gateway::event::Event;
@@ -328,6 +328,15 @@ pub fn answer(
                     Health::Healthy => Health::Degraded,
                     other => other,
                 };
+            }
+            if !configuration.restart.is_empty() {
+                let sentence = format!(
+                    "{} will count after a restart; try: dm-gateway reload --restart",
+                    configuration.restart.join(", ")
+                );
+                let trouble = Trouble::new(codes::RESTART_NEEDED, &sentence);
+                let severity = Severity::Warn;
+                status.troubles.push(HealthLine { severity, trouble, server: None });
             }
             document(StatusAnswer { status, io: *io, configuration })
         }

@@ -190,6 +190,23 @@
 //! for a datagram, DEBUG for a branch taken, INFO for the state of a device or the process, WARN
 //! when an operator should look, ERROR when something does not work.
 //!
+//! ## What is watched from outside
+//!
+//! | what | where |
+//! |---|---|
+//! | a code for whatever may be wrong, with its cause and the next step | [`codes`] |
+//! | health: the lines of `status`, out of facts that only the system knows | [`gateway::health`], [`io::facts`] |
+//! | what lies outside of the daemon, looked at without it | [`cli::check`] |
+//! | who changed what, in lines that are chained by hashes | [`gateway::audit`], [`io::audit`], `daemon::audit` |
+//! | a new configuration while it runs; one on trial | `daemon::configuration`, [`io::trial`] |
+//! | events as lines of the log, by kind, with fields | [`gateway::journal`], [`io::logger`] |
+//! | programs that are told of events | `daemon::hooks`, [`io::program`] |
+//! | counters and health by HTTP | [`gateway::metrics`], [`control::openmetrics`], `daemon::observation`, [`io::page_server`] |
+//! | a status page, in a process of its own | `cli::web` |
+//! | the messages of one device or server, without secrets | `daemon::traces`, [`cli::trace`] |
+//! | whether all parts get on: what the watchdog is fed by | `daemon::progress`, [`io::systemd`] |
+//! | what the gateway knows as text, and a unit made another | [`gateway::backup`], [`cli::backup`], [`cli::provision`] |
+//!
 //! ## Where to add what
 //!
 //! | you want | look at |
@@ -200,6 +217,9 @@
 //! | another reason for a session | `management::sessions`: `Cause` |
 //! | another way to bootstrap | an [`Input`](gateway::seam::Input), `management::bootstrap`, ending in `install` |
 //! | another smartcard reader | [`io::card`]: the trait, and two that implement it |
+//! | another metric | [`gateway::metrics`], or the counters of `io` in `status`; then [`control::openmetrics`] |
+//! | another event | [`gateway::event::EventKind`], and its line in [`gateway::journal`]: level, `MESSAGE_ID`, words |
+//! | another thing that hooks are told, or may do | `daemon::hooks`, [`io::program`] |
 //! | another line of health | [`gateway::health`], a code in [`codes`], a fact in [`io::facts`] if only the system knows |
 //! | another check | a function and its line in `cli::check`, a code in [`codes`] |
 //! | another reason to refuse | [`gateway::event::Reason`]: the counter and `status` follow |
@@ -237,7 +257,7 @@
 //! | nix | recvmmsg and sendmmsg, netlink, inotify, peer credentials, serial ports, without unsafe code of our own | MIT |
 //! | quick-xml | the XML event reader under SyncML and the payloads; no serde, no entities, no namespaces | MIT |
 //! | sled | the store, exactly 0.34.7: the one release that survived the kill tests | MIT OR Apache-2.0 |
-//! | log | the logging facade; the logger is ours, 90 lines | MIT OR Apache-2.0 |
+//! | log | the logging facade; the logger is ours, [`io::logger`]: journal, text or JSON | MIT OR Apache-2.0 |
 //! | hyper | HTTP/1 framing on the LAN, for pushes and towards servers, chunks and keep-alive included | MIT |
 //! | smol-hyper | hyper's view of smol's sockets and timers | MIT OR Apache-2.0 |
 //! | http-body-util | the body types that hyper wants | MIT |

@@ -624,3 +624,27 @@ fn the_man_page_is_what_the_table_of_keys_says() {
     let known = fs::read_to_string(&path).unwrap_or_default();
     assert!(known == text, "{}: UPDATE_EXPECTED=1 cargo test --test config", path.display());
 }
+
+#[test]
+fn only_the_service_itself_must_have_its_credentials() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gw.toml");
+    let text = "[gateway]\nid = \"gw.example\"\nstate-dir = \"state\"\n\
+                [wan]\npush-listen = \"127.44.1.1:2948\"\n\
+                [[lan]]\nname = \"crew\"\ninterface = \"lo\"\nlisten = \"127.44.1.2:8080\"\n\
+                device-auth = \"basic\"\n\
+                [[device]]\nid = \"IMEI:490154203237518\"\nsecret-file = \"credential:tablet-7\"\n";
+    std::fs::write(&path, text).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dm-gateway"));
+        command.args(words).env_remove("CREDENTIALS_DIRECTORY").output().unwrap()
+    };
+    let file = path.to_str().unwrap();
+    let checked = run(&["config", "check", file]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let checked = run(&["check", "--only", "CONF", "--config", file]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let started = run(&["run", "--config", file]);
+    assert_eq!(started.status.code(), Some(1), "{started:?}");
+    assert!(String::from_utf8_lossy(&started.stderr).contains("systemd handed over none"));
+}

@@ -83,6 +83,13 @@ address = "127.77.{net}.9"
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
+    /// The id that the daemon runs with; all need not be well.
+    fn id(&self) -> Value {
+        let output = self.run(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["id"].clone()
+    }
+
     /// Runs a command that must fail: its exit code, and what it says.
     fn fails(&self, words: &[&str]) -> (i32, String) {
         let output = self.run(words);
@@ -615,7 +622,7 @@ fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
     sign(&stick);
     bench.text(&["provision", "--from-mount"]);
     bench.start();
-    assert_eq!(bench.json(&["status"])["id"], "truck-17.example");
+    assert_eq!(bench.id(), "truck-17.example");
     assert!(bench.text(&["servers"]).contains("com.example.dm"));
     let shown = bench.text(&["config", "show", "gateway.id", "--origin"]);
     assert!(shown.contains("provisioned"), "{shown}");
@@ -626,7 +633,7 @@ fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
     // A reset unit is provisioned anew, by the same stick too.
     bench.text(&["factory-reset", "--yes", "--keep-identity"]);
     bench.start();
-    assert_eq!(bench.json(&["status"])["id"], "truck-17.example");
+    assert_eq!(bench.id(), "truck-17.example");
     assert!(!bench.text(&["servers"]).contains("com.example.dm"));
     bench.stop();
     bench.text(&["provision", "--from-mount"]);

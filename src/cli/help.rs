@@ -19,7 +19,10 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("The gateway", &["run", "status", "check", "config", "reload", "apply", "confirm"]),
     ("End devices and DM servers", &["devices", "servers", "map", "session", "tree"]),
     ("Accounts and state", &["bootstrap", "provision", "backup", "restore", "factory-reset"]),
-    ("What happens", &["monitor", "trace", "audit", "log-level", "web", "support-bundle"]),
+    (
+        "What happens",
+        &["monitor", "trace", "audit", "log-level", "web", "metrics", "support-bundle"],
+    ),
     ("Without a gateway", &["decode", "demo", "simulate", "manual"]),
 ];
 

@@ -1,7 +1,7 @@
 //! The subcommands, one file each.
 //!
-//! `run` is the daemon; `status`, `devices`, `servers`, `session`, `tree`, `bootstrap`, `map` and
-//! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
+//! [`COMMANDS`] has them all. `run` is the daemon; some ask it over its control socket, others work
+//! by themselves.
 
 pub mod apply;
 pub mod audit;

@@ -34,7 +34,7 @@ fn run(given: Given) -> Result<u8, Stop> {
     finish_reset(&path)?;
     // Before anything is bound: a signal from here on ends the daemon cleanly.
     let mut orders = orders().map_err(|error| Stop::failed(&error))?;
-    let layout = Layout::of(&path);
+    let layout = Layout::of(&path).for_service();
     let mut before = None;
     loop {
         let config = load(&layout).map_err(|error| Stop::Failed(error.trouble().into()))?;

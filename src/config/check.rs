@@ -146,7 +146,7 @@ fn unreadable(why: &(PathBuf, PathBuf), key: Option<&str>) -> Finding {
     let (path, at) = (path.display(), at.display());
     let names = key.map_or_else(String::new, |key| format!("{key} names "));
     Finding {
-        code: Cow::Borrowed(codes::CONFIG_SERVICE.id),
+        code: Cow::Borrowed(codes::UNREADABLE.id),
         file: path.to_string(),
         line: None,
         key: key.map(str::to_owned),

@@ -104,7 +104,7 @@ pub(super) fn tls(
         let octets = octets.map_err(|why| {
             let problem = format!("names {}, which {why}", path.display());
             of.error(problem, "a PEM file, readable for the service's user")
-                .coded(codes::CONFIG_READ)
+                .coded(codes::UNREADABLE)
         })?;
         Ok((path, octets))
     };

@@ -26,6 +26,7 @@ pub struct Layout {
     vendor: Option<PathBuf>,
     /// What is to be taken for what was provisioned, to try it.
     provisioned: Option<PathBuf>,
+    of_service: bool,
 }
 
 impl Layout {
@@ -34,7 +35,14 @@ impl Layout {
         let named = std::env::var_os(VENDOR_VARIABLE).map(PathBuf::from);
         let usual = (main == Path::new(DEFAULT_PATH)).then(|| PathBuf::from(VENDOR_DIRECTORY));
         let vendor = named.or(usual).filter(|path| !path.as_os_str().is_empty());
-        Self { main: main.to_owned(), vendor, provisioned: None }
+        Self { main: main.to_owned(), vendor, provisioned: None, of_service: false }
+    }
+
+    /// The same files, read by the service itself: its credentials must be there. Whoever else
+    /// reads them takes credentials on trust.
+    #[must_use]
+    pub fn for_service(self) -> Self {
+        Self { of_service: true, ..self }
     }
 
     /// The same files, with another in the place of what was provisioned.
@@ -108,7 +116,9 @@ impl Layout {
     }
 
     fn read(&self, advice: &str, with_applied: bool) -> (Tree, Vec<ConfigError>) {
-        let (mut tree, mut errors) = (Tree::default(), Vec::new());
+        let mut tree = Tree::default();
+        tree.of_service = self.of_service;
+        let mut errors = Vec::new();
         let vendor = self.vendor.as_deref();
         let vendor = vendor.map(|directory| files_in(directory, &mut errors)).unwrap_or_default();
         for path in vendor {

@@ -223,6 +223,11 @@ impl<'a> Value<'a> {
         self.section.tree.named.borrow_mut().push(named);
     }
 
+    /// Whether the service itself reads the configuration.
+    pub(super) fn is_of_service(&self) -> bool {
+        self.section.tree.of_service
+    }
+
     /// An error that begins with the key and its section.
     pub(super) fn error(&self, problem: impl fmt::Display, advice: &str) -> ConfigError {
         let Section { tree, index, stored } = self.section;

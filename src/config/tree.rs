@@ -103,6 +103,8 @@ pub(super) struct Named {
 /// All files as one.
 #[derive(Clone, Default)]
 pub(super) struct Tree {
+    /// Whether the service itself reads it: only it is handed its credentials.
+    pub(super) of_service: bool,
     pub(super) files: Vec<File>,
     pub(super) sections: Vec<Stored>,
     pub(super) locks: Vec<Lock>,

@@ -190,6 +190,9 @@ fn is_link_local_v6(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if Ipv6Addr::is_unicast_link_local(&v6))
 }
 
+/// Stands for a credential that only the service is handed.
+const NOT_LOOKED_AT: &str = "not looked at";
+
 /// The secret in a file, and whether everybody may read it. One newline at the end does not
 /// count.
 pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), ConfigError> {
@@ -197,10 +200,17 @@ pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), C
         let problem = format!("names {}, which {why}", path.display());
         value.error(problem, "a file with the secret alone, readable for the service's user")
     };
-    let octets = read_file(path, limits::SECRET).map_err(|why| {
-        note(value, path, &[]);
-        failed(&why).coded(codes::CONFIG_READ)
-    })?;
+    let octets = match read_file(path, limits::SECRET) {
+        Ok(octets) => octets,
+        // Operators' commands run outside of the unit, often while it is stopped.
+        Err(_) if is_credential(value) && !value.is_of_service() => {
+            return Ok((NOT_LOOKED_AT.to_owned(), false));
+        }
+        Err(why) => {
+            note(value, path, &[]);
+            return Err(failed(&why).coded(codes::UNREADABLE));
+        }
+    };
     note(value, path, &octets);
     let text = std::str::from_utf8(&octets).map_err(|_| failed("is not UTF-8 text"))?;
     let text = text.strip_suffix('\n').unwrap_or(text);
@@ -218,8 +228,11 @@ pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), C
 pub(super) fn note(value: &Value<'_>, path: &Path, octets: &[u8]) {
     let mut hasher = DefaultHasher::new();
     octets.hash(&mut hasher);
-    let is_credential = value.text().is_ok_and(|text| text.starts_with("credential:"));
-    value.note_file(path, hasher.finish(), is_credential);
+    value.note_file(path, hasher.finish(), is_credential(value));
+}
+
+fn is_credential(value: &Value<'_>) -> bool {
+    value.text().is_ok_and(|text| text.starts_with("credential:"))
 }
 
 /// Whether everybody may read a file.

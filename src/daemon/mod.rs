@@ -2,12 +2,13 @@
 //! [`Input`]s and carries out the gateway's outputs.
 //!
 //! ```text
-//!   start: control socket ─ push ports ─ HTTP listeners ─ lease files ─ store ─ gateway
-//!   run:   one task for each of them, one for timers, one for commits        ─ until told
-//!   stop:  no new work ─ requests in progress end (1 s) ─ commits end        ─ within 2 s
+//!   start: control socket ─ push ports ─ metrics ─ HTTP listeners ─ lease files ─ store ─ gateway
+//!   run:   one task for each of them, for timers, commits, calls, hooks, the watchdog ─ until told
+//!   stop:  no new work ─ requests in progress end (1 s) ─ commits end                 ─ within 2 s
 //! ```
 //!
-//! `run` and `demo` both come here.
+//! The commands `run` and `demo` both come here; what others ask it is in
+//! [`COMMANDS`](crate::cli::COMMANDS).
 
 mod audit;
 mod bootstraps;

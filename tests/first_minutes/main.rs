@@ -263,7 +263,7 @@ fn fault_9_the_configuration_has_a_typo() {
     fs::write(&bench.config, text).unwrap();
     let check = bench.check(&[]);
     assert_eq!(check.status.code(), Some(1));
-    let told = names(&checks(&check), "GW-CONF-01", "polcy");
+    let told = names(&checks(&check), "GW-CONF-04", "polcy");
     assert!(
         told["what"].as_str().unwrap().contains("line ") && told["try"] == "`policy`",
         "{told}"

@@ -128,6 +128,7 @@ def source(path, variables, data):
     flags = data.getVar("CARGO_BUILD_FLAGS")
     expect("--frozen" in flags and "--no-default-features" in flags, path, f"builds with {flags}")
     expect("simulate" not in flags, path, "has simulators by default")
+    expect("web" not in flags, path, "has the status page by default")
     flags = recipe(path, {**variables, "PACKAGECONFIG": "simulate"}).getVar("CARGO_BUILD_FLAGS")
     expect("--features=simulate" in flags, path, "PACKAGECONFIG does nothing")
 

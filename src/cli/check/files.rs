@@ -42,12 +42,9 @@ fn configuration(scene: &Scene) -> Vec<Finding> {
             vec![Finding::skipped(format!("{} cannot be read here", scene.path.display()))]
         }
         Err(error) => {
-            let told = codes::Trouble::new(codes::CONFIG, &error.to_string());
-            let finding = Finding::fail(codes::CONFIG, told.what);
-            vec![match told.next {
-                Some(next) => finding.then(next),
-                None => finding,
-            }]
+            let mut finding = Finding::fail(error.code(), "");
+            finding.trouble = error.trouble();
+            vec![finding]
         }
     }
 }

@@ -94,8 +94,7 @@ function draw() {
 
 function drawHealth(status) {
   const mark = { healthy: "✓", degraded: "!", down: "✕" }[status.health] || "?";
-  let lines = status.problems.map((problem) => typeof problem === "string"
-    ? { what: problem } : problem);
+  let lines = status.troubles || [];
   if (!lines.length) lines = [{ what: status.health === "healthy" ? "All is well." : "" }];
   const key = (line) => `${line.code || ""} ${line.what}`;
   const create = () => {
@@ -106,9 +105,10 @@ function drawHealth(status) {
     return node;
   };
   list($("health"), lines, key, create, (node, line) => {
-    look(node, status.health);
-    say(node.querySelector(".mark"), mark);
-    say(node.querySelector("strong"), `${status.health}:`);
+    const isWarning = line.severity === "warn";
+    look(node, isWarning ? "degraded" : status.health);
+    say(node.querySelector(".mark"), isWarning ? "!" : mark);
+    say(node.querySelector("strong"), isWarning ? "worth a look:" : `${status.health}:`);
     say(node.querySelector(".what span"), line.what);
     say(node.querySelector(".code"), line.code || "");
     const more = [line.cause && `Cause: ${line.cause}.`, line.try && `Try: ${line.try}`];
@@ -436,7 +436,7 @@ async function refresh() {
     } else {
       lost("the gateway does not answer");
       const { what, cause } = found.error;
-      drawHealth({ health: "down", problems: [{ what, cause, try: found.error.try, code: found.error.code }] });
+      drawHealth({ health: "down", troubles: [{ what, cause, try: found.error.try, code: found.error.code }] });
     }
   } catch {
     lost("dm-gateway web has ended");

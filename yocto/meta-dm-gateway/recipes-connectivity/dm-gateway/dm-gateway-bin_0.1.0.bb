@@ -12,6 +12,9 @@ DM_GATEWAY_BINARY_SHA256 ?= ""
 SRC_URI += "${DM_GATEWAY_BINARIES}/dm-gateway-${TARGET_ARCH};name=binary;unpack=0;downloadfilename=dm-gateway-${TARGET_ARCH}"
 SRC_URI[binary.sha256sum] = "${DM_GATEWAY_BINARY_SHA256}"
 
+# Schemas: a folder of this name is the package's by default only where the recipe has it, too.
+FILES:${PN} += "${datadir}/dm-gateway"
+
 RPROVIDES:${PN} += "dm-gateway"
 RCONFLICTS:${PN} = "dm-gateway"
 

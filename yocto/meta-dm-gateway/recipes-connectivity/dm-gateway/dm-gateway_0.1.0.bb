@@ -10,6 +10,8 @@ PACKAGECONFIG ??= "manual"
 PACKAGECONFIG[manual] = ""
 # Simulated end devices and DM servers, and the commands `demo` and `simulate`. Not for a product.
 PACKAGECONFIG[simulate] = ""
+# The status page, `web`.
+PACKAGECONFIG[web] = ""
 CARGO_BUILD_FLAGS:append = " --no-default-features --features=${@','.join(d.getVar('PACKAGECONFIG').split())}"
 
 # C and assembly of crates lie in CARGO_HOME, which the other prefixes do not cover.
