@@ -243,7 +243,7 @@ fn every_command_that_is_shown_is_one() {
 fn read(
     arguments: &[String],
 ) -> Result<definition::Given, (Vec<&'static definition::Command>, Stop)> {
-    let simulated = ["demo", "simulate"].contains(&&*arguments[0]);
+    let simulated = ["demo", "simulate", "web"].contains(&&*arguments[0]);
     if simulated && !cfg!(feature = "simulate") {
         return Err((Vec::new(), Stop::Help));
     }
