@@ -14,13 +14,14 @@ const TIMESYNC: &str = "/run/systemd/timesync";
 ///
 /// # Errors
 /// There is no such path, or it may not be looked at.
+#[allow(clippy::useless_conversion, reason = "they have 32 bits where a long has")]
 pub fn disk(path: &Path) -> io::Result<Disk> {
     let found = statvfs(path)?;
-    let fragment = found.fragment_size();
+    let fragment = u64::from(found.fragment_size());
     Ok(Disk {
-        size: found.blocks() * fragment,
-        free: found.blocks_available() * fragment,
-        files: (found.files() > 0).then(|| found.files_available()),
+        size: u64::from(found.blocks()) * fragment,
+        free: u64::from(found.blocks_available()) * fragment,
+        files: (found.files() > 0).then(|| u64::from(found.files_available())),
     })
 }
 
