@@ -1,184 +1,68 @@
-//! The configuration file: TOML in, valid [`Options`] out, or one sentence that says what is
-//! wrong.
+//! The configuration: TOML files in, valid [`Options`] out, or sentences that say what is wrong.
 //!
-//! | section | key | default |
+//! | what | where | origin |
 //! |---|---|---|
-//! | `[gateway]` | `id`: DM server id towards end devices, 1 to 255 octets | required |
-//! | | `remote-settings`: whether DM servers may set Gw Config | true |
-//! | | `device-id`: towards DM servers (DevInfo/DevId) | the `id` |
-//! | | `state-dir`: directory for all that lasts | required |
-//! | | `public-address`: IP address or DNS name by which servers reach us | none |
-//! | | `share-address`: whether devices may tell it to their servers | whether `public-address` is given |
-//! | | `wire-profile`: `"registered"` or `"draft"` | `"registered"` |
-//! | | `push-rate`: pushes per second and mapping, fractions allowed, 0 = off | 1 |
-//! | | `trigger-expiry`: seconds, or a text such as `"90s"`, `"15m"`, `"2h"`, `"1d"` | `"15m"` |
-//! | `[wan]` | `push-listen`: addresses with ports | `["0.0.0.0:2948", "[::]:2948"]` |
-//! | | `interface`: takes pushes from this interface only | any |
-//! | | `trusted-sources`: `"10.0.0.0/8"`, a bare address is one host | any source |
-//! | | `http-push-listen`: addresses with ports for pushes over HTTP | none |
-//! | `[wan.http-push]` | `certificate`, `key`: PEM files; without them HTTP is plain | none |
-//! | | `client-ca`: PEM file of the CAs whose certificates clients must show | none |
-//! | | `token-file`: the token that each push must bring | none |
-//! | `[[lan]]` | `name`: 1 to 64 octets without blanks | required |
-//! | | `interface` | required |
-//! | | `listen`: addresses with ports of the LAN's DM server | required |
-//! | | `push-port`: UDP port of the end devices | 2948 |
-//! | | `policy`: `"ignore"`, `"bootstrap"`, `"transparent"` | `"ignore"` |
-//! | | `detect`: any of `"neighbours"`, `"leases"`, `"static"` | `neighbours`, `static`; with a `lease-file` all three |
-//! | | `lease-file`: of dnsmasq | none |
-//! | | `verify`: `"neighbour"` or `"none"` | `"neighbour"` |
-//! | | `device-auth`: `"none"`, `"basic"`, `"md5"` | `"none"` |
-//! | | `trusted-link`: whether nobody else is on it, so that secrets may be pushed | false |
-//! | | `provision`: whether devices without an account are given one | false |
-//! | | `bootstrap-profile` of its devices: `"dm"` or `"cp"` | `"dm"` |
-//! | | `bootstrap-listen`: addresses with ports where they fetch it over HTTPS otherwise | none |
-//! | | `bootstrap-certificate`, `bootstrap-key`: PEM files for that | none |
-//! | | `request-rate`: requests per second of one address, 0 = off | 20 |
-//! | | `request-burst`: requests at once of one address | 100 |
-//! | `[[device]]` | `id`: `mac:…`, `IMEI:…`, a URN | required |
-//! | | `lan`: name of its LAN | the LAN, if there is only one |
-//! | | `address`: its fixed address | none |
-//! | | `user`: name in its credentials | the id |
-//! | | `secret-file`: what it proves itself by | none |
-//! | | `server-secret-file`: what we prove ourselves to it by | none |
-//! | | `pin-file`: its user's pin, which proves a bootstrap to it | none |
-//! | `[[server]]` | `id`: of a DM server that the gateway has an account with | required |
-//! | | `allow-http`: whether sessions may go without TLS | false |
-//! | | `encoding`: `"wbxml"` or `"xml"` | `"wbxml"` |
-//! | | `interval`: time between sessions, `"1d"` | none but those asked for |
-//! | | `trust`: `"system"`, a PEM file of CAs, `"sha256:…"` of the server's public key | `"system"` |
-//! | | `client-certificate`, `client-key`: PEM files | none |
-//! | `[bootstrap]` | `network-pin-file`, `user-pin-file`: prove pushed bootstraps | none: they are refused |
-//! | | `allow`: servers that wanted ones may be bootstrapped of, `*` for any characters | none without approval |
-//! | | `sources`: `"card"`, `"https://…"`, `"srv:_dm-bootstrap._tcp.example.com/path"`, in order | the card, if there is one |
-//! | | `parameters` of the request: `"name=value"`, with `{device}` and `{server}` | `["device={device}", "server={server}"]` |
-//! | | `trust`, `client-certificate`, `client-key` of bootstrap servers | as for `[[server]]` |
-//! | | `directories` of factory files | `bootstrap.d` in `/usr/lib/dm-gateway` and `/etc/dm-gateway` |
-//! | | `card-directory`: EF dumps, or `modem`: its AT port | no card |
-//! | `[control]` | `socket` | `control.sock` in the `state-dir` |
+//! | defaults of the program | [`keys::ALL`] | `default` |
+//! | whoever built the image | `/usr/lib/dm-gateway/*.toml` | `vendor` |
+//! | the administrator | `/etc/dm-gateway/dm-gateway.toml` | `admin` |
+//! | | `/etc/dm-gateway/conf.d/*.toml` | `drop-in` |
+//! | `dm-gateway apply` | `conf.d/90-applied.toml`, or `config/` in the state directory | `applied`, `trial` |
+//! | DM servers, through Gw Config | the store | `remote` |
 //!
-//! `http-push-listen` wants a `client-ca` or a `token-file`, plain HTTP a loopback address and a
-//! token; where both are given, both are asked for. A list of one may be written without
-//! brackets. Relative paths start at the directory of the file. Sharing the address takes two
-//! deliberate keys, `public-address` and a `transparent` LAN; `share-address = false` forbids it
-//! for all LANs. A `…-file` of a secret is a path, or `credential:NAME` for a credential that
-//! systemd hands the service.
+//! Later rows override earlier ones, key by key; files of one row count by name. `[[lan]]`,
+//! `[[device]]` and `[[server]]` of the same name or id are the same one. What a file names in
+//! `[gateway] locked` neither a later file nor a DM server may set.
+//!
+//! The keys are in [`keys`]; `src/manual/configuration.md` is made from it. Relative paths start
+//! at the directory of the main file, in a vendor file at its own. A `…-file` of a secret is a
+//! path, or `credential:NAME` for a credential that systemd hands the service. Sharing the
+//! address takes two deliberate keys, `public-address` and a `transparent` LAN.
 
+pub mod check;
 mod device;
+pub mod files;
 mod http_push;
+pub mod keys;
 mod lan;
+pub mod layers;
+mod names;
+mod observe;
+mod plain;
+mod provision;
+pub mod reference;
+pub mod reload;
 mod section;
 mod server;
+mod tree;
 mod value;
+pub mod view;
 
 pub use http_push::HttpPush;
+pub use layers::Layout;
+pub use observe::Observe;
+pub use provision::Provision;
 pub use section::ConfigError;
 pub use server::{CardConfig, ClientConfig};
+pub use tree::Origin;
 
-use self::section::{Form, Section, Source, Value, shown};
+use self::section::{Section, Value, shown};
+use self::tree::{File, Tree};
 use crate::gateway::alert::WireProfile;
 use crate::gateway::policy::Policy;
-use crate::gateway::{LanOptions, Options};
+use crate::gateway::{LanOptions, Options, management};
 use crate::io::tls_server::TlsServer;
 use crate::limits;
+use log::LevelFilter;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use toml::de::DeTable;
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/dm-gateway/dm-gateway.toml";
 
 /// UDP port of WAP push.
 const PUSH_PORT: u16 = 2948;
-
-const GATEWAY: Form = Form {
-    name: "gateway",
-    many: false,
-    keys: &[
-        "id",
-        "public-address",
-        "share-address",
-        "state-dir",
-        "wire-profile",
-        "push-rate",
-        "trigger-expiry",
-        "device-id",
-        "remote-settings",
-    ],
-};
-const WAN: Form = Form {
-    name: "wan",
-    many: false,
-    keys: &["push-listen", "interface", "trusted-sources", "http-push-listen", "http-push"],
-};
-const HTTP_PUSH: Form = Form {
-    name: "wan.http-push",
-    many: false,
-    keys: &["certificate", "key", "client-ca", "token-file"],
-};
-const LAN: Form = Form {
-    name: "lan",
-    many: true,
-    keys: &[
-        "name",
-        "interface",
-        "listen",
-        "push-port",
-        "policy",
-        "detect",
-        "lease-file",
-        "verify",
-        "device-auth",
-        "request-rate",
-        "request-burst",
-        "trusted-link",
-        "provision",
-        "bootstrap-profile",
-        "bootstrap-listen",
-        "bootstrap-certificate",
-        "bootstrap-key",
-    ],
-};
-const DEVICE: Form = Form {
-    name: "device",
-    many: true,
-    keys: &["id", "lan", "address", "user", "secret-file", "server-secret-file", "pin-file"],
-};
-const CONTROL: Form = Form { name: "control", many: false, keys: &["socket"] };
-const SERVER: Form = Form {
-    name: "server",
-    many: true,
-    keys: &[
-        "id",
-        "allow-http",
-        "encoding",
-        "interval",
-        "trust",
-        "client-certificate",
-        "client-key",
-    ],
-};
-const BOOTSTRAP: Form = Form {
-    name: "bootstrap",
-    many: false,
-    keys: &[
-        "network-pin-file",
-        "user-pin-file",
-        "allow",
-        "sources",
-        "parameters",
-        "trust",
-        "client-certificate",
-        "client-key",
-        "directories",
-        "card-directory",
-        "modem",
-    ],
-};
-const FORMS: [&Form; 8] =
-    [&GATEWAY, &WAN, &HTTP_PUSH, &LAN, &DEVICE, &SERVER, &BOOTSTRAP, &CONTROL];
 
 /// A configuration without contradictions.
 #[derive(Clone, Debug)]
@@ -197,10 +81,19 @@ pub struct Config {
     pub wan_interface: Option<String>,
     /// The rest of each `[[lan]]`, in the order of `options.lans`.
     pub lans: Vec<LanConfig>,
+    /// `[provision]`.
+    pub provision: Provision,
     /// What the shell does for the gateway as a DM client.
     pub client: ClientConfig,
+    /// `[metrics]`, `[events]` and `[log]`.
+    pub observe: Observe,
+    /// `[log] level`.
+    pub log_level: Option<LevelFilter>,
     /// Sentences on what is permitted and yet rarely meant: to be logged at the start.
     pub warnings: Vec<String>,
+    /// Where it was read; `None` if that was no file.
+    pub layout: Option<Layout>,
+    tree: Tree,
 }
 
 /// What the shell does for one `[[lan]]`.
@@ -215,46 +108,80 @@ pub struct LanConfig {
 }
 
 impl Config {
-    /// Reads a file, and the secret files that it names.
+    /// Reads a main file and those that belong to it, and the secret files that they name.
     ///
     /// # Errors
     /// If one of them is unreadable or something in them is wrong.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(&read(path, "`--config FILE` with the file's path")?, path)
+        Self::load_from(&Layout::of(path))
     }
 
-    /// Reads the text of the file `origin`, and the secret files that it names.
+    /// The same.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load_from(layout: &Layout) -> Result<Self, ConfigError> {
+        let (tree, errors) = layout.read_all("`--config FILE` with the file's path");
+        let config = Self::first_or(errors, tree)?;
+        Ok(Self { layout: Some(layout.clone()), ..config })
+    }
+
+    /// What would be if this text were applied.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`]; `name` stands for the file that the text is from.
+    pub fn load_with(layout: &Layout, text: &str, name: &Path) -> Result<Self, ConfigError> {
+        let (tree, errors) = layout.read_with(text, name);
+        let config = Self::first_or(errors, tree)?;
+        Ok(Self { layout: Some(layout.clone()), ..config })
+    }
+
+    /// Reads the text of the file `origin` alone, and the secret files that it names.
     ///
     /// # Errors
     /// If something in them is wrong.
     pub fn parse(text: &str, origin: &Path) -> Result<Self, ConfigError> {
-        let source = Source { text, origin };
-        let tables = source.tables()?;
-        source.check_names(&tables, &FORMS)?;
-        for form in FORMS {
-            for section in source.sections(&tables, form)? {
-                section.check_keys(&FORMS)?;
-            }
+        let mut tree = Tree::default();
+        let errors = tree.add(File {
+            path: origin.to_owned(),
+            origin: Origin::Admin,
+            base: origin.parent().unwrap_or_else(|| Path::new("")).to_owned(),
+            text: text.to_owned(),
+        });
+        Self::first_or(errors, tree)
+    }
+
+    fn first_or(errors: Vec<ConfigError>, tree: Tree) -> Result<Self, ConfigError> {
+        match errors.into_iter().next() {
+            Some(error) => Err(error),
+            None => Self::of(tree),
         }
+    }
+
+    fn of(tree: Tree) -> Result<Self, ConfigError> {
+        tree.named.take();
         let mut warnings = Vec::new();
-        let (_, state_dir) = state_dir(source, &tables)?;
-        let control_socket = socket(source, &tables)?;
-        let gateway = gateway(source, &tables)?;
-        let wan = source.sections(&tables, &WAN)?.first().copied();
+        let (_, state_dir) = state_dir(&tree)?;
+        let control_socket = socket(&tree)?;
+        let gateway = gateway(&tree)?;
+        let wan = tree.section("wan");
         let wan_interface = get(wan, "interface").map(|value| interface(&value)).transpose()?;
-        let (lan_options, lans) =
-            lan::lans(source, &tables, wan_interface.as_deref(), &mut warnings)?;
-        let accounts = device::devices(source, &tables, &lan_options, &mut warnings)?;
-        let (http_push, push_token) = http_push::http_push(source, &tables, wan, &mut warnings)?;
+        let (lan_options, lans) = lan::lans(&tree, wan_interface.as_deref(), &mut warnings)?;
+        let accounts = device::devices(&tree, &lan_options, &mut warnings)?;
+        let (http_push, push_token) = http_push::http_push(&tree, wan, &mut warnings)?;
         let (id, public_address) = (id(&gateway)?, public_address(&gateway, &mut warnings)?);
         let device_id = match gateway.get("device-id") {
             Some(value) => value.text()?.to_owned(),
             None => id.clone(),
         };
-        let (mut management, client) = server::client(source, &tables, device_id, &mut warnings)?;
+        let (mut management, client) = server::client(&tree, device_id, &mut warnings)?;
         if let Some(value) = gateway.get("remote-settings") {
             management.remote_settings = value.boolean()?;
         }
+        management.locked = management::Locked {
+            public_address: tree.lock_of("gateway.public-address").is_some(),
+            share_address: tree.lock_of("gateway.share-address").is_some(),
+        };
         let options = Options {
             id,
             share_address: match gateway.get("share-address") {
@@ -291,7 +218,15 @@ impl Config {
         };
         warn_of_share(&options, &mut warnings);
         let push_listen = push_listen(wan)?;
+        let provision = provision::provision(&tree)?;
+        let mut client = client;
+        client.directories.push(state_dir.join(crate::io::state::PROVISIONED).join("bootstrap.d"));
+        let observe = observe::observe(&tree)?;
+        let log_level = get(tree.section("log"), "level").map(|value| level(&value)).transpose()?;
         Ok(Self {
+            log_level,
+            layout: None,
+            tree,
             options,
             state_dir,
             control_socket,
@@ -300,6 +235,8 @@ impl Config {
             wan_interface,
             lans,
             client,
+            provision,
+            observe,
             warnings,
         })
     }
@@ -311,43 +248,48 @@ impl Config {
 /// # Errors
 /// If the file is unreadable, is not TOML, or tells neither a socket nor a state directory.
 pub fn control_socket(path: &Path) -> Result<PathBuf, ConfigError> {
-    let text = read(path, "`--socket PATH`, or `--config FILE` with the daemon's file")?;
-    let source = Source { text: &text, origin: path };
-    socket(source, &source.tables()?)
+    let advice = "`--socket PATH`, or `--config FILE` with the daemon's file";
+    let (tree, errors) = Layout::of(path).read_written(advice);
+    match socket(&tree) {
+        Ok(socket) => Ok(socket),
+        // Which file cannot be read says more than what is not in the others.
+        Err(error) => Err(errors.into_iter().find(ConfigError::is_fatal).unwrap_or(error)),
+    }
 }
 
-fn read(path: &Path, advice: &str) -> Result<String, ConfigError> {
-    let failed = |why: &str| ConfigError::of_file(path, format!("the file {why}"), advice);
-    let octets = value::read_file(path, limits::CONFIG_FILE).map_err(|why| failed(&why))?;
-    String::from_utf8(octets).map_err(|_| failed("is not UTF-8 text"))
+/// The state directory that the configuration at `path` names. Looks at nothing else there.
+///
+/// # Errors
+/// If a file is unreadable or is not TOML, or none tells the state directory.
+pub fn state_directory(path: &Path) -> Result<PathBuf, ConfigError> {
+    let (tree, errors) = Layout::of(path).read_written("`--config FILE` with the daemon's file");
+    match layers::state_dir(&tree) {
+        Some(state_dir) => Ok(state_dir),
+        None => Err(errors.into_iter().find(ConfigError::is_fatal).unwrap_or_else(|| {
+            ConfigError::of_file(path, "there is no `[gateway] state-dir`", "such a key")
+        })),
+    }
 }
 
 // --- Sections --------------------------------------------------------------------------------
 
-fn gateway<'t, 'a: 't>(
-    source: Source<'a>,
-    tables: &'t DeTable<'a>,
-) -> Result<Section<'t>, ConfigError> {
-    source.sections(tables, &GATEWAY)?.first().copied().ok_or_else(|| {
+fn gateway(tree: &Tree) -> Result<Section<'_>, ConfigError> {
+    tree.section("gateway").ok_or_else(|| {
         let advice = "`[gateway]` with `id` and `state-dir`";
-        ConfigError::of_file(source.origin, "there is no section [gateway]", advice)
+        ConfigError::of_file(tree.main(), "there is no section [gateway]", advice)
     })
 }
 
-fn state_dir<'t, 'a: 't>(
-    source: Source<'a>,
-    tables: &'t DeTable<'a>,
-) -> Result<(Value<'t>, PathBuf), ConfigError> {
-    let value = gateway(source, tables)?.need("state-dir", "\"/var/lib/dm-gateway\"")?;
-    Ok((value, path(source, &value)?))
+fn state_dir(tree: &Tree) -> Result<(Value<'_>, PathBuf), ConfigError> {
+    let value = gateway(tree)?.need("state-dir", "\"/var/lib/dm-gateway\"")?;
+    Ok((value, path(&value)?))
 }
 
-fn socket(source: Source<'_>, tables: &DeTable<'_>) -> Result<PathBuf, ConfigError> {
-    let control = source.sections(tables, &CONTROL)?.first().copied();
-    let (value, socket) = match get(control, "socket") {
-        Some(value) => (value, path(source, &value)?),
+fn socket(tree: &Tree) -> Result<PathBuf, ConfigError> {
+    let (value, socket) = match get(tree.section("control"), "socket") {
+        Some(value) => (value, path(&value)?),
         None => {
-            let (value, directory) = state_dir(source, tables)?;
+            let (value, directory) = state_dir(tree)?;
             (value, directory.join("control.sock"))
         }
     };
@@ -429,25 +371,29 @@ fn some<'a>(value: &Value<'a>, advice: &str) -> Result<Vec<(Value<'a>, &'a str)>
     if texts.is_empty() { Err(value.error("is an empty list", advice)) } else { Ok(texts) }
 }
 
-fn path(source: Source<'_>, value: &Value<'_>) -> Result<PathBuf, ConfigError> {
+fn path(value: &Value<'_>) -> Result<PathBuf, ConfigError> {
     let text = value.text()?;
     if text.chars().any(char::is_control) {
         return Err(value.error("holds control characters", "a path"));
     }
-    Ok(source.origin.parent().unwrap_or_else(|| Path::new("")).join(text))
+    Ok(value.base().join(text))
 }
+
+/// Where systemd keeps the credentials of the unit while it runs.
+const CREDENTIALS: &str = "/run/credentials/dm-gateway.service";
 
 /// The file of a secret: a path, or `credential:NAME` for what systemd hands the service
 /// (`LoadCredential=`).
-fn secret_path(source: Source<'_>, value: &Value<'_>) -> Result<PathBuf, ConfigError> {
+fn secret_path(value: &Value<'_>) -> Result<PathBuf, ConfigError> {
     let Some(name) = value.text()?.strip_prefix("credential:") else {
-        return path(source, value);
+        return path(value);
     };
     if name.is_empty() || name.contains(['/', '\0']) || name == ".." {
         return Err(value.error("names no credential", "`credential:NAME`"));
     }
     match std::env::var_os("CREDENTIALS_DIRECTORY") {
         Some(directory) => Ok(Path::new(&directory).join(name)),
+        None if !value.is_of_service() => Ok(Path::new(CREDENTIALS).join(name)),
         None => {
             let advice = format!("`LoadCredential={name}:/…` in the unit, or a path");
             Err(value.error("names a credential, and systemd handed over none", &advice))
@@ -463,6 +409,16 @@ fn interface(value: &Value<'_>) -> Result<String, ConfigError> {
         return Err(value.error(problem, "an interface that `ip link` lists"));
     }
     Ok(name.to_owned())
+}
+
+fn level(value: &Value<'_>) -> Result<LevelFilter, ConfigError> {
+    value.choice(&[
+        ("error", LevelFilter::Error),
+        ("warn", LevelFilter::Warn),
+        ("info", LevelFilter::Info),
+        ("debug", LevelFilter::Debug),
+        ("trace", LevelFilter::Trace),
+    ])
 }
 
 fn twice(value: &Value<'_>, address: SocketAddr) -> ConfigError {

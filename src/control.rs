@@ -10,15 +10,28 @@
 //!
 //! `--json` prints these lines as they are. Schema 1 may gain fields; none changes its meaning.
 
+mod answers;
+pub mod openmetrics;
+mod request;
+mod trace;
+
+pub use answers::{BackupHead, Done, Failure, Fault, Nodes, Refused, Rehearsed, Watching};
+pub use request::Request;
+pub use trace::TraceLine;
+
+use crate::codes::{self, Code, Trouble};
+use crate::config::view::{Difference, ValueView};
 use crate::gateway::Gateway;
 use crate::gateway::event::Event;
-use crate::gateway::management::{NodeView, Operation};
+use crate::gateway::health::{HealthLine, Severity};
+use crate::gateway::management::{Operation, RemoteValue};
 use crate::gateway::seam::Now;
-use crate::gateway::view::{DeviceView, MappingView, ServerView, Status};
+use crate::gateway::view::{DeviceView, Health, MappingView, ServerView, Status};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Version of the JSON.
 pub const SCHEMA: u32 = 1;
@@ -26,58 +39,6 @@ pub const SCHEMA: u32 = 1;
 /// Name of the line that stands for events left out, among the names of
 /// [`EventKind`](crate::gateway::event::EventKind).
 pub const LOST: &str = "lost";
-
-/// What an operator asks.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(tag = "request", rename_all = "kebab-case")]
-pub enum Request {
-    /// The gateway as a whole: [`StatusAnswer`].
-    Status,
-    /// Every end device: [`Devices`].
-    Devices,
-    /// Every DM server that a device names: [`Servers`].
-    Servers,
-    /// The mappings in force: [`Mappings`].
-    Mappings,
-    /// Whether a push would pass: [`Explanation`](crate::gateway::view::Explanation).
-    Explain {
-        /// The DM server's id.
-        server: String,
-        /// The end device's id or alias.
-        device: String,
-    },
-    /// What happens from now on: [`Watching`], then an [`EventLine`] for each event.
-    Monitor,
-    /// The nodes of the management tree from a URI down: [`Nodes`].
-    Tree {
-        /// Where to begin.
-        uri: String,
-    },
-    /// A session with a DM server: [`Done`]; with `wait` then an [`EventLine`] for each event, as
-    /// [`Request::Monitor`].
-    Session {
-        /// The DM server's id.
-        server: String,
-        /// Whether to tell what happens.
-        #[serde(default)]
-        wait: bool,
-    },
-    /// Accounts from a bootstrap document: [`Done`].
-    Apply {
-        /// The document, base64.
-        document: String,
-    },
-    /// Lets a wanted server be bootstrapped: [`Done`].
-    Approve {
-        /// The DM server's id.
-        server: String,
-    },
-    /// Gives an end device its account for the gateway: [`Done`].
-    Provision {
-        /// The end device's id or alias.
-        device: String,
-    },
-}
 
 /// One line of an answer.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -97,6 +58,65 @@ pub struct StatusAnswer {
     pub status: Status,
     /// What its sockets and its store say.
     pub io: IoCounters,
+    /// What there is to know of the configuration.
+    #[serde(default)]
+    pub configuration: ConfigurationState,
+}
+
+/// What there is to know of the configuration of a running daemon.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ConfigurationState {
+    /// Why the files are not in force, if the last `reload` failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Trouble>,
+    /// Keys that wait for a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<String>,
+    /// After how many seconds what is on trial is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<u64>,
+}
+
+/// Answers [`Request::Reload`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Reloaded {
+    /// Keys whose new values count.
+    pub applied: Vec<String>,
+    /// Keys that wait for a restart; the old values are in force.
+    pub restart: Vec<String>,
+    /// What DM servers set; unless it is locked it counts, whatever the files say.
+    #[serde(default)]
+    pub remote: Vec<RemoteValue>,
+    /// The DM server whose change is on trial, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<String>,
+    /// What is permitted and yet rarely meant.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Whether the daemon starts anew now.
+    #[serde(default)]
+    pub restarts: bool,
+}
+
+/// Answers [`Request::Configuration`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct InForce {
+    /// Every key with the value that counts.
+    pub values: Vec<ValueView>,
+    /// Whether it is on trial and so on.
+    pub state: ConfigurationState,
+}
+
+/// Answers [`Request::ApplyConfiguration`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Applied {
+    /// What changes.
+    pub differences: Vec<Difference>,
+    /// What of it counts; of a dry run, what would.
+    #[serde(flatten)]
+    pub reloaded: Reloaded,
+    /// After how many seconds it is taken back; 0 of a dry run.
+    pub seconds: u64,
 }
 
 /// Counters of what the gateway cannot see, since the start.
@@ -114,6 +134,27 @@ pub struct IoCounters {
     pub pushes_unsent: u64,
     /// Batches of changes that became durable, each with one flush.
     pub store_flushes: u64,
+    /// Octets of pushes that came from the WAN, those of HTTP without their heads.
+    #[serde(default)]
+    pub push_octets_received: u64,
+    /// Octets of pushes to LANs.
+    #[serde(default)]
+    pub push_octets_sent: u64,
+    /// Octets that servers answered with: messages and bootstrap documents, without HTTP and TLS.
+    #[serde(default)]
+    pub server_octets_received: u64,
+    /// Octets of messages to servers, without HTTP and TLS.
+    #[serde(default)]
+    pub server_octets_sent: u64,
+    /// Runs of programs in `[events] directory`.
+    #[serde(default)]
+    pub hooks_run: u64,
+    /// Those of them that failed or took too long.
+    #[serde(default)]
+    pub hooks_failed: u64,
+    /// Events that these programs were not told of, because too many waited.
+    #[serde(default)]
+    pub hooks_dropped: u64,
 }
 
 /// Answers [`Request::Devices`].
@@ -137,41 +178,6 @@ pub struct Mappings {
     pub mappings: Vec<MappingView>,
 }
 
-/// Answers [`Request::Monitor`] at once, before anything happens.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Watching {
-    /// True.
-    pub monitor: bool,
-}
-
-/// Answers [`Request::Tree`].
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Nodes {
-    /// In the order of the tree.
-    pub nodes: Vec<NodeView>,
-}
-
-/// Answers what was to be done.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Done {
-    /// What was done, a line each, for people.
-    pub done: Vec<String>,
-}
-
-/// Answers what was not done.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Refused {
-    /// Why, for people.
-    pub refused: String,
-}
-
-/// Answers what cannot be answered.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Fault {
-    /// Why, for people.
-    pub error: String,
-}
-
 /// One event.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct EventLine {
@@ -189,6 +195,9 @@ pub struct EventLine {
     /// The address concerned, with its port where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Why it was refused: a name of [`Reason`](crate::gateway::event::Reason).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Why, for people.
     #[serde(default)]
     pub why: String,
@@ -201,6 +210,40 @@ pub struct EventLine {
     /// How many events were left out; in a line [`LOST`] only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+}
+
+/// One step on the way to a DM server.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct StepLine {
+    /// `url`, `dns`, `tcp` (for each address), `tls`, `session`.
+    pub step: String,
+    /// Whether it went well.
+    pub ok: bool,
+    /// Milliseconds that it took.
+    pub ms: f64,
+    /// What came of it, for people.
+    pub what: String,
+    /// What is wrong, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+}
+
+/// A step, as it went.
+pub fn step(name: &str, time: Duration, result: Result<String, (Code, String)>) -> StepLine {
+    let (ok, what, trouble) = match result {
+        Ok(what) => (true, what, None),
+        Err((code, what)) => {
+            let (cause, next) = (Some(code.cause.to_owned()), Some(code.remedy.to_owned()));
+            let trouble = Trouble { code: code.id.into(), what: what.clone(), cause, next };
+            (false, what, Some(trouble))
+        }
+    };
+    StepLine { step: name.to_owned(), ok, ms: time.as_micros() as f64 / 1e3, what, trouble }
+}
+
+/// One step, one line without its end.
+pub fn step_line(step: &StepLine) -> String {
+    document(step)
 }
 
 /// Reads a request.
@@ -221,6 +264,26 @@ pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
         Request::Session { server, .. } => Operation::Session { server: server.clone() },
         Request::Approve { server } => Operation::Approve { server: server.clone() },
         Request::Provision { device } => Operation::Provision { device: device.clone() },
+        Request::Deny { server } => Operation::Deny { server: server.clone() },
+        Request::Forget { device } => Operation::Forget { device: device.clone() },
+        Request::Block { device } => Operation::Block { device: device.clone() },
+        Request::Unblock { device } => Operation::Unblock { device: device.clone() },
+        Request::Trust { device, mac } => {
+            Operation::Trust { device: device.clone(), hardware: mac.clone() }
+        }
+        Request::Map { server, device } => {
+            Operation::Map { server: server.clone(), device: device.clone() }
+        }
+        Request::Unmap { server, device } => {
+            Operation::Unmap { server: server.clone(), device: device.clone() }
+        }
+        Request::DryRun { of } => match operation(of)? {
+            Some(operation) => Operation::Rehearse(operation.into()),
+            None => {
+                let error = "there is nothing to try in a question".to_owned();
+                return Err(document(Fault { error }));
+            }
+        },
         Request::Apply { document } => {
             let document = BASE64
                 .decode(document)
@@ -232,46 +295,89 @@ pub fn operation(request: &Request) -> Result<Option<Operation>, String> {
 }
 
 /// The answer to an operation, one line without its end.
-pub fn operated(result: Result<Vec<String>, String>) -> String {
+pub fn operated(request: &Request, result: Result<Vec<String>, String>) -> String {
     match result {
-        Ok(done) => document(Done { done }),
-        Err(refused) => document(Refused { refused }),
+        Ok(would) if matches!(request, Request::DryRun { .. }) => document(Rehearsed { would }),
+        result => told(result.map(|done| Done { done })),
     }
 }
 
+/// The answer to what is not done, one line without its end.
+pub fn refused(why: &str) -> String {
+    document(Refused { refused: why.to_owned(), code: None })
+}
+
 /// The answer to a question, one line without its end.
-pub fn answer(gateway: &mut Gateway, request: &Request, io: &IoCounters, now: Now) -> String {
+pub fn answer(
+    gateway: &mut Gateway,
+    request: &Request,
+    io: &IoCounters,
+    configuration: &ConfigurationState,
+    now: Now,
+) -> String {
     match request {
-        Request::Status => document(StatusAnswer { status: gateway.status(now), io: *io }),
+        Request::Status => {
+            let (mut status, configuration) = (gateway.status(now), configuration.clone());
+            if let Some(error) = &configuration.error {
+                // The next start would fail.
+                status.problems.push(error.to_string());
+                let line =
+                    HealthLine { severity: Severity::Fail, trouble: error.clone(), server: None };
+                status.troubles.insert(0, line);
+                status.health = match status.health {
+                    Health::Healthy => Health::Degraded,
+                    other => other,
+                };
+            }
+            if !configuration.restart.is_empty() {
+                let sentence = format!(
+                    "{} will count after a restart; try: dm-gateway reload --restart",
+                    configuration.restart.join(", ")
+                );
+                let trouble = Trouble::new(codes::RESTART_NEEDED, &sentence);
+                let severity = Severity::Warn;
+                status.troubles.push(HealthLine { severity, trouble, server: None });
+            }
+            document(StatusAnswer { status, io: *io, configuration })
+        }
         Request::Devices => document(Devices { devices: gateway.devices(now) }),
         Request::Servers => document(Servers { servers: gateway.servers(now) }),
+        Request::Device { device } => told(gateway.device_details(device, now)),
+        Request::Server { server } => told(gateway.server_details(server, now)),
         Request::Mappings => document(Mappings { mappings: gateway.mappings(now) }),
         Request::Explain { server, device } => document(gateway.explain(server, device)),
-        Request::Tree { uri } => match gateway.tree(uri, now) {
-            Ok(nodes) => document(Nodes { nodes }),
-            Err(refused) => document(Refused { refused }),
-        },
-        Request::Monitor
-        | Request::Session { .. }
-        | Request::Apply { .. }
-        | Request::Approve { .. }
-        | Request::Provision { .. } => document(Watching { monitor: true }),
+        Request::Tree { uri } => told(gateway.tree(uri, now).map(|nodes| Nodes { nodes })),
+        // The others are done, not answered.
+        _ => document(Watching { monitor: true }),
+    }
+}
+
+fn told(result: Result<impl Serialize, String>) -> String {
+    match result {
+        Ok(body) => document(body),
+        Err(refused) => document(Refused { refused, code: None }),
     }
 }
 
 /// One event, one line without its end.
 pub fn event_line(event: &Event, now: Now) -> String {
-    document(EventLine {
+    document(line_of(event, now))
+}
+
+/// One event as it is told.
+pub fn line_of(event: &Event, now: Now) -> EventLine {
+    EventLine {
         event: event.kind.name().to_owned(),
         device: event.device.as_deref().map(str::to_owned),
         server: event.server.as_ref().map(ToString::to_string),
         lan: event.lan.as_deref().map(str::to_owned),
         address: event.address.map(address),
+        reason: event.reason.map(|reason| reason.name().to_owned()),
         why: event.why.clone(),
         uptime: now.uptime.as_micros() as f64 / 1e6,
         time: now.unix,
         count: None,
-    })
+    }
 }
 
 /// Stands for events that a watcher did not take in time, one line without its end.
@@ -287,7 +393,14 @@ fn address(address: SocketAddr) -> String {
     }
 }
 
-fn document(body: impl Serialize) -> String {
+/// The answer to what is not done, one line without its end.
+pub fn refusal(trouble: &Trouble) -> String {
+    let code = Some(trouble.code.to_string());
+    document(Refused { refused: trouble.to_string(), code })
+}
+
+/// A document of this schema, one line without its end.
+pub fn document(body: impl Serialize) -> String {
     let document = Document { schema: SCHEMA, body };
     serde_json::to_string(&document).expect("maps with text as keys can be written")
 }
@@ -333,6 +446,7 @@ mod tests {
             server: None,
             lan: Some("depot".into()),
             address: Some("192.0.2.7:2948".parse().unwrap()),
+            reason: None,
             why: "because".into(),
         };
         let now = Now { uptime: Duration::from_micros(1_234_567), unix: 99 };

@@ -74,8 +74,12 @@
 //!  Neighbour, Link, Leases, Ready ───┼──► Gateway::handle ─┼──► Probe            netlink
 //!  Called ───────────────────────────┤        (+ Now)      ├──► Call             DM servers, DNS, card
 //!  Operate, BootstrapFile, Card ─────┤                     ├──► Operated         control socket
-//!  Committed, Timeout ───────────────┘                     └──► Event            whoever watches
+//!  Committed, Facts, Timeout ────────┤                     ├──► Audit            files of the state
+//!                                    └                     └──► Event            whoever watches
 //! ```
+//!
+//! A new configuration comes by a fourth call, [`reconfigure`](gateway::Gateway::reconfigure), which
+//! tells what it met; then again [`poll_output`](gateway::Gateway::poll_output).
 //!
 //! A call ([`Output::Call`](gateway::seam::Output::Call)) is one HTTP exchange, one question to
 //! DNS or one look at the smartcard; its answer comes back as
@@ -186,6 +190,23 @@
 //! for a datagram, DEBUG for a branch taken, INFO for the state of a device or the process, WARN
 //! when an operator should look, ERROR when something does not work.
 //!
+//! ## What is watched from outside
+//!
+//! | what | where |
+//! |---|---|
+//! | a code for whatever may be wrong, with its cause and the next step | [`codes`] |
+//! | health: the lines of `status`, out of facts that only the system knows | [`gateway::health`], [`io::facts`] |
+//! | what lies outside of the daemon, looked at without it | [`cli::check`] |
+//! | who changed what, in lines that are chained by hashes | [`gateway::audit`], [`io::audit`], `daemon::audit` |
+//! | a new configuration while it runs; one on trial | `daemon::configuration`, [`io::trial`] |
+//! | events as lines of the log, by kind, with fields | [`gateway::journal`], [`io::logger`] |
+//! | programs that are told of events | `daemon::hooks`, [`io::program`] |
+//! | counters and health by HTTP | [`gateway::metrics`], [`control::openmetrics`], `daemon::observation`, [`io::page_server`] |
+//! | a status page, in a process of its own | `cli::web` |
+//! | the messages of one device or server, without secrets | `daemon::traces`, [`cli::trace`] |
+//! | whether all parts get on: what the watchdog is fed by | `daemon::progress`, [`io::systemd`] |
+//! | what the gateway knows as text, and a unit made another | [`gateway::backup`], [`cli::backup`], [`cli::provision`] |
+//!
 //! ## Where to add what
 //!
 //! | you want | look at |
@@ -196,6 +217,11 @@
 //! | another reason for a session | `management::sessions`: `Cause` |
 //! | another way to bootstrap | an [`Input`](gateway::seam::Input), `management::bootstrap`, ending in `install` |
 //! | another smartcard reader | [`io::card`]: the trait, and two that implement it |
+//! | another metric | [`gateway::metrics`], or the counters of `io` in `status`; then [`control::openmetrics`] |
+//! | another event | [`gateway::event::EventKind`], and its line in [`gateway::journal`]: level, `MESSAGE_ID`, words |
+//! | another thing that hooks are told, or may do | `daemon::hooks`, [`io::program`] |
+//! | another line of health | [`gateway::health`], a code in [`codes`], a fact in [`io::facts`] if only the system knows |
+//! | another check | a function and its line in `cli::check`, a code in [`codes`] |
 //! | another reason to refuse | [`gateway::event::Reason`]: the counter and `status` follow |
 //! | another rule for forwarding | [`gateway::forward`]: `judge`, which `map explain` uses too |
 //! | another way to detect devices | a reader in [`io`], an [`Input`](gateway::seam::Input), `gateway::attach` |
@@ -203,6 +229,7 @@
 //! | another field in `--json` | [`gateway::view`]: fields are added, none changes its meaning |
 //! | another configuration key | `config`, then the `Options` of the layer that wants it |
 //! | another subcommand | a file in [`cli`] |
+//! | another change to be written down | `gateway::audit`; what the shell does by itself, `daemon::audit` |
 //! | another bound | [`limits`], with the reason |
 //! | a real device's odd behaviour | a `Quirk` in `simulate`, then a test with it |
 //! | a real DM server's odd behaviour | a `Misbehaviour` in `simulate::managing`, then a test with it |
@@ -230,7 +257,7 @@
 //! | nix | recvmmsg and sendmmsg, netlink, inotify, peer credentials, serial ports, without unsafe code of our own | MIT |
 //! | quick-xml | the XML event reader under SyncML and the payloads; no serde, no entities, no namespaces | MIT |
 //! | sled | the store, exactly 0.34.7: the one release that survived the kill tests | MIT OR Apache-2.0 |
-//! | log | the logging facade; the logger is ours, 90 lines | MIT OR Apache-2.0 |
+//! | log | the logging facade; the logger is ours, [`io::logger`]: journal, text or JSON | MIT OR Apache-2.0 |
 //! | hyper | HTTP/1 framing on the LAN, for pushes and towards servers, chunks and keep-alive included | MIT |
 //! | smol-hyper | hyper's view of smol's sockets and timers | MIT OR Apache-2.0 |
 //! | http-body-util | the body types that hyper wants | MIT |
@@ -245,6 +272,7 @@
 //! | toml | the configuration file, with line numbers in its errors | MIT OR Apache-2.0 |
 //! | md-5 | the digests that OMA DM prescribes; nothing else relies on it | MIT OR Apache-2.0 |
 //! | hmac, sha1 | the MAC of bootstrap documents, which OMA prescribes; nothing else relies on it | MIT OR Apache-2.0 |
+//! | ring | the passphrase over a backup's secrets, signatures of bundles; rustls has it anyway | Apache-2.0 AND ISC |
 //! | sha2 | nonces and keys out of the kernel's randomness; pins; documents recognised | MIT OR Apache-2.0 |
 //! | base64 | credentials and nonces in SyncML, octets in XML and JSON | MIT OR Apache-2.0 |
 //! | subtle | digests and tokens compared in constant time | BSD-3-Clause |
@@ -257,12 +285,14 @@
 //! takes a C compiler and nothing else.
 
 pub mod cli;
+pub mod codes;
 pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod gateway;
 pub mod io;
 pub mod limits;
+pub mod manual;
 pub mod proto;
 #[cfg(feature = "simulate")]
 pub mod simulate;

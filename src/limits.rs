@@ -237,6 +237,64 @@ pub const UNCONFIRMED: u64 = 7 * 24 * 3600;
 /// without a battery start at 1970.
 pub const CLOCK_SET: u64 = 1_600_000_000;
 
+/// Seconds since 1970 at which this program was made, at the earliest: SOURCE_DATE_EPOCH of its
+/// build, else the beginning of 2026. A clock before that is wrong.
+pub const BUILT: u64 = built(option_env!("SOURCE_DATE_EPOCH"));
+
+const fn built(text: Option<&str>) -> u64 {
+    let least = 1_767_225_600;
+    match text {
+        Some(text) => match u64::from_str_radix(text, 10) {
+            Ok(made) if made > least => made,
+            _ => least,
+        },
+        None => least,
+    }
+}
+
+// --- Health --------------------------------------------------------------------------------
+
+/// Octets below which the disk of the state directory counts as full: the store grows by half a
+/// MiB at a time.
+pub const DISK_FULL: u64 = 1 << 20;
+
+/// Octets below which it is nearly full: room for some hours of what other programs write.
+pub const DISK_LOW: u64 = 8 << 20;
+
+/// Files below which a disk is nearly full.
+pub const FILES_LOW: u64 = 64;
+
+/// Longest set of firewall rules that `check` reads, in octets.
+pub const RULES: u64 = 4 << 20;
+
+/// Largest store that `check` copies to look whether it can be read, in octets: what a router's
+/// /tmp takes without harm.
+pub const STORE_COPY: u64 = 16 << 20;
+
+/// Longest time for one question of `check`: to a name server, to the daemon, to the firewall.
+pub const CHECK_QUESTION: Duration = Duration::from_millis(1500);
+
+/// How long `check` waits for whoever else has the gateway's address.
+pub const CHECK_ARP: Duration = Duration::from_millis(400);
+
+/// Time before its end at which a certificate is told of.
+pub const EXPIRES_SOON: u64 = 30 * 24 * 3600;
+
+/// Octets of memory below which a machine has little left.
+pub const MEMORY_LOW: u64 = 16 << 20;
+
+/// Longest session that `servers test` waits for.
+pub const TEST_SESSION: Duration = Duration::from_secs(90);
+
+/// How long pushes that the kernel lost are told of.
+pub const LOSS_MEMORY: Duration = Duration::from_secs(3600);
+
+/// Most identity conflicts that `status` tells of in lines of their own: a screen has 24.
+pub const CONFLICTS_TOLD: usize = 4;
+
+/// Held pushes from which on `status` tells of them: a depot that sleeps, not a few devices.
+pub const HELD_MANY: usize = 100;
+
 // --- Forwarding ----------------------------------------------------------------------------
 
 /// Default pushes a second for one mapping.
@@ -448,6 +506,9 @@ pub const CONTROL_TIME: Duration = Duration::from_secs(10);
 /// Events that wait for a slow `monitor`; further ones are counted and left out.
 pub const MONITOR_LINES: usize = 1024;
 
+/// Ids told where a part of an id fits several: what stands on one line.
+pub const NAMES_TOLD: usize = 4;
+
 // --- Linux and flash -----------------------------------------------------------------------
 
 /// Largest DHCP lease file read, in octets: [`LEASES`] lines of 256 octets. The rest is ignored.
@@ -484,6 +545,25 @@ pub const STOP_STORE_TIME: Duration = Duration::from_millis(700);
 
 /// Largest configuration file, in octets: [`DEVICES`] sections of 256 octets.
 pub const CONFIG_FILE: usize = 4 * 1024 * 1024;
+
+/// Longest trial of a configuration that an operator applies: who has not come back within a day
+/// has forgotten it.
+pub const LONGEST_CONFIG_TRIAL: Duration = Duration::from_secs(24 * 3600);
+
+/// Trial of a configuration where no other time is asked for: as long as that of a DM server.
+pub const CONFIG_TRIAL: Duration = Duration::from_secs(600);
+
+/// Largest file with the timer of a trial, in octets: it names the keys that changed.
+pub const TRIAL_TIMER: usize = 4 * 1024 * 1024;
+
+/// Longest time for which more may be logged than usual.
+pub const LONGEST_LOG_TIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Time for which more is logged than usual where no other is asked for.
+pub const LOG_TIME: Duration = Duration::from_secs(900);
+
+/// Longest pause between looks at when a trial is over: a machine that slept wakes late.
+pub const CONFIG_TIMER: Duration = Duration::from_secs(60);
 
 /// Largest secret file, in octets. Secrets are made by generators and have some dozen.
 pub const SECRET: usize = 1024;
@@ -588,3 +668,104 @@ pub const SEARCH_RETRY: Duration = Duration::from_secs(300);
 
 /// Most bootstrap servers asked that one DNS name leads to.
 pub const SERVICES: usize = 4;
+
+// --- Upkeep --------------------------------------------------------------------------------
+
+/// Most nodes of one message of a DM server that are written down one by one in the audit.
+pub const AUDIT_CHANGES: usize = 64;
+
+/// Size of a file of the audit, in octets, at which the next is begun: some thousand changes.
+pub const AUDIT_FILE: u64 = 256 * 1024;
+
+/// Files of the audit that are kept: with [`AUDIT_FILE`] a megabyte, years of a quiet gateway.
+pub const AUDIT_FILES: usize = 4;
+
+/// Entries of the audit that wait for flash; what comes beyond while it fails is counted.
+pub const AUDIT_WAITING: usize = 256;
+
+/// Rounds in which the key of a backup's secrets is derived: a second or two on a router, and as
+/// long for each guess of who steals the file.
+pub const SEAL_ROUNDS: u32 = 300_000;
+
+/// Most rounds that a backup may ask for: minutes.
+pub const SEAL_ROUNDS_MOST: u32 = 30_000_000;
+
+/// Largest backup, in octets: a full inventory and tree have a tenth.
+pub const BACKUP: usize = 64 * 1024 * 1024;
+
+/// Fewest characters of a passphrase: the file may be stolen, and guessed at for years.
+pub const PASSPHRASE: usize = 12;
+
+/// How often a backup tries to get hold of the store between two commits.
+pub const STORE_WAITS: u32 = 100;
+
+/// Wait between these tries.
+pub const STORE_WAIT: Duration = Duration::from_millis(20);
+
+/// Most octets of the files in a support bundle: with their heads below 5 MB, which mail takes.
+pub const BUNDLE: usize = 4_500_000;
+
+/// Most octets of one of them; its end is kept.
+pub const BUNDLE_PART: usize = 1_000_000;
+
+/// Lines of the audit in a support bundle.
+pub const BUNDLE_LINES: usize = 2_000;
+
+/// Largest bundle of `provision`, in octets: some certificates and documents.
+pub const PROVISION: usize = 4 * 1024 * 1024;
+// --- Observation -----------------------------------------------------------------------------
+
+/// In this time the lines of the log are counted by kind and source: one line a minute of what a
+/// stranger can make happen wears out no flash.
+pub const LOG_WINDOW: Duration = Duration::from_secs(60);
+
+/// Lines in the log of one kind and source in each [`LOG_WINDOW`], refusals excepted: a LAN of 30
+/// devices that comes up at once is told of in full.
+pub const LOG_BURST: u32 = 30;
+
+/// Connections at once to the metrics' listener, and to that of the status page: a scraper, a
+/// watchdog and two browsers.
+pub const PAGE_CONNECTIONS: usize = 16;
+
+/// Octets of the head of a request for metrics or for the status page; hyper wants no less.
+pub const PAGE_HEAD: usize = 8 * 1024;
+
+/// Longest life of a connection for metrics or for the status page: a request that waits for
+/// news is answered after [`PAGE_NEWS`].
+pub const PAGE_TIME: Duration = Duration::from_secs(30);
+
+/// Longest that the status page's request for news waits for some.
+pub const PAGE_NEWS: Duration = Duration::from_secs(15);
+
+/// Events that the status page keeps for browsers that come.
+pub const PAGE_EVENTS: usize = 100;
+
+/// Longest run of a program in events.d.
+pub const HOOK_TIME: Duration = Duration::from_secs(10);
+
+/// Events that wait for programs in events.d: what a dozen devices do when they come at once.
+pub const HOOK_EVENTS: usize = 256;
+
+/// How long what was found in events.d is taken for what is there.
+pub const HOOK_LOOK: Duration = Duration::from_secs(1);
+
+/// Longest trace: whoever forgets one does no harm.
+pub const TRACE_TIME: Duration = Duration::from_secs(3600);
+
+/// Most messages of one trace.
+pub const TRACE_MESSAGES: u64 = 10_000;
+
+/// Messages that wait for a slow reader of a trace; further ones are counted and left out.
+pub const TRACE_WAITING: usize = 64;
+
+/// Traces at once.
+pub const TRACES: usize = 4;
+
+/// Lines of one message that a trace shows.
+pub const TRACE_LINES: usize = 400;
+
+/// Characters of one line that a trace shows.
+pub const TRACE_LINE: usize = 1000;
+
+/// Answers that traces wait for: more connections and calls than there can be at once.
+pub const TRACE_ANSWERS: usize = 1024;

@@ -11,7 +11,7 @@ use dm_gateway::gateway::Options;
 use dm_gateway::gateway::event::EventKind;
 use dm_gateway::gateway::management::{Operation, ServerOptions, Source as Where};
 use dm_gateway::gateway::policy::Policy;
-use dm_gateway::gateway::seam::{Call, CallId, CallKind, HttpReply, Input, Reply};
+use dm_gateway::gateway::seam::{Call, CallId, CallKind, CallResult, HttpReply, Input, Reply};
 use dm_gateway::limits;
 use dm_gateway::proto::auth::{Scheme, Secret};
 use dm_gateway::proto::bootstrap::dm::TreeForm;
@@ -445,10 +445,12 @@ fn dns_leads_out_of_its_domain_only_where_the_operator_says_whom_to_trust() {
 #[test]
 fn an_approval_that_the_store_does_not_keep_is_a_problem_that_status_shows() {
     let mut lab = lab(&[fetch()]);
-    lab.mapped_device(1, &[SERVER]);
-    assert!(lab.gateway.status(lab.now).problems.is_empty());
+    // At 192.168.4.1 is the gateway itself.
+    lab.mapped_device(2, &[SERVER]);
+    assert_eq!(lab.gateway.status(lab.now).problems, [""; 0]);
     lab.store.fail_next(1);
-    lab.operate(Operation::Approve { server: SERVER.into() }).unwrap().unwrap();
+    lab.operate(Operation::Approve { server: SERVER.into() }).unwrap().unwrap_err();
+    assert_eq!(lab.state_of(SERVER), "pending-approval");
     let problems = lab.gateway.status(lab.now).problems;
     assert!(problems.iter().any(|problem| problem.contains("store")), "{problems:?}");
 }
@@ -839,7 +841,7 @@ fn manager(server: &str, secret: &str, script: &str) -> Manager {
 }
 
 /// What a server answers to a message.
-fn answer(manager: &mut Manager, request: &Call) -> Result<Reply, String> {
+fn answer(manager: &mut Manager, request: &Call) -> CallResult {
     let CallKind::Message { url, content_type, mac, body, .. } = &request.kind else {
         panic!("no message: {request:?}")
     };

@@ -351,7 +351,7 @@ fn a_secret_goes_in_clear_nowhere() {
         let mut wish = management(Some(Scheme::Md5), "get ./a\n");
         wish.misbehaviour = Some(Misbehaviour::BasicOnly);
         let held = hold(options, wish, &mut Tree::default());
-        assert_eq!(held.ending.why, Why::SchemeRefused);
+        assert_eq!(held.ending.why, Why::BasicAsked);
         assert_eq!(held.sent.len(), 1);
         let text = b"gateway's secret";
         assert!(!held.sent.iter().any(|it| it.body.windows(text.len()).any(|at| at == text)));
@@ -943,7 +943,7 @@ fn sessions_over_http_end_as_in_memory() {
         (None, Why::Done),
         (Some(Misbehaviour::StaleNonce), Why::Done),
         (Some(Misbehaviour::WrongCredentials), Why::ServerNotAuthenticated),
-        (Some(Misbehaviour::BasicOnly), Why::SchemeRefused),
+        (Some(Misbehaviour::BasicOnly), Why::BasicAsked),
         (Some(Misbehaviour::PrivateUri), Why::ResponseUri),
         (Some(Misbehaviour::Redirect), Why::NoAnswer(Some(302))),
         (Some(Misbehaviour::Slow), Why::NoAnswer(None)),

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail on what it did not expect")]
 
-use dm_gateway::config::{CardConfig, Config, control_socket};
+use dm_gateway::config::{CardConfig, Config, control_socket, reference};
 use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::LanId;
@@ -17,7 +17,6 @@ use std::time::Duration;
 const MINIMAL: &str = include_str!("fixtures/config/valid/minimal.toml");
 const EXAMPLE: &str = include_str!("../systemd/dm-gateway.toml.example");
 const FACTORY: &[u8] = include_bytes!("../systemd/bootstrap.xml.example");
-const README: &str = include_str!("../README.md");
 
 fn fixtures(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config").join(folder)
@@ -190,53 +189,6 @@ fn the_factory_file_that_is_shipped_makes_one_account_that_proves_both_sides() {
     assert_eq!(account.url().as_deref(), Some("https://dms.fleet.example:8443/dm"));
     for level in [Level::Client, Level::Server] {
         assert!(account.credential(level).unwrap().secret.is_some());
-    }
-}
-
-#[test]
-fn the_configuration_of_the_readme_is_one() {
-    let directory = tempfile::tempdir().unwrap();
-    for secret in ["tablet-7", "tablet-7-us"] {
-        let path = directory.path().join(secret);
-        fs::write(&path, "s3cret\n").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    }
-    let examples: Vec<_> = README.split("```toml\n").skip(1).collect();
-    let [example] = examples[..] else { panic!("{} examples", examples.len()) };
-    let text = example.split("```").next().unwrap();
-    let text = text.replace("/run/credentials/dm-gateway.service/", "");
-    let config = Config::parse(&text, &directory.path().join("dm-gateway.toml"));
-    let config = config.map_err(|error| error.to_string()).unwrap();
-    assert_eq!(config.warnings, Vec::<String>::new());
-    assert_eq!((config.lans.len(), config.options.accounts.len()), (2, 1));
-}
-
-#[test]
-fn the_sections_shown_in_the_readme_fit_into_a_configuration() {
-    let directory = tempfile::tempdir().unwrap();
-    let secrets = fixtures("valid/secrets");
-    for (from, to) in [
-        ("push.pem", "gateway.pem"),
-        ("push.key", "gateway.key"),
-        ("push-clients.pem", "dm-servers-ca.pem"),
-        ("push-clients.pem", "fleet-ca.pem"),
-        ("push-token", "push.token"),
-        ("push-token", "user-pin"),
-        ("push-token", "network-pin"),
-    ] {
-        let path = directory.path().join(to);
-        fs::copy(secrets.join(from), &path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    }
-    let blocks = README.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let blocks: Vec<_> = blocks.filter(|block| block.starts_with('[')).collect();
-    assert_eq!(blocks.len(), 5);
-    for block in blocks {
-        let block = block.replace("/run/credentials/dm-gateway.service/", "");
-        let text = format!("{MINIMAL}\n{block}");
-        let config = Config::parse(&text, &directory.path().join("dm-gateway.toml"));
-        let config = config.map_err(|error| format!("{error}\n{block}")).unwrap();
-        assert_eq!(config.warnings, Vec::<String>::new(), "{block}");
     }
 }
 
@@ -659,4 +611,40 @@ fn no_beginning_of_a_file_makes_it_panic() {
             let _ = Config::parse(&text[..end], &fixtures("valid/full.toml"));
         }
     }
+}
+
+#[test]
+fn the_man_page_is_what_the_table_of_keys_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (path, text) = (root.join("systemd/man/dm-gateway.toml.5"), reference::roff());
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &text).unwrap();
+    }
+    let known = fs::read_to_string(&path).unwrap_or_default();
+    assert!(known == text, "{}: UPDATE_EXPECTED=1 cargo test --test config", path.display());
+}
+
+#[test]
+fn only_the_service_itself_must_have_its_credentials() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gw.toml");
+    let text = "[gateway]\nid = \"gw.example\"\nstate-dir = \"state\"\n\
+                [wan]\npush-listen = \"127.44.1.1:2948\"\n\
+                [[lan]]\nname = \"crew\"\ninterface = \"lo\"\nlisten = \"127.44.1.2:8080\"\n\
+                device-auth = \"basic\"\n\
+                [[device]]\nid = \"IMEI:490154203237518\"\nsecret-file = \"credential:tablet-7\"\n";
+    std::fs::write(&path, text).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dm-gateway"));
+        command.args(words).env_remove("CREDENTIALS_DIRECTORY").output().unwrap()
+    };
+    let file = path.to_str().unwrap();
+    let checked = run(&["config", "check", file]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let checked = run(&["check", "--only", "CONF", "--config", file]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let started = run(&["run", "--config", file]);
+    assert_eq!(started.status.code(), Some(1), "{started:?}");
+    assert!(String::from_utf8_lossy(&started.stderr).contains("systemd handed over none"));
 }

@@ -73,6 +73,17 @@ fn a_bootstrap_document_shows_its_accounts_and_no_secret() {
 }
 
 #[test]
+fn a_bootstrap_in_any_form_shows_its_account() {
+    for name in ["factory_tree.xml", "factory_tree_libwbxml.hex", "message_cdata.xml"] {
+        let path = fixture(&format!("bootstrap/valid/{name}"));
+        let text = fs::read_to_string(&path).unwrap();
+        let digits: String = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let (_, shown) = decoded(if name.ends_with(".hex") { &digits } else { &path });
+        assert!(shown.contains("account with com.example.dm"), "{name}: {shown}");
+    }
+}
+
+#[test]
 fn a_bootstrap_push_shows_what_proves_it() {
     let document = "3c4d676d74547265652f3e";
     let mac = "41".repeat(40);
@@ -94,10 +105,10 @@ fn an_alert_that_stands_alone_is_shown_without_a_header() {
 }
 
 #[test]
-fn the_push_of_the_readme_is_clean_and_names_its_device() {
+fn the_push_of_the_manual_is_clean_and_names_its_device() {
     let package0 = fs::read_to_string(fixture("notification/valid/known_digest.hex")).unwrap();
-    let readme = include_str!("../README.md");
-    let push = readme.lines().find(|line| line.ends_with("…Package #0…")).unwrap();
+    let manual = include_str!("../src/manual/pushes.md");
+    let push = manual.lines().find(|line| line.ends_with("…Package #0…")).unwrap();
     let (is_clean, shown) = decoded(&push.replace("…Package #0…", &package0));
     assert!(is_clean && shown.contains("for device IMEI:490154203237518"), "{shown}");
 }

@@ -95,7 +95,7 @@ fn what_cannot_be_applied_is_refused_with_one_sentence() {
         let output = bench.ask(&["bootstrap", "apply", &bench.name(file)]);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{file}: {said}");
-        assert!(said.starts_with("error: ") && said.lines().count() == 1, "{said}");
+        assert!(said.starts_with("error[GW-C"), "{said}");
         assert!(output.stdout.is_empty());
     }
     assert_eq!(bench.state(SERVER), "unknown");
@@ -158,7 +158,7 @@ fn the_tree_is_shown_with_its_secrets_masked() {
     for bad in ["./Nowhere", "nonsense//x", "./DMAcc?list=Struct"] {
         let output = bench.ask(&["tree", bad]);
         assert_eq!(output.status.code(), Some(1), "{bad}: {}", text(&output.stdout));
-        assert!(text(&output.stderr).starts_with("error: "));
+        assert!(text(&output.stderr).starts_with("error[GW-CTL-04]: "));
     }
 }
 
@@ -272,6 +272,48 @@ fn a_server_over_https_is_believed_by_its_own_ca_or_pin_and_else_failed_with_the
         let state = if code == 0 { "active" } else { "failed" };
         assert_eq!(bench.state(SERVER), state, "{what}");
     }
+}
+
+#[test]
+fn the_way_to_a_server_is_tested_step_by_step() {
+    let bench = Bench::start(11, "transparent", ALLOW);
+    let unknown = bench.ask(&["servers", "test", SERVER]);
+    assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
+    assert!(text(&unknown.stderr).contains("no account with com.example.dms"));
+
+    let server = server("one", "");
+    let steps = |url: &str, code: i32| -> Vec<Value> {
+        bench.file("account.xml", document(SERVER, url, "one"));
+        let applied = bench.ask(&["bootstrap", "apply", &bench.name("account.xml")]);
+        assert_eq!(applied.status.code(), Some(0), "{applied:?}");
+        let tested = bench.ask(&["servers", "test", SERVER, "--json"]);
+        assert_eq!(tested.status.code(), Some(code), "{url}: {tested:?}");
+        let lines = text(&tested.stdout);
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let name = |step: &Value| step["step"].as_str().unwrap().to_owned();
+    let good = steps(&server.url(), 0);
+    assert_eq!(good.iter().map(name).collect::<Vec<_>>(), ["url", "dns", "tcp", "session"]);
+    assert!(good.iter().all(|it| it["ok"] == true && it["ms"].is_number()), "{good:?}");
+    for (url, last, code) in [
+        ("https://nowhere.invalid/dm", "dns", "GW-DNS-01"),
+        ("http://127.3.11.9:1/dm", "tcp", "GW-SRV-02"),
+        (&server.url().replace("http:", "https:"), "tls", "GW-TLS-06"),
+    ] {
+        let bad = steps(url, 1);
+        let end = bad.last().unwrap();
+        assert_eq!(
+            (end["step"].as_str(), end["ok"].as_bool()),
+            (Some(last), Some(false)),
+            "{bad:?}"
+        );
+        assert_eq!(end["trouble"]["code"], code, "{end}");
+    }
+    server.set_misbehaviour(Some(Misbehaviour::WrongCredentials));
+    assert_eq!(steps(&server.url(), 1).last().unwrap()["trouble"]["code"], "GW-SRV-05");
+    let people = bench.ask(&["servers", "test", SERVER]);
+    let said = text(&people.stdout);
+    assert!(said.starts_with("ok    url ") && said.contains("code: GW-SRV-05"), "{said}");
 }
 
 #[test]

@@ -293,7 +293,7 @@ fn after_a_restart_sessions_are_spread_at_random() {
     let mut options = managed_options(Policy::Ignore);
     options.management.servers[0].interval = Some(60 * MINUTE);
     let mut managed = Managed::active_with(options, &[ONE]);
-    managed.instead.insert(TWO.to_owned(), Err("down".to_owned()));
+    managed.instead.insert(TWO.to_owned(), Err("down".into()));
     managed.apply(TWO).unwrap();
     managed.serve();
     managed.called.clear();
@@ -325,7 +325,7 @@ fn an_operator_starts_a_session_with_a_server_that_there_is() {
 #[test]
 fn a_session_that_an_operator_saw_fail_does_not_stop_what_is_to_be_done_anyway() {
     let mut managed = Managed::new(managed_options(Policy::Ignore));
-    managed.instead.insert(ONE.to_owned(), Err("down".to_owned()));
+    managed.instead.insert(ONE.to_owned(), Err("down".into()));
     managed.apply(ONE).unwrap();
     managed.serve();
     assert!(managed.session(ONE, "").is_empty());
@@ -340,7 +340,7 @@ fn a_session_that_an_operator_saw_fail_does_not_stop_what_is_to_be_done_anyway()
 #[test]
 fn a_server_that_is_away_is_tried_for_ever_at_random_times_that_grow_to_a_bound() {
     let mut managed = Managed::new(managed_options(Policy::Ignore));
-    managed.instead.insert(ONE.to_owned(), Err("no route".to_owned()));
+    managed.instead.insert(ONE.to_owned(), Err("no route".into()));
     managed.apply(ONE).unwrap();
     managed.advance(Duration::from_secs(14 * 24 * 3600));
     assert_eq!(managed.state(ONE), "failed");
@@ -397,7 +397,10 @@ fn every_misbehaviour_of_a_server_fails_the_session_and_changes_nothing() {
             Misbehaviour::WrongCredentials | Misbehaviour::NoCredentials => {
                 "the server did not prove who it is"
             }
-            Misbehaviour::BasicOnly => "the server wants a proof that the account does not allow",
+            Misbehaviour::BasicOnly => {
+                "the server asks for basic authentication (syncml:auth-basic), which the account does not \
+             allow"
+            }
             Misbehaviour::Version513 => "the server refuses us: Status 513",
             Misbehaviour::Redirect => {
                 "the server answers with HTTP status 302: redirects are not followed"
@@ -600,7 +603,9 @@ fn servers_are_told_of_devices_that_come_and_go_once_they_want_to_be() {
         1,
         "{alerts:?}"
     );
-    assert!(alerts[0..].iter().any(|it| it.contains(&mac_id(6))), "{alerts:?}");
+    let payload = payload_of_the_gallery("attached").replace("192.168.4.20", "192.168.4.6");
+    let payload = payload.replace("IMEI:490154203237518", &mac_id(6));
+    assert!(alerts.iter().any(|it| it.contains(&payload)), "{payload}: {alerts:?}");
     managed.serve();
     assert_eq!(managed.told(ONE), ["1201", "end"]);
     managed.advance(10 * MINUTE);
@@ -613,7 +618,7 @@ fn alerts_that_did_not_get_through_come_again_with_the_newest_state() {
     managed.session(ONE, "replace ./GwConfig/AttachAlert bool true\n");
     managed.script(ONE, "");
     managed.advance(MINUTE);
-    managed.instead.insert(ONE.to_owned(), Err("no route".to_owned()));
+    managed.instead.insert(ONE.to_owned(), Err("no route".into()));
     managed.lab.neighbour("192.168.4.5", 5, Reachable);
     managed.advance(MINUTE);
     managed.called.clear();
@@ -641,6 +646,8 @@ fn alerts_that_did_not_get_through_come_again_with_the_newest_state() {
         alerts[0].contains("devicedetached:1.0") && alerts[0].contains(&mac_id(5)),
         "{alerts:?}"
     );
+    let payload = payload_of_the_gallery("detached").replace("IMEI:490154203237518", &mac_id(5));
+    assert!(alerts[0].contains(&payload), "{payload}: {alerts:?}");
     assert_eq!(managed.told(ONE), ["1201", "end"]);
 }
 
@@ -662,6 +669,15 @@ fn a_device_that_comes_and_goes_makes_a_session_a_minute() {
 }
 
 /// The generic alerts that a message carries: type, source and payload.
+/// What the manual's gallery shows as the payload of such an alert.
+fn payload_of_the_gallery(what: &str) -> String {
+    let path = format!("tests/fixtures/syncml/valid/alert-device{what}.xml");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, payload) = text.split_once("<![CDATA[").unwrap();
+    payload.split_once("]]>").unwrap().0.to_owned()
+}
+
 fn generic_alerts(call: &dm_gateway::gateway::seam::Call) -> Vec<String> {
     use dm_gateway::proto::syncml::{AlertCode, Command, Encoding};
     let dm_gateway::gateway::seam::CallKind::Message { body, .. } = &call.kind else {

@@ -124,7 +124,7 @@ fn every_misbehaviour_ends_over_http_as_it_should() {
         let (scheme, why) = match misbehaviour {
             M::WrongCredentials | M::NoCredentials => (Scheme::Md5, Why::ServerNotAuthenticated),
             M::StaleNonce | M::BrokenObject => (Scheme::Md5, Why::Done),
-            M::BasicOnly => (Scheme::Md5, Why::SchemeRefused),
+            M::BasicOnly => (Scheme::Md5, Why::BasicAsked),
             M::Version513 => (Scheme::Md5, refused(513)),
             M::Redirect => (Scheme::Md5, Why::NoAnswer(Some(302))),
             M::PrivateUri => (Scheme::Md5, Why::ResponseUri),
@@ -256,7 +256,9 @@ fn the_program_serves_over_tls_with_a_certificate() {
 
 #[test]
 fn the_program_misbehaves_by_a_switch_of_each_name() {
-    let help = Command::new(env!("CARGO_BIN_EXE_dm-gateway")).args(["simulate", "--help"]).output();
+    let help = Command::new(env!("CARGO_BIN_EXE_dm-gateway"))
+        .args(["simulate", "server", "--help"])
+        .output();
     let help = String::from_utf8(help.unwrap().stdout).unwrap();
     for (name, _) in Misbehaviour::NAMES {
         assert!(help.contains(&format!("\n  --{name} ")), "{name}");
@@ -265,7 +267,7 @@ fn the_program_misbehaves_by_a_switch_of_each_name() {
     let (_program, url) =
         Program::start(folder.path(), "get ./a\n", &["--basic-only", "--auth", "mac"]);
     let ending = hold(&url, Scheme::Mac, 1, first(), &mut Tree::default());
-    assert_eq!(ending.why, Why::SchemeRefused);
+    assert_eq!(ending.why, Why::BasicAsked);
 }
 
 #[test]

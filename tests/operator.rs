@@ -1,7 +1,11 @@
 //! The operators' commands, as processes, against a gateway behind a real control socket.
 #![expect(clippy::unwrap_used, reason = "the helpers are part of the tests")]
 
-use dm_gateway::control::{self, IoCounters, Request};
+#[path = "common/schema.rs"]
+mod schema;
+
+use dm_gateway::codes;
+use dm_gateway::control::{self, ConfigurationState, IoCounters, Request};
 use dm_gateway::gateway::alert::WireProfile;
 use dm_gateway::gateway::event::Event;
 use dm_gateway::gateway::management;
@@ -70,6 +74,18 @@ fn pair(mapping: &Value) -> (&str, &str) {
 }
 
 #[test]
+fn jsonl_tells_a_list_as_one_row_a_line() {
+    let daemon = Daemon::start(busy);
+    let text = daemon.text(&["devices", "--format", "jsonl"]);
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 3);
+    assert_eq!((&rows[0]["schema"], &rows[0]["id"]), (&json!(1), &json!(RADIO)));
+    rows.iter().for_each(|row| schema::check("devices-row", row));
+    let status = daemon.text(&["status", "--format", "jsonl"]);
+    assert_eq!(status, daemon.text(&["status", "--json"]));
+}
+
+#[test]
 fn json_is_the_daemons_own_line() {
     let daemon = Daemon::start(busy);
     let mut world = busy();
@@ -98,11 +114,51 @@ fn tables_are_for_people() {
     let mappings = daemon.text(&["map", "list"]);
     assert!(mappings.contains("com.example.dms  IMEI:490154203237518  depot  3 m ago"));
     let status = daemon.text(&["status"]);
-    assert!(status.starts_with("healthy: all is well with dm-gateway "), "{status}");
+    assert!(status.starts_with("OK    ") && status.contains(": all is well\n"), "{status}");
     assert!(
         status.contains("\npushes    2 received, 1 forwarded, 0 held, 0 released, 1 refused\n")
     );
     assert!(status.contains("1  unmapped             the device does not name this server"));
+}
+
+#[test]
+fn one_device_and_one_server_are_shown_with_all_that_is_known() {
+    let daemon = Daemon::start(busy);
+    for id in [RADIO, "imei:490154203237518", "mac:02-00-00-00-00-01", "3237518"] {
+        let radio = daemon.text(&["devices", "show", id]);
+        assert!(radio.starts_with("IMEI:490154203237518: attached 3 m\n  address    192.0.2.7\n"));
+        assert!(radio.contains("\n  aliases    mac:02-00-00-00-00-01\n"), "{radio}");
+        assert!(radio.contains("  urn:dms:2        allowed  mapped  it would be "), "{radio}");
+    }
+    let silent = daemon.text(&["devices", "show", "mac:02-00-00-00-00-09"]);
+    assert!(silent.contains("\nGW-DEV-20: it has named no DM server\n  cause: "), "{silent}");
+    let tablet = daemon.text(&["devices", "show", "tablet"]);
+    assert!(tablet.contains("  urn:wanted  refused  no-account  "), "{tablet}");
+    let json = daemon.json(&["devices", "show", "mac:02-00-00-00-00-09"]);
+    assert_eq!(json["troubles"][0]["code"], "GW-DEV-20");
+    assert_eq!((&json["schema"], &json["policy"]), (&json!(1), &json!("transparent")));
+
+    let server = daemon.text(&["servers", "show", "com.example"]);
+    assert!(server.starts_with("com.example.dms: mapped\n  account  none\n"), "{server}");
+    assert!(server.contains("  IMEI:490154203237518  allowed  mapped  "), "{server}");
+    let wanted = daemon.json(&["servers", "show", "urn:wanted"]);
+    assert_eq!(wanted["troubles"][0]["code"], "GW-SRV-20");
+    for (what, id, said) in [
+        ("devices", "IMEI:0", "error[GW-CTL-04]: no device IMEI:0 is known\n  try: dm-gateway dev"),
+        ("servers", "urn", "error[GW-CTL-04]: urn could be 2 of them: urn:dms:2, urn:wanted\n"),
+    ] {
+        let ended = daemon.run(&[what, "show", id]);
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(text(&ended.stderr).starts_with(said), "{ended:?}");
+        let ended = daemon.run(&[what, "show", id, "--json"]);
+        let document: Value = serde_json::from_str(&text(&ended.stdout)).unwrap();
+        assert_eq!(
+            (&document["schema"], &document["error"]["code"]),
+            (&json!(1), &json!("GW-CTL-04"))
+        );
+        assert!(!ended.stderr.is_empty());
+        schema::check("error", &document);
+    }
 }
 
 #[test]
@@ -122,13 +178,17 @@ fn empty_tables_say_why_and_what_to_try() {
 #[test]
 fn status_tells_by_its_exit_code_and_its_first_line_whether_all_is_well() {
     for (world, code, first) in [
-        (idle as fn() -> World, 0, "healthy: all is well"),
+        (idle as fn() -> World, 0, "OK    "),
         (
             one_lan_down,
             1,
-            "degraded: LAN guests: the interface br-guests is missing or down; try: ",
+            "FAIL  GW-LAN-01    LAN guests: the interface br-guests is missing or down   try: ",
         ),
-        (all_lans_down, 2, "down: LAN depot: the interface br-depot is missing or down; try: "),
+        (
+            all_lans_down,
+            2,
+            "FAIL  GW-LAN-01    LAN depot: the interface br-depot is missing or down   try: ",
+        ),
     ] {
         let daemon = Daemon::start(world);
         for arguments in [&["status"][..], &["status", "--json"]] {
@@ -157,6 +217,7 @@ fn explain_names_the_rule_and_exits_by_the_verdict() {
         assert_eq!(programs.status.code(), Some(code));
         let answer: Value = serde_json::from_str(&text(&programs.stdout)).unwrap();
         assert_eq!((&answer["schema"], &answer["allowed"]), (&json!(1), &json!(code == 0)));
+        schema::check("explanation", &answer);
     }
 }
 
@@ -183,8 +244,30 @@ fn monitor_tells_each_event_in_a_line() {
     let values: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(values[0], json!({"schema": 1, "monitor": true}));
     assert_eq!(values[1]["event"], "forwarded");
+    schema::check("watching", &values[0]);
+    values[1..4].iter().for_each(|event| schema::check("event", event));
+    // The daemon went away: the last document says so.
+    schema::check("error", &values[4]);
     assert_eq!(values[2]["why"], "the device does not name this server");
     assert_eq!((&values[3]["event"], &values[3]["count"]), (&json!("lost"), &json!(7)));
+}
+
+#[test]
+fn monitor_can_be_asked_for_one_device_or_one_server() {
+    let daemon = Daemon::start(busy);
+    for (arguments, names) in [
+        (["--server", SERVER], &["forwarded", "lost"][..]),
+        (["--server", "urn:wanted"], &["refused", "lost"]),
+        (["--device", "imei:490154203237518"], &["forwarded", "refused", "lost"]),
+        (["--device", "IMEI:1"], &["lost"]),
+    ] {
+        let ended = daemon.run(&[&["monitor", "--json"], &arguments[..]].concat());
+        let lines = text(&ended.stdout);
+        let values = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let events: Vec<_> =
+            values.filter_map(|it| it["event"].as_str().map(str::to_owned)).collect();
+        assert_eq!(events, names, "{arguments:?}");
+    }
 }
 
 #[test]
@@ -220,7 +303,7 @@ fn every_client_command_exits_3_where_no_daemon_answers() {
             let ended = dm_gateway(command).arg(option).arg(path).output().unwrap();
             assert_eq!(ended.status.code(), Some(3), "{command:?} {ended:?}");
             let said = text(&ended.stderr);
-            assert!(said.starts_with("error: ") && said.contains("try: "), "{said}");
+            assert!(is_error(&said) && said.contains("\n  try: "), "{said}");
             assert!(!said.contains("Os {") && !said.contains("(os error"), "{said}");
             assert!(ended.stdout.is_empty());
         }
@@ -266,12 +349,15 @@ fn wrong_usage_exits_64_with_the_usage() {
         &["map", "explain", "only-a-server"],
         &["map", "explain", "a", "b", "c"],
         &["decode"],
-        &["decode", "--json", "00"],
+        &["decode", "--jsn", "00"],
     ] {
         let ended = dm_gateway(wrong).output().unwrap();
         assert_eq!(ended.status.code(), Some(64), "{wrong:?} {ended:?}");
         let said = text(&ended.stderr);
-        assert!(said.starts_with("error: ") && said.contains("\nusage: dm-gateway "), "{said}");
+        assert!(
+            said.starts_with("error[GW-CLI-01]: ") && said.contains("\nusage: dm-gateway "),
+            "{said}"
+        );
     }
 }
 
@@ -293,7 +379,10 @@ fn a_document_that_cannot_be_read_is_told_without_the_number_of_an_error() {
         let ended = dm_gateway(&["bootstrap", "apply"]).arg(path).output().unwrap();
         assert_eq!(ended.status.code(), Some(1), "{ended:?}");
         let said = text(&ended.stderr);
-        assert!(said.starts_with("error: cannot read ") && said.contains("try: "), "{said}");
+        assert!(
+            said.starts_with("error[GW-CLI-03]: cannot read ") && said.contains("\n  try: "),
+            "{said}"
+        );
         assert!(!said.contains("(os error"), "{said}");
     }
 }
@@ -311,7 +400,7 @@ fn decode_exits_by_what_it_finds() {
     assert_eq!(short.status.code(), Some(1));
     let neither = dm_gateway(&["decode", "no such file"]).output().unwrap();
     assert_eq!(neither.status.code(), Some(1));
-    assert!(text(&neither.stderr).starts_with("error: "));
+    assert!(is_error(&text(&neither.stderr)));
 }
 
 // --- A daemon that has only a control socket -------------------------------------------------
@@ -380,7 +469,9 @@ impl Daemon {
     fn json(&self, arguments: &[&str]) -> Value {
         let text = self.text(&[arguments, &["--json"]].concat());
         assert_eq!(text.lines().count(), 1);
-        serde_json::from_str(&text).unwrap()
+        let document = serde_json::from_str(&text).unwrap();
+        schema::check(schema::of_command(arguments).unwrap(), &document);
+        document
     }
 }
 
@@ -408,6 +499,12 @@ fn configure(directory: &Path) {
          [control]\nsocket = {socket:?}\n"
     );
     std::fs::write(directory.join("dm-gateway.toml"), text).unwrap();
+}
+
+/// `error[GW-…]: what`.
+fn is_error(said: &str) -> bool {
+    let code = said.strip_prefix("error[").and_then(|said| said.split_once("]: "));
+    code.is_some_and(|(code, _)| codes::find(code).is_some())
 }
 
 fn text(octets: &[u8]) -> String {
@@ -438,7 +535,7 @@ fn one_lan_down() -> World {
 }
 
 fn all_lans_down() -> World {
-    let now = Now { uptime: Duration::from_secs(10), unix: 60 };
+    let now = Now { uptime: Duration::from_secs(10), unix: 1_799_971_260 };
     World { gateway: Gateway::new(options(), [], [7; 32], now), now, floods: false }
 }
 
@@ -489,7 +586,7 @@ impl World {
 
     fn answer(&mut self, request: &Request) -> String {
         let io = IoCounters { store_flushes: 2, ..IoCounters::default() };
-        control::answer(&mut self.gateway, request, &io, self.now)
+        control::answer(&mut self.gateway, request, &io, &ConfigurationState::default(), self.now)
     }
 
     fn link(&mut self, LanId(lan): LanId) {
@@ -581,6 +678,7 @@ fn options() -> Options {
     let lan = |name: &str, policy| LanOptions {
         name: name.into(),
         interface: format!("br-{name}"),
+        policy_locked: false,
         policy,
         detect: Detect { neighbours: true, ..Detect::default() },
         verify: Verify::Neighbour,

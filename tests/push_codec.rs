@@ -160,7 +160,7 @@ fn package(octets: &[u8]) -> Result<String, String> {
 }
 
 fn payload(octets: &[u8]) -> Result<String, String> {
-    let text = str::from_utf8(octets).map_err(|error| error.to_string())?;
+    let text = std::str::from_utf8(octets).map_err(|error| error.to_string())?;
     if ["GwAdd", "Share", "Gateway"].iter().any(|name| text.contains(name))
         || text.trim().is_empty()
     {

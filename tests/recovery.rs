@@ -195,14 +195,10 @@ impl Lab {
                         url: "http://127.0.0.1:9/dm".to_owned(),
                         secret: None,
                     }],
-                    encoding: if cycle.is_multiple_of(2) { Encoding::Xml } else { Encoding::Wbxml },
+                    encoding: if cycle % 2 == 0 { Encoding::Xml } else { Encoding::Wbxml },
                     profile: Profile::Registered,
                     account: None,
-                    quirks: if host.is_multiple_of(2) {
-                        vec![Quirk::ListUnasked]
-                    } else {
-                        Vec::new()
-                    },
+                    quirks: if host % 2 == 0 { vec![Quirk::ListUnasked] } else { Vec::new() },
                 };
                 let told = Rc::clone(&told);
                 let device = EndDevice::new(

@@ -199,7 +199,7 @@ fn every_bad_certificate_is_refused_and_the_sentence_says_why() {
         }
         let server = pki.serve(&name, chain, server);
         match get(&trust, &server.url(url_host)) {
-            Err(CallFailure::Tls(sentence)) if sentence.contains(says) => {
+            Err(CallFailure::Tls(sentence, _)) if sentence.contains(says) => {
                 println!("{kind}: {sentence}");
             }
             other => wrong.push(format!("{kind}: {other:?}")),
@@ -223,7 +223,7 @@ fn a_pin_replaces_the_chain_but_neither_host_name_nor_validity_nor_key() {
     let refused = |served: &str, pinned: &str, host: &str| {
         let server = pki.serve(served, &[], &[]);
         match get(&pki.pinned(pinned), &server.url(host)) {
-            Err(CallFailure::Tls(sentence)) => sentence,
+            Err(CallFailure::Tls(sentence, _)) => sentence,
             other => panic!("{served}: {other:?}"),
         }
     };
@@ -252,7 +252,7 @@ fn a_server_that_speaks_no_tls_or_ends_the_handshake_is_refused() {
     });
     let trust = Arc::new(Trust { roots: Roots::Pin([0; 32]), identity: None });
     let sentence = |outcome| match outcome {
-        Err(CallFailure::Tls(sentence)) => sentence,
+        Err(CallFailure::Tls(sentence, _)) => sentence,
         other => panic!("{other:?}"),
     };
     assert!(sentence(get(&trust, &url)).contains("is not TLS"));
@@ -266,7 +266,7 @@ fn the_cas_of_the_system_do_not_vouch_for_a_private_one() {
     pki.issue("server", LEAF);
     let server = pki.serve("server", &[], &[]);
     match get(&Arc::new(Trust::default()), &server.url("localhost")) {
-        Err(CallFailure::Tls(sentence)) => assert!(
+        Err(CallFailure::Tls(sentence, _)) => assert!(
             sentence.contains("unknown CA") || sentence.contains("no bundle of CA certificates"),
             "{sentence}"
         ),
@@ -338,7 +338,7 @@ fn a_client_certificate_is_shown_where_one_is_demanded() {
         let page = get(&Arc::new(known), &server.url("localhost")).unwrap();
         assert!(String::from_utf8_lossy(&page.body).contains("gw-1"), "{version}");
         match get(&pki.trust("root"), &server.url("localhost")) {
-            Err(CallFailure::Tls(sentence)) => {
+            Err(CallFailure::Tls(sentence, _)) => {
                 assert!(sentence.contains("client certificate"), "{version}: {sentence}");
             }
             // After a TLS 1.3 handshake the reset may overtake the alert.
@@ -359,12 +359,12 @@ fn files_that_change_are_read_again() {
     let trust = Arc::new(Trust { roots: Roots::File(bundle.clone()), identity: None });
     let clients = Clients::new();
     let call = || smol::block_on(clients.call(request(&trust, &server.url("localhost"))));
-    assert!(matches!(call(), Err(CallFailure::Tls(_))));
+    assert!(matches!(call(), Err(CallFailure::Tls(..))));
     let both = [pki.path("root.pem"), pki.path("later.pem")].map(|path| fs::read(path).unwrap());
     fs::write(&bundle, both.concat()).unwrap();
     assert_eq!(call().unwrap().status, 200);
     fs::remove_file(&bundle).unwrap();
-    let Err(CallFailure::Tls(sentence)) = call() else { panic!() };
+    let Err(CallFailure::Tls(sentence, _)) = call() else { panic!() };
     assert!(sentence.contains("cannot read"), "{sentence}");
 }
 

@@ -28,7 +28,7 @@ fn both() -> Managed {
 /// The servers cannot be reached any more.
 fn cut(managed: &mut Managed) {
     for server in [ONE, TWO] {
-        managed.instead.insert(server.to_owned(), Err("no route".to_owned()));
+        managed.instead.insert(server.to_owned(), Err("no route".into()));
     }
 }
 

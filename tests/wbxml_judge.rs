@@ -6,6 +6,7 @@
 
 use dm_gateway::proto::syncml::{Encoding, Message, wbxml, xml};
 use quick_xml::Reader;
+use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::Event;
 use std::path::Path;
 
@@ -36,27 +37,29 @@ fn run(tool: &str, arguments: &[&str], input: &[u8]) -> Option<Result<Vec<u8>, S
 /// The elements and the text of a document: what remains without prefixes, namespaces, white
 /// space between elements, and the choice between escapes and CDATA.
 fn stream(document: &[u8]) -> Vec<String> {
-    let text = std::str::from_utf8(document).unwrap();
-    let mut reader = Reader::from_str(text);
+    fn utf8(octets: &[u8]) -> &str {
+        std::str::from_utf8(octets).unwrap()
+    }
+    let mut reader = Reader::from_str(utf8(document));
     reader.config_mut().expand_empty_elements = true;
     let mut stream = Vec::new();
     let mut held = String::new();
     loop {
         let line = match reader.read_event().unwrap() {
-            Event::Start(element) => format!("<{}>", element.local_name().into_inner()),
-            Event::End(element) => format!("</{}>", element.local_name().into_inner()),
+            Event::Start(element) => format!("<{}>", utf8(element.local_name().into_inner())),
+            Event::End(element) => format!("</{}>", utf8(element.local_name().into_inner())),
             Event::Text(text) => {
-                held.push_str(&text);
+                held.push_str(utf8(&text));
                 continue;
             }
             Event::CData(text) => {
-                held.push_str(&text);
+                held.push_str(utf8(&text));
                 continue;
             }
             Event::GeneralRef(name) => {
                 match name.resolve_char_ref().unwrap() {
                     Some(character) => held.push(character),
-                    None => held.push_str(quick_xml::escape::resolve_xml_entity(&name).unwrap()),
+                    None => held.push_str(resolve_xml_entity(utf8(&name)).unwrap()),
                 }
                 continue;
             }

@@ -1,38 +1,18 @@
 //! What the operators' commands share: arguments, the question to the daemon, exit codes.
 
-use crate::cli::EX_USAGE;
+use crate::cli::definition::{Command, Form, Given, name};
 use crate::cli::table::printable;
+use crate::cli::{EX_USAGE, help};
+use crate::codes::{self, Code, Trouble};
 use crate::config;
-use crate::control::{Document, Done, Fault, Refused, Request};
-use crate::io::control_socket;
+use crate::control::{self, Document, Done, Failure, Fault, Refused, Rehearsed, Request};
+use crate::io::{control_socket, plain};
 use crate::limits::CONTROL_TIME;
-use lexopt::{Arg, Parser, ValueExt};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// The options of every client command, for its usage.
-macro_rules! usage {
-    ($synopsis:literal, $text:literal) => {
-        concat!(
-            "usage: dm-gateway ",
-            $synopsis,
-            " [--config FILE | --socket PATH] [--json]\n\n",
-            $text,
-            "
-
-  --config FILE  the configuration that the daemon runs with
-                 (default: /etc/dm-gateway/dm-gateway.toml)
-  --socket PATH  the daemon's control socket, instead
-  --json         JSON, one document a line
-
-exit code 3: no daemon answers; 64: wrong usage
-"
-        )
-    };
-}
-pub(super) use usage;
 
 /// Exit code where no daemon answers.
 const UNANSWERED: u8 = 3;
@@ -41,17 +21,29 @@ const EX_IOERR: u8 = 74;
 
 /// Why a command ends before its time.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub enum Stop {
     /// `--help`.
     Help,
     /// Wrong usage.
     Usage(String),
-    /// No daemon, or none that understands: a sentence with its hint.
-    Unanswered(String),
-    /// The work could not be done: a sentence with its hint.
-    Failed(String),
+    /// No daemon, or none that understands.
+    Unanswered(Box<Trouble>),
+    /// The work could not be done.
+    Failed(Box<Trouble>),
     /// The result cannot be written.
     Output(io::Error),
+}
+
+impl Stop {
+    /// The work could not be done, as a sentence says (see [`Trouble::new`]).
+    pub fn failed(sentence: &str) -> Self {
+        Self::with(codes::FAILED, sentence)
+    }
+
+    /// The work could not be done for a reason that has a code of its own.
+    pub fn with(code: Code, sentence: &str) -> Self {
+        Self::Failed(Trouble::new(code, sentence).into())
+    }
 }
 
 impl From<lexopt::Error> for Stop {
@@ -60,34 +52,51 @@ impl From<lexopt::Error> for Stop {
     }
 }
 
-/// Ends a command: prints why it could not do its work, and makes the exit code.
-pub(super) fn finish(result: Result<u8, Stop>, usage: &str) -> ExitCode {
-    ExitCode::from(match result {
-        Ok(code) => code,
-        Err(Stop::Help) => return finish(print(usage).map(|()| 0), usage),
+/// Ends the command at the end of `path`: says why it could not do its work, and makes the exit
+/// code.
+pub(super) fn finish(result: Result<u8, Stop>, path: &[&Command], json: bool) -> ExitCode {
+    let (code, trouble) = match result {
+        Ok(code) => return ExitCode::from(code),
+        Err(Stop::Help) => return finish(print(&help::help(path)).map(|()| 0), path, json),
         Err(Stop::Usage(error)) => {
-            complain(&format!("{error}; try: --help"));
-            note(usage.lines().next().unwrap_or_default());
-            EX_USAGE
+            let name = name(path);
+            let blank = if name.is_empty() { "" } else { " " };
+            let next = format!("dm-gateway{blank}{name} --help");
+            complain(&Trouble::new(codes::USAGE, &error).or_try(&next));
+            note(&help::usage(path));
+            return ExitCode::from(EX_USAGE);
         }
-        Err(Stop::Unanswered(error)) => {
-            complain(&error);
-            UNANSWERED
-        }
-        Err(Stop::Failed(error)) => {
-            complain(&error);
-            1
-        }
+        Err(Stop::Unanswered(trouble)) => (UNANSWERED, trouble),
+        Err(Stop::Failed(trouble)) => (1, trouble),
         Err(Stop::Output(error)) => {
-            complain(&format!("cannot write the result: {error}"));
-            EX_IOERR
+            let sentence = format!("cannot write the result; cause: {}", plain(&error));
+            complain(&Trouble::new(codes::OUTPUT, &sentence).or_try(codes::OUTPUT.remedy));
+            return ExitCode::from(EX_IOERR);
         }
-    })
+    };
+    complain(&trouble);
+    if json {
+        // Whoever reads only the documents is told as well.
+        let _ = write(&format!("{}\n", control::document(Failure { error: *trouble })));
+    }
+    ExitCode::from(code)
 }
 
-/// Says on standard error what went wrong.
-pub(super) fn complain(error: &str) {
-    note(&format!("error: {}", printable(error)));
+/// Says on standard error what went wrong, what makes it so, and what to try.
+pub(super) fn complain(trouble: &Trouble) {
+    note(&told(&format!("error[{}]", trouble.code), trouble));
+}
+
+/// A trouble for people: what is wrong, its cause and what to try, a line each.
+pub(super) fn told(head: &str, trouble: &Trouble) -> String {
+    let mut text = format!("{}: {}", printable(head), printable(&trouble.what));
+    if let Some(cause) = &trouble.cause {
+        text.push_str(&format!("\n  cause: {}", printable(cause)));
+    }
+    if let Some(next) = &trouble.next {
+        text.push_str(&format!("\n  try: {}", printable(next)));
+    }
+    text
 }
 
 /// Says something on standard error. Where that is gone as well, the exit code has to do.
@@ -101,16 +110,20 @@ pub(super) fn print(text: &str) -> Result<(), Stop> {
 }
 
 /// The arguments of one client command.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Call {
     target: Target,
-    /// Whether the daemon's own words are wanted.
+    /// Whether JSON is wanted.
     pub(super) json: bool,
+    /// Whether nothing is to be changed.
+    pub(super) dry_run: bool,
+    /// Whether a list is wanted as one row a line.
+    rows: bool,
     /// What stands beside the options: as many as were asked for.
     pub(super) operands: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Target {
     Config(PathBuf),
     Socket(PathBuf),
@@ -126,64 +139,24 @@ pub(super) struct Answer<T> {
 }
 
 impl Call {
-    /// Reads the arguments after the verb. `operands` are the names of those that must be given.
-    pub(super) fn read(arguments: Parser, operands: &[&str]) -> Result<Self, Stop> {
-        Self::read_with(arguments, operands, &[]).map(|(call, _)| call)
-    }
-
-    /// Reads the arguments after the verb, of which at most so many are operands.
-    pub(super) fn read_some(arguments: Parser, most: usize) -> Result<Self, Stop> {
-        Self::read_all(arguments, most, &[]).map(|(call, _)| call)
-    }
-
-    /// As [`Call::read`], and which of `flags` are there.
-    pub(super) fn read_with(
-        arguments: Parser,
-        operands: &[&str],
-        flags: &[&'static str],
-    ) -> Result<(Self, Vec<&'static str>), Stop> {
-        let (call, given) = Self::read_all(arguments, operands.len(), flags)?;
-        match operands.get(call.operands.len()) {
-            Some(missing) => Err(Stop::Usage(format!("{missing} is missing"))),
-            None => Ok((call, given)),
+    /// What the arguments of a command say that asks the daemon.
+    pub(super) fn of(given: &Given) -> Self {
+        let socket = given.path_of("socket").map(Target::Socket);
+        let config = || given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
+        Self {
+            target: socket.unwrap_or_else(|| Target::Config(config())),
+            json: given.form() != Form::Table,
+            dry_run: given.has("dry-run"),
+            rows: given.form() == Form::Lines,
+            operands: given.operands.clone(),
         }
     }
 
-    fn read_all(
-        mut arguments: Parser,
-        most: usize,
-        flags: &[&'static str],
-    ) -> Result<(Self, Vec<&'static str>), Stop> {
-        let mut given = Vec::new();
-        let mut target = None;
-        let mut call = Self {
-            target: Target::Config(config::DEFAULT_PATH.into()),
-            json: false,
-            operands: Vec::new(),
-        };
-        while let Some(argument) = arguments.next()? {
-            match argument {
-                Arg::Long("config") => {
-                    target = Some(Target::Config(arguments.value()?.into()));
-                }
-                Arg::Long("socket") => {
-                    target = Some(Target::Socket(arguments.value()?.into()));
-                }
-                Arg::Long("json") => call.json = true,
-                Arg::Long("help") | Arg::Short('h') => return Err(Stop::Help),
-                Arg::Long(name) if flags.contains(&name) => {
-                    given.extend(flags.iter().find(|flag| **flag == name));
-                }
-                Arg::Value(value) if call.operands.len() < most => {
-                    call.operands.push(value.string()?);
-                }
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        if let Some(target) = target {
-            call.target = target;
-        }
-        Ok((call, given))
+    /// The state directory of the daemon, by its configuration.
+    pub(super) fn state_dir(given: &Given) -> Result<PathBuf, Stop> {
+        let config = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
+        config::state_directory(&config)
+            .map_err(|error| Stop::with(codes::CONFIG, &error.to_string()))
     }
 
     /// Asks the daemon, which may refuse.
@@ -196,8 +169,17 @@ impl Call {
         understand(refused(line.map_err(broken)?)?)
     }
 
-    /// Has the daemon do something, and prints what it did.
+    /// Has the daemon do something, and prints what it did; or would do, where that is asked for.
     pub(super) fn have_done(&self, request: &Request) -> Result<u8, Stop> {
+        if self.dry_run {
+            let answer =
+                self.ask_for::<Rehearsed>(&Request::DryRun { of: request.clone().into() })?;
+            self.print(&answer, |answer| {
+                let lines = answer.would.iter().map(|line| format!("would: {line}\n"));
+                lines.chain(["nothing was changed\n".to_owned()]).collect()
+            })?;
+            return Ok(0);
+        }
         let answer = self.ask_for::<Done>(request)?;
         self.print(&answer, |answer| answer.done.iter().map(|line| format!("{line}\n")).collect())?;
         Ok(0)
@@ -219,31 +201,54 @@ impl Call {
     ) -> Result<impl Iterator<Item = io::Result<String>> + use<>, Stop> {
         let socket = match &self.target {
             Target::Socket(path) => path.clone(),
-            Target::Config(path) => {
-                config::control_socket(path).map_err(|error| Stop::Unanswered(error.to_string()))?
-            }
+            Target::Config(path) => config::control_socket(path)
+                .map_err(|error| unanswered(codes::CONFIG, &error.to_string()))?,
         };
-        let client = control_socket::connect(&socket)
-            .map_err(|error| Stop::Unanswered(unreachable(&socket, &error)))?;
+        let client =
+            control_socket::connect(&socket).map_err(|error| unreachable(&socket, &error))?;
         client.limit(hasty.then_some(CONTROL_TIME)).map_err(broken)?;
         let line = serde_json::to_string(request).expect("text can be written as JSON");
         client.ask(&line).map_err(broken)
     }
 
-    /// Prints an answer: the daemon's own line, or what `people` makes of it.
+    /// Prints an answer: the daemon's own line, its rows, or what `people` makes of it.
     pub(super) fn print<T>(
         &self,
         answer: &Answer<T>,
         people: impl FnOnce(&T) -> String,
     ) -> Result<(), Stop> {
-        if self.json { print(&format!("{}\n", answer.line)) } else { print(&people(&answer.body)) }
+        match (self.json, self.rows) {
+            (true, true) => print(&rows(&answer.line)),
+            (true, false) => print(&format!("{}\n", answer.line)),
+            (false, _) => print(&people(&answer.body)),
+        }
+    }
+}
+
+/// A document that is nothing but a list, as one document for each row; another as it is.
+pub(super) fn rows(line: &str) -> String {
+    let list = serde_json::from_str::<Map<String, Value>>(line).ok().and_then(|document| {
+        let mut fields = document.into_iter().filter(|(name, _)| name != "schema");
+        match (fields.next(), fields.next()) {
+            (Some((_, Value::Array(rows))), None) if rows.iter().all(Value::is_object) => {
+                Some(rows)
+            }
+            _ => None,
+        }
+    });
+    match list {
+        Some(rows) => rows.iter().map(|row| control::document(row) + "\n").collect(),
+        None => format!("{line}\n"),
     }
 }
 
 /// A line of the daemon's, unless it refuses.
 pub(super) fn refused(line: String) -> Result<String, Stop> {
     match serde_json::from_str::<Document<Refused>>(&line) {
-        Ok(document) => Err(Stop::Failed(document.body.refused)),
+        Ok(Document { body: Refused { refused, code }, .. }) => {
+            let code = code.and_then(|code| codes::find(&code)).copied();
+            Err(Stop::Failed(Trouble::new(code.unwrap_or(codes::REFUSED), &refused).into()))
+        }
         Err(_) => Ok(line),
     }
 }
@@ -251,13 +256,15 @@ pub(super) fn refused(line: String) -> Result<String, Stop> {
 /// Reads a line of the daemon's.
 pub(super) fn understand<T: DeserializeOwned>(line: String) -> Result<Answer<T>, Stop> {
     if let Ok(Document { body: Fault { error }, .. }) = serde_json::from_str(&line) {
-        return Err(Stop::Unanswered(format!("the daemon answers: {error}; try: {ANOTHER_WAY}")));
+        let sentence = format!("the daemon answers: {error}; try: {ANOTHER_WAY}");
+        return Err(unanswered(codes::NOT_UNDERSTOOD, &sentence));
     }
     match serde_json::from_str::<Document<T>>(&line) {
         Ok(Document { body, .. }) => Ok(Answer { line, body }),
-        Err(error) => Err(Stop::Unanswered(format!(
-            "the daemon's answer is not understood: {error}; try: {ANOTHER_WAY}"
-        ))),
+        Err(error) => Err(unanswered(
+            codes::NOT_UNDERSTOOD,
+            &format!("the daemon's answer is not understood; cause: {error}; try: {ANOTHER_WAY}"),
+        )),
     }
 }
 
@@ -280,59 +287,53 @@ pub(super) fn broken(error: io::Error) -> Stop {
         io::ErrorKind::UnexpectedEof => "the daemon closed the connection".to_owned(),
         _ => format!("the control socket fails: {error}"),
     };
-    Stop::Unanswered(format!("{error}; try: journalctl -u dm-gateway"))
+    unanswered(codes::UNREACHABLE, &format!("{error}; try: journalctl -u dm-gateway"))
 }
 
 const ANOTHER_WAY: &str = "again, as root or in the socket's group, with the command of the \
                            daemon's own version";
 
+fn unanswered(code: Code, sentence: &str) -> Stop {
+    Stop::Unanswered(Trouble::new(code, sentence).into())
+}
+
 /// Why nobody is reached at a socket, and what to try.
-fn unreachable(socket: &Path, error: &io::Error) -> String {
+fn unreachable(socket: &Path, error: &io::Error) -> Stop {
     let start = "systemctl start dm-gateway, or --config or --socket of one that runs";
     let socket = socket.display();
-    match error.kind() {
+    let sentence = match error.kind() {
         io::ErrorKind::NotFound => {
-            format!("no dm-gateway answers: there is no socket {socket}; try: {start}")
+            format!("no dm-gateway answers; cause: there is no socket {socket}; try: {start}")
         }
         io::ErrorKind::ConnectionRefused => {
-            format!("no dm-gateway answers: nobody listens on {socket}; try: {start}")
+            format!("no dm-gateway answers; cause: nobody listens on {socket}; try: {start}")
         }
         io::ErrorKind::PermissionDenied => {
-            format!("you may not use {socket}; try: as root, or as a member of its group")
+            let sentence = format!(
+                "you may not use {socket}; try: as root, or as a member of its group (ls -l {socket})"
+            );
+            return unanswered(codes::FORBIDDEN, &sentence);
         }
         // Brings its own hint.
         io::ErrorKind::InvalidInput => error.to_string(),
-        _ => format!("{error}; try: {start}"),
-    }
+        _ => format!("no dm-gateway answers; cause: {error}; try: {start}"),
+    };
+    unanswered(codes::UNREACHABLE, &sentence)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(arguments: &[&str], operands: &[&str]) -> Result<Call, Stop> {
-        Call::read(Parser::from_args(arguments), operands)
-    }
-
     #[test]
-    fn the_last_of_config_and_socket_counts() {
-        let call = read(&["--config", "a", "--json", "--socket=b"], &[]).unwrap();
-        assert!(call.json && matches!(call.target, Target::Socket(path) if path == Path::new("b")));
-        let call = read(&[], &[]).unwrap();
-        let default = PathBuf::from(config::DEFAULT_PATH);
-        assert!(matches!(call.target, Target::Config(path) if path == default));
-    }
-
-    #[test]
-    fn operands_are_neither_too_few_nor_too_many() {
-        assert_eq!(
-            read(&["s", "--json", "d"], &["SERVER", "DEVICE"]).unwrap().operands,
-            ["s", "d"]
-        );
-        for wrong in [&["s"][..], &["s", "d", "e"], &["s", "d", "--jsn"], &["s", "d", "--config"]] {
-            assert!(matches!(read(wrong, &["SERVER", "DEVICE"]), Err(Stop::Usage(_))));
+    fn a_list_becomes_a_document_for_each_row() {
+        let list = r#"{"schema":1,"devices":[{"id":"a","n":1},{"id":"b"}]}"#;
+        let expected = "{\"schema\":1,\"id\":\"a\",\"n\":1}\n{\"schema\":1,\"id\":\"b\"}\n";
+        assert_eq!(rows(list), expected);
+        assert_eq!(rows(r#"{"schema":1,"devices":[]}"#), "");
+        for whole in [r#"{"schema":1,"done":["x"]}"#, r#"{"schema":1,"a":[],"b":1}"#] {
+            assert_eq!(rows(whole), format!("{whole}\n"));
         }
-        assert!(matches!(read(&["--help", "--no"], &[]), Err(Stop::Help)));
     }
 
     #[test]

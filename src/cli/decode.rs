@@ -7,18 +7,20 @@
 mod bootstrap;
 mod message;
 
-use crate::cli::client::{Stop, finish, print};
+use crate::cli::client::{Stop, print};
+use crate::cli::definition::{self, Command, Form, Given, Kind, Operand, PRINTING, Times};
 use crate::cli::table::printable;
+use crate::control;
 use crate::gateway::alert::payload::{self, PayloadError, Quirk};
+use crate::limits;
 use crate::proto::bootstrap::push::Received;
 use crate::proto::notification::{self, Notification};
 use crate::proto::syncml::Encoding;
 use crate::proto::wsp::{self, ContentType, HeaderName, HeaderValue, Push};
-use lexopt::{Arg, Parser, ValueExt};
+use serde::Serialize;
 use std::fmt;
 use std::io::{self, Read as _, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
 /// Most octets read from a file or standard input: everything the gateway decodes is smaller.
 const LARGEST_INPUT: u64 = 1024 * 1024;
@@ -27,45 +29,69 @@ const PUSH_HEADERS: usize = 48;
 /// Octets in a line of a hex dump.
 const HEX_LINE: usize = 16;
 
-/// What `decode --help` prints.
-pub const USAGE: &str = "\
-usage: dm-gateway decode FILE|HEX|-
-
+/// `decode`.
+pub const COMMAND: Command = Command {
+    name: "decode",
+    summary: "what a push, a Package #0 or a SyncML message says, and violates",
+    text: "\
 Shows what octets say: a WSP push, a Package #0, WBXML, SyncML as XML, a bootstrap document, or the
-payload of an alert. They stand in a file, are given as hex digits, or come on standard input (-). Lines
-that start with `! ` name violations of the specification.
+payload of an alert. Lines that start with `! ` name violations of the specification. Credentials
+are not printed.",
+    operands: &[Operand {
+        name: "FILE|HEX|-",
+        text: "a file, hex digits in one word or several, or - for standard input",
+        times: Times::Many,
+        kind: Kind::File,
+    }],
+    options: &[PRINTING],
+    exits: &[(1, "something violates the specification, or nothing can be decoded")],
+    examples: &[("dm-gateway decode 0106 03C4 AF87", "hex digits, blanks between them")],
+    run: Some(decode),
+    ..definition::COMMAND
+};
 
-exit code 0: nothing violates it, 1: something does or nothing can be decoded, 64: wrong usage
-";
-
-/// Runs `decode` with the arguments after that word.
-pub fn command(arguments: Parser) -> ExitCode {
-    finish(decode(arguments), USAGE)
-}
-
-fn decode(mut arguments: Parser) -> Result<u8, Stop> {
-    let mut input = Vec::new();
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Arg::Long("help") | Arg::Short('h') => return Err(Stop::Help),
-            Arg::Value(value) => input.push(value.string()?),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    if input.is_empty() {
-        return Err(Stop::Usage(
-            "decode what: a file, hex digits, or - for standard input?".into(),
-        ));
-    }
+fn decode(given: Given) -> Result<u8, Stop> {
     // In memory first: a reader of ours that goes away in the middle changes no verdict.
     let mut text = Vec::new();
-    match run(&input.join(" "), &mut text) {
-        Ok(is_clean) => {
-            print(&String::from_utf8_lossy(&text))?;
-            Ok(u8::from(!is_clean))
+    let conforms =
+        run(&given.operands.join(" "), &mut text).map_err(|error| Stop::failed(&error))?;
+    let text = String::from_utf8_lossy(&text);
+    print(&match given.form() {
+        Form::Table => text.into_owned(),
+        Form::Json | Form::Lines => json(conforms, &text),
+    })?;
+    Ok(u8::from(!conforms))
+}
+
+/// What was decoded as a document.
+#[derive(Debug, Serialize)]
+struct Decoded<'t> {
+    /// Whether nothing violates the specification.
+    conforms: bool,
+    /// What it says, in order.
+    lines: Vec<DecodedLine<'t>>,
+}
+
+/// One line of what was decoded.
+#[derive(Debug, Serialize)]
+struct DecodedLine<'t> {
+    /// How deep it stands in what stands before it.
+    depth: usize,
+    /// Whether it names a violation of the specification.
+    violation: bool,
+    /// What it says, for people.
+    text: &'t str,
+}
+
+fn json(conforms: bool, text: &str) -> String {
+    let lines = text.lines().map(|line| match line.strip_prefix("! ") {
+        Some(text) => DecodedLine { depth: 0, violation: true, text },
+        None => {
+            let text = line.trim_start();
+            DecodedLine { depth: (line.len() - text.len()) / 2, violation: false, text }
         }
-        Err(error) => Err(Stop::Failed(error)),
-    }
+    });
+    control::document(Decoded { conforms, lines: lines.collect() }) + "\n"
 }
 
 /// Decodes `input` (the path of a file, `-` for standard input, or hex digits between which
@@ -77,10 +103,42 @@ fn decode(mut arguments: Parser) -> Result<u8, Stop> {
 /// input beyond 1 MiB, or where `out` cannot be written.
 pub fn run(input: &str, out: &mut impl Write) -> Result<bool, String> {
     let octets = octets_of(input)?;
-    let mut dump = Dump { out, depth: 0, is_clean: true };
+    let mut dump = Dump { out, depth: 0, is_clean: true, masks: false };
     let written = sniff(&mut dump, &octets).and_then(|()| dump.out.flush());
     written.map_err(|error| format!("cannot write the result: {error}"))?;
     Ok(dump.is_clean)
+}
+
+/// What octets say, for the eyes of operators: no credentials, nonces, digests, pins and MACs, and no
+/// values that may be one. A line that begins with `! ` names a violation.
+pub(crate) fn masked(octets: &[u8]) -> Vec<String> {
+    let mut text = Vec::new();
+    let mut dump = Dump { out: &mut text, depth: 0, is_clean: true, masks: true };
+    // Memory takes everything.
+    let _ = sniff(&mut dump, octets);
+    let text = String::from_utf8_lossy(&text);
+    let shown = text.lines().take(limits::TRACE_LINES);
+    shown.map(|line| line.chars().take(limits::TRACE_LINE).collect()).collect()
+}
+
+/// Whether what stands under this name, or is written so, may be a secret.
+fn is_secret(text: &str) -> bool {
+    const MARKS: [&str; 12] = [
+        "secret",
+        "nonce",
+        "passw",
+        "pwd",
+        "aauth",
+        "auth-",
+        "credential",
+        "token",
+        "apikey",
+        "/pin",
+        "privatekey",
+        "mac=",
+    ];
+    let text = text.to_ascii_lowercase();
+    MARKS.iter().any(|mark| text.contains(mark))
 }
 
 fn octets_of(input: &str) -> Result<Vec<u8>, String> {
@@ -132,7 +190,7 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Finds out what `octets` are, by what can be told apart at their start.
 fn sniff(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
-    if let Ok(text) = str::from_utf8(octets) {
+    if let Ok(text) = std::str::from_utf8(octets) {
         let text = text.trim_start_matches('\u{feff}');
         if text.trim_start().starts_with('<') {
             return markup(dump, text);
@@ -143,8 +201,12 @@ fn sniff(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
         // The public identifier of provisioning documents.
         [0x01..=0x03, 0x0b, ..] => bootstrap::document(dump, octets),
         [0x01..=0x03, 0x00 | 0x01 | 0x80..=0xff, ..] => {
+            if bootstrap::is_tree(octets) {
+                return bootstrap::document(dump, octets);
+            }
             dump.line(format_args!("WBXML, {} octets", octets.len()))?;
-            message::dump(dump, Encoding::Wbxml, octets)
+            message::dump(dump, Encoding::Wbxml, octets)?;
+            bootstrap::within_message(dump, octets)
         }
         _ if Notification::decode(octets).is_ok() => package(dump, octets),
         [_, 0x06, ..] => push(dump, octets),
@@ -159,7 +221,8 @@ fn markup(dump: &mut Dump<'_>, text: &str) -> io::Result<()> {
     }
     if text.contains("<SyncML") {
         dump.line(format_args!("SyncML as XML, {} octets", text.len()))?;
-        return message::dump(dump, Encoding::Xml, text.as_bytes());
+        message::dump(dump, Encoding::Xml, text.as_bytes())?;
+        return bootstrap::within_message(dump, text.as_bytes());
     }
     if text.trim_start().starts_with("<Alert") {
         dump.line(format_args!("one Alert command, without a message around it"))?;
@@ -264,7 +327,11 @@ fn package(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
     dump.line(format_args!("Package #0, {} octets", octets.len()))?;
     dump.depth += 1;
     let digest: String = package.digest.iter().map(|octet| format!("{octet:02X}")).collect();
-    dump.line(format_args!("digest {digest}"))?;
+    if dump.masks {
+        dump.line(format_args!("digest, not shown"))?;
+    } else {
+        dump.line(format_args!("digest {digest}"))?;
+    }
     if !package.is_signed() {
         dump.violation(format_args!("digest is 16 zero octets: nobody signed this"))?;
     }
@@ -348,6 +415,8 @@ struct Dump<'w> {
     out: &'w mut dyn Write,
     depth: usize,
     is_clean: bool,
+    /// Whether whoever reads it may not know secrets.
+    masks: bool,
 }
 
 impl Dump<'_> {
@@ -363,11 +432,19 @@ impl Dump<'_> {
     }
 
     fn hex(&mut self, octets: &[u8]) -> io::Result<()> {
+        if self.masks {
+            return self.line(format_args!("  {} octets, not shown", octets.len()));
+        }
         for line in octets.chunks(HEX_LINE) {
             let digits: Vec<String> = line.iter().map(|octet| format!("{octet:02x}")).collect();
             self.line(format_args!("  {}", digits.join(" ")))?;
         }
         Ok(())
+    }
+
+    /// A URI as it may be shown: what stands behind the `?` may be a token.
+    fn uri<'u>(&self, uri: &'u str) -> &'u str {
+        if self.masks { uri.split('?').next().unwrap_or_default() } else { uri }
     }
 
     /// Judges an id: `mac:` wants six octets of one interface.

@@ -9,40 +9,41 @@ mod management;
 mod stage;
 mod tellings;
 
+use crate::cli::client::Stop;
+use crate::cli::definition::{self, Command, Form, Given, PRINTING, flag};
 use crate::cli::narrate::between;
 use crate::simulate::{DmServer, DmServerOptions, EndDevice, EndDeviceOptions, Quirk, Server};
 use configuration::{DM_PORT, GATEWAY, PUSH_PORT};
-use lexopt::{Arg, Parser};
 use management::Managers;
 use smol::{LocalExecutor, future};
 use stage::Stage;
 use std::net::SocketAddr;
-use std::process::ExitCode;
 use std::rc::Rc;
 
-/// What `demo --help` prints.
-pub const USAGE: &str = "\
-dm-gateway demo [--json] [--keep-running]
+/// `demo`.
+pub const COMMAND: Command = Command {
+    name: "demo",
+    summary: "the gateway at work with simulated end devices and DM servers, each step told",
+    text: "\
+Everything runs on 127.0.x.x, for some seconds. Needs no root, no configuration, no network; leaves
+nothing behind. With --json it prints the events, one a line.",
+    options: &[
+        &[flag("keep-running", "stays up afterwards, to be looked at with the other commands")],
+        PRINTING,
+    ],
+    exits: &[(1, "something did not go as it should")],
+    run: Some(demo),
+    ..definition::COMMAND
+};
 
-Runs the gateway with simulated end devices and DM servers on 127.0.x.x, for some seconds, and
-tells each step. Needs no root, no configuration, no network; leaves nothing behind.
-
-  --json           prints the events as JSON lines
-  --keep-running   stays up afterwards, to be looked at with the other commands
-";
-
-/// Runs `demo` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    let options = match read(arguments) {
-        Ok(Some(options)) => options,
-        Ok(None) => return super::print(USAGE),
-        Err(error) => return super::usage(&error, "dm-gateway demo --help"),
-    };
+fn demo(given: Given) -> Result<u8, Stop> {
+    let json = given.form() != Form::Table;
+    let keep_running = given.has("keep-running");
     let level = std::env::var_os(crate::io::logger::LEVEL_VARIABLE);
     crate::io::logger::init(level.is_none().then_some(log::LevelFilter::Error));
     let executor = LocalExecutor::new();
     let outcome = smol::block_on(executor.run(async {
-        let stage = Stage::new(options.json)?;
+        let stage = Stage::new(json)?;
         let interrupted = super::run::told_to_stop()?;
         let interrupted = async {
             interrupted.await;
@@ -50,35 +51,19 @@ pub fn run(arguments: Parser) -> ExitCode {
         };
         let story = play(&stage, &executor);
         let outcome = match future::or(story, interrupted).await {
-            Ok(true) if options.keep_running => stage.keep_running().await,
+            Ok(true) if keep_running => stage.keep_running().await,
             outcome => outcome,
         };
         stage.close();
         outcome
     }));
     match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => super::fail("the demo was interrupted; try: let it run, it ends by itself"),
-        Err(error) => super::fail(&error),
-    }
-}
-
-struct Options {
-    json: bool,
-    keep_running: bool,
-}
-
-fn read(mut arguments: Parser) -> Result<Option<Options>, lexopt::Error> {
-    let mut options = Options { json: false, keep_running: false };
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Arg::Long("json") => options.json = true,
-            Arg::Long("keep-running") => options.keep_running = true,
-            Arg::Short('h') | Arg::Long("help") => return Ok(None),
-            other => return Err(other.unexpected()),
+        Ok(true) => Ok(0),
+        Ok(false) => {
+            Err(Stop::failed("the demo was interrupted; try: let it run, it ends by itself"))
         }
+        Err(error) => Err(Stop::failed(&error)),
     }
-    Ok(Some(options))
 }
 
 // Short enough for the narrator's columns.

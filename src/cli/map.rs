@@ -1,21 +1,63 @@
 //! `dm-gateway map list | explain`: who may wake whom, and why.
 
-use crate::cli::client::{Call, Stop, finish, usage};
+use crate::cli::client::{Call, Stop};
+use crate::cli::definition::{
+    self, ASKING, CHANGING, Command, Given, Kind, Operand, PRINTING, operand,
+};
 use crate::cli::table::{Table, age, printable};
 use crate::control::{Mappings, Request};
 use crate::gateway::view::{Explanation, MappingView};
-use lexopt::{Arg, Parser, ValueExt};
-use std::process::ExitCode;
 
-/// What `map --help` prints.
-pub const USAGE: &str = usage!(
-    "map list | map explain SERVER DEVICE",
-    "\
-Tells which DM server may wake which end device, and why:
-  list     lists the mappings in force: which DM server may wake which end device
-  explain  tells whether a push of SERVER for DEVICE would pass, and by which rule;
-           exit code 0: it would pass, 1: it would be refused"
-);
+/// `map`.
+pub const COMMAND: Command = Command {
+    name: "map",
+    summary: "which DM server may wake which end device, and why",
+    commands: &[
+        Command {
+            name: "list",
+            summary: "the mappings in force: which DM server may wake which end device",
+            options: &[ASKING, PRINTING],
+            run: Some(list),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "explain",
+            summary: "whether a push of a server for a device would pass, and by which rule",
+            operands: PAIR,
+            options: &[ASKING, PRINTING],
+            exits: &[(1, "it would be refused")],
+            run: Some(explain),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "add",
+            summary: "lets a server wake a device that did not name it",
+            text: "\
+Whatever the policy of the device's LAN. It stays until `map remove`, or until the device is
+forgotten. Where `map remove` took away what the device names, that is the device's again.",
+            operands: PAIR,
+            options: &[CHANGING, ASKING, PRINTING],
+            run: Some(|given| pair(given, |server, device| Request::Map { server, device })),
+            ..definition::COMMAND
+        },
+        Command {
+            name: "remove",
+            summary: "forbids a server to wake a device",
+            text: "\
+If the device names the server, the mapping stays removed whatever it names later, until `map add`.",
+            operands: PAIR,
+            options: &[CHANGING, ASKING, PRINTING],
+            run: Some(|given| pair(given, |server, device| Request::Unmap { server, device })),
+            ..definition::COMMAND
+        },
+    ],
+    ..definition::COMMAND
+};
+
+const PAIR: &[Operand] = &[
+    operand("SERVER", Kind::Server, "the server's id"),
+    operand("DEVICE", Kind::Device, "the device's id or alias"),
+];
 
 const NONE: &str = "no mappings yet: no device on a LAN with policy `transparent` has named a DM \
                     server
@@ -23,31 +65,15 @@ try: `dm-gateway servers` and `dm-gateway devices` tell who was named by whom;
      `dm-gateway map explain SERVER DEVICE` tells the rule
 ";
 
-/// Runs `map` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    finish(map(arguments), USAGE)
-}
-
-fn map(mut arguments: Parser) -> Result<u8, Stop> {
-    let verb = match arguments.next()? {
-        Some(Arg::Value(verb)) => verb.string()?,
-        Some(Arg::Long("help") | Arg::Short('h')) => return Err(Stop::Help),
-        _ => return Err(Stop::Usage("map what: list or explain?".into())),
-    };
-    match verb.as_str() {
-        "list" => list(&Call::read(arguments, &[])?),
-        "explain" => explain(Call::read(arguments, &["SERVER", "DEVICE"])?),
-        other => Err(Stop::Usage(format!("map has no {other}: list or explain?"))),
-    }
-}
-
-fn list(call: &Call) -> Result<u8, Stop> {
+fn list(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
     let answer = call.ask::<Mappings>(&Request::Mappings)?;
     call.print(&answer, |answer| table(&answer.mappings))?;
     Ok(0)
 }
 
-fn explain(mut call: Call) -> Result<u8, Stop> {
+fn explain(given: Given) -> Result<u8, Stop> {
+    let mut call = Call::of(&given);
     let (Some(device), Some(server)) = (call.operands.pop(), call.operands.pop()) else {
         return Err(Stop::Usage("SERVER is missing".into()));
     };
@@ -56,13 +82,26 @@ fn explain(mut call: Call) -> Result<u8, Stop> {
     Ok(u8::from(!answer.body.allowed))
 }
 
+fn pair(given: Given, request: fn(String, String) -> Request) -> Result<u8, Stop> {
+    let mut call = Call::of(&given);
+    let (Some(device), Some(server)) = (call.operands.pop(), call.operands.pop()) else {
+        return Err(Stop::Usage("SERVER is missing".into()));
+    };
+    call.have_done(&request(server, device))
+}
+
 fn table(mappings: &[MappingView]) -> String {
     if mappings.is_empty() {
         return NONE.to_owned();
     }
     let mut table = Table::new(&["SERVER", "DEVICE", "LAN", "NAMED", "NOTES"]);
     for mapping in mappings {
-        let notes = [(mapping.unconfirmed, "unconfirmed"), (mapping.waiting, "trigger waiting")];
+        let by_operator = mapping.origin == "operator";
+        let notes = [
+            (by_operator, "by an operator"),
+            (mapping.unconfirmed, "unconfirmed"),
+            (mapping.waiting, "trigger waiting"),
+        ];
         let notes: Vec<_> = notes.into_iter().filter(|note| note.0).map(|note| note.1).collect();
         table.row([
             mapping.server.as_str(),
@@ -99,6 +138,8 @@ fn hint(rule: &str) -> Option<&'static str> {
     Some(match rule {
         "device-unknown" => "`dm-gateway devices` lists the identities that are known",
         "lan-gone" => "put the [[lan]] back, or connect the device to another",
+        "device-blocked" => "dm-gateway devices unblock DEVICE",
+        "operator-removed" => "dm-gateway map add SERVER DEVICE",
         "no-account" => "policy = \"transparent\" for the LAN, if its devices may choose",
         "list-outdated" => "wait for the device's next session, or attach it anew",
         "server-unknown" | "not-named" => {
@@ -122,11 +163,12 @@ mod tests {
             age: 5 * 86_400,
             unconfirmed: true,
             waiting: true,
+            origin: "operator".into(),
         };
         assert_eq!(
             table(&[mapping]),
             "SERVER           DEVICE  LAN    NAMED    NOTES\n\
-             com.example.dms  IMEI:1  depot  5 d ago  unconfirmed, trigger waiting\n"
+             com.example.dms  IMEI:1  depot  5 d ago  by an operator, unconfirmed, trigger waiting\n"
         );
         assert!(table(&[]).starts_with("no mappings yet: ") && table(&[]).contains("try: "));
     }
@@ -152,6 +194,8 @@ mod tests {
         let refusing = [
             Rule::DeviceUnknown,
             Rule::LanGone,
+            Rule::Blocked,
+            Rule::Removed,
             Rule::NoAccount,
             Rule::ListOutdated,
             Rule::ServerUnknown,

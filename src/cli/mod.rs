@@ -1,112 +1,134 @@
 //! The subcommands, one file each.
 //!
-//! `run` is the daemon; `status`, `devices`, `servers`, `session`, `tree`, `bootstrap`, `map` and
-//! `monitor` ask it over its control socket; `decode`, `demo` and `simulate` work by themselves.
+//! [`COMMANDS`] has them all. `run` is the daemon; some ask it over its control socket, others work
+//! by themselves.
 
+pub mod apply;
+pub mod audit;
+pub mod backup;
 pub mod bootstrap;
-mod client;
+pub mod check;
+pub mod client;
+pub mod config;
 pub mod decode;
+pub mod definition;
 #[cfg(feature = "simulate")]
 pub mod demo;
 pub mod devices;
+pub mod factory_reset;
+pub mod help;
+pub mod log_level;
+pub mod manual;
 pub mod map;
+pub mod metrics;
 pub mod monitor;
 pub mod narrate;
+pub mod provision;
+pub mod reload;
 pub mod run;
 pub mod servers;
 pub mod session;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 pub mod status;
+pub mod support_bundle;
 mod table;
+pub mod trace;
 pub mod tree;
+#[cfg(feature = "web")]
+pub mod web;
 
-use client::{Stop, finish};
-use lexopt::{Arg, Parser, ValueExt as _};
+use client::{Stop, finish, print};
+use definition::{Command, Given, nearest};
+use lexopt::{Arg, Parser};
 use std::process::ExitCode;
-
-/// What `--help` prints.
-pub const USAGE: &str = "\
-usage: dm-gateway COMMAND [options]; each COMMAND explains itself with --help
-
-  run       the gateway, in the foreground
-  status    whether all is well; if not, what is wrong and what to try
-  devices   the end devices: where they are, whom they named
-            provision ID: an account for the gateway on one of them
-  servers   the DM servers: whom devices named, whom the gateway has accounts with
-            approve ID: the gateway may bootstrap itself to a wanted one
-  session   SERVER: a DM session with a server, now
-  tree      [URI]: the management tree that DM servers see
-  bootstrap apply FILE: accounts from a bootstrap document
-  map       list: who may wake whom; explain SERVER DEVICE: why, or why not
-  monitor   what happens, while it happens
-  decode    what a push, a Package #0 or a SyncML message says, and violates
-  demo      the gateway at work with simulated end devices and DM servers
-  simulate  one simulated end device or DM server, or thousands
-
-dm-gateway --version prints the version. A router build has no demo and no simulate.
-";
 
 /// Exit code of wrong usage, EX_USAGE of sysexits.h.
 pub const EX_USAGE: u8 = 64;
 
+/// The commands, in the order of the help.
+pub const COMMANDS: &[Command] = &[
+    run::COMMAND,
+    status::COMMAND,
+    check::COMMAND,
+    devices::COMMAND,
+    servers::COMMAND,
+    map::COMMAND,
+    session::COMMAND,
+    tree::COMMAND,
+    bootstrap::COMMAND,
+    monitor::COMMAND,
+    audit::COMMAND,
+    backup::BACKUP,
+    backup::RESTORE,
+    factory_reset::COMMAND,
+    provision::COMMAND,
+    support_bundle::COMMAND,
+    trace::COMMAND,
+    metrics::COMMAND,
+    #[cfg(feature = "web")]
+    web::COMMAND,
+    config::COMMAND,
+    reload::COMMAND,
+    apply::COMMAND,
+    apply::CONFIRM,
+    log_level::COMMAND,
+    decode::COMMAND,
+    manual::COMMAND,
+    #[cfg(feature = "simulate")]
+    demo::COMMAND,
+    #[cfg(feature = "simulate")]
+    simulate::COMMAND,
+];
+
+/// Commands that a build without simulators lacks.
+const SIMULATORS: [&str; 2] = ["demo", "simulate"];
+
 /// Runs the command that the arguments name.
-pub fn main(mut arguments: Parser) -> ExitCode {
-    let verb = match arguments.next() {
-        Ok(Some(Arg::Value(verb))) => verb.string(),
-        Ok(Some(Arg::Long("help") | Arg::Short('h'))) => return print(USAGE),
+pub fn main(arguments: Parser) -> ExitCode {
+    let mut rest = arguments.clone();
+    match rest.next() {
         Ok(Some(Arg::Long("version") | Arg::Short('V'))) => {
-            return print(concat!("dm-gateway ", env!("CARGO_PKG_VERSION"), "\n"));
+            let version = concat!("dm-gateway ", env!("CARGO_PKG_VERSION"), "\n");
+            return finish(print(version).map(|()| 0), &[], false);
         }
-        Ok(Some(Arg::Long(option))) => {
-            let text = format!("--{option} stands before the COMMAND, it belongs behind it");
-            return finish(Err(Stop::Usage(text)), USAGE);
-        }
-        Ok(Some(other)) => Err(other.unexpected()),
-        Ok(None) => return finish(Err(Stop::Usage("which command?".into())), USAGE),
-        Err(error) => Err(error),
-    };
-    let verb = match verb {
-        Ok(verb) => verb,
-        Err(error) => return finish(Err(error.into()), USAGE),
-    };
-    match verb.as_str() {
-        "run" => run::run(arguments),
-        "status" => status::run(arguments),
-        "devices" => devices::run(arguments),
-        "servers" => servers::run(arguments),
-        "map" => map::run(arguments),
-        "monitor" => monitor::run(arguments),
-        "session" => session::run(arguments),
-        "tree" => tree::run(arguments),
-        "bootstrap" => bootstrap::run(arguments),
-        "decode" => decode::command(arguments),
-        #[cfg(feature = "simulate")]
-        "demo" => demo::run(arguments),
-        #[cfg(feature = "simulate")]
-        "simulate" => simulate::run(arguments),
-        "help" => print(USAGE),
-        #[cfg(not(feature = "simulate"))]
-        "demo" | "simulate" => {
+        Ok(Some(Arg::Value(verb))) if verb == "help" => return explain(rest),
+        Ok(Some(Arg::Value(verb)))
+            if !cfg!(feature = "simulate") && SIMULATORS.iter().any(|name| verb == **name) =>
+        {
+            let verb = verb.to_string_lossy();
             let text = format!("this build has no {verb}: it was made without simulators");
-            finish(Err(Stop::Usage(text)), USAGE)
+            return finish(Err(Stop::Usage(text)), &[], false);
         }
-        _ => finish(Err(Stop::Usage(format!("there is no command `{verb}`"))), USAGE),
+        _ => {}
+    }
+    match definition::read(COMMANDS, arguments) {
+        Ok(given) => carry_out(given),
+        Err((path, stop)) => finish(Err(stop), &path, false),
     }
 }
 
-/// Prints `text` and succeeds.
-fn print(text: &str) -> ExitCode {
-    finish(client::print(text).map(|()| 0), "")
+fn carry_out(given: Given) -> ExitCode {
+    let path = given.path.clone();
+    let json = given.form() != definition::Form::Table;
+    let run = path.last().and_then(|command| command.run);
+    finish(run.map_or(Ok(0), |run| run(given)), &path, json)
 }
 
-/// Says what is wrong with the arguments, and what to try instead.
-fn usage(error: &lexopt::Error, hint: &str) -> ExitCode {
-    client::complain(&format!("{error}; try: {hint}"));
-    ExitCode::from(EX_USAGE)
-}
-
-/// Says why the work could not be done; `text` brings its hint.
-fn fail(text: &str) -> ExitCode {
-    finish(Err(Stop::Failed(text.to_owned())), "")
+/// `help COMMAND` is `COMMAND --help`.
+fn explain(mut words: Parser) -> ExitCode {
+    let mut path = Vec::new();
+    let mut commands = COMMANDS;
+    while let Ok(Some(Arg::Value(word))) = words.next() {
+        let Some(command) = commands.iter().find(|command| word == command.name) else {
+            let word = word.to_string_lossy();
+            let near = nearest(&word, commands.iter().map(|command| command.name));
+            let hint = near.map_or_else(String::new, |near| format!(": is it `{near}`?"));
+            let text = format!("there is no command `{word}`{hint}");
+            return finish(Err(Stop::Usage(text)), &path, false);
+        };
+        path.push(command);
+        commands = command.commands;
+    }
+    finish(Err(Stop::Help), &path, false)
 }

@@ -215,7 +215,7 @@ mod tests {
     fn every_kind_of_event_starts_its_reason_in_the_same_column() {
         for kind in KINDS {
             let (device, server, lan, address) = (None, None, None, None);
-            let event = Event { kind, device, server, lan, address, why: "@".into() };
+            let event = Event { kind, device, server, lan, address, reason: None, why: "@".into() };
             let json = control::event_line(&event, Now::default());
             let line = line(&serde_json::from_str(&json).unwrap());
             let column = line.chars().position(|character| character == '@');

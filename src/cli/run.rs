@@ -1,72 +1,131 @@
 //! `dm-gateway run`: the daemon in the foreground.
 
-use crate::config::Config;
-use crate::daemon::Daemon;
-use crate::io::logger;
+use crate::cli::client::Stop;
+use crate::cli::definition::{self, CONFIGURED, Command, Given};
+use crate::codes;
+use crate::config::{self, Config, ConfigError, Layout};
+use crate::daemon::{Daemon, Ended, Order};
+use crate::io::logger::{self, Levels};
+use crate::io::state::Reset;
 use async_signal::{Signal, Signals};
-use lexopt::{Arg, Parser, ValueExt as _};
-use smol::stream::StreamExt as _;
+use log::LevelFilter;
+use smol::stream::{Stream, StreamExt as _};
+#[cfg(feature = "simulate")]
 use std::future::Future;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::Path;
 
-/// What `run --help` prints.
-pub const USAGE: &str = "\
-dm-gateway run [--config FILE]
+/// `run`.
+pub const COMMAND: Command = Command {
+    name: "run",
+    summary: "runs the gateway in the foreground until SIGTERM or SIGINT; logs to stderr",
+    text: "SIGHUP reads the configuration anew. DM_GATEWAY_LOG=error|warn|info|debug|trace sets how\n\
+           much is logged (default info), DM_GATEWAY_LOG_FORMAT=text|json|journal how. Both count\n\
+           before [log] of the configuration.",
+    options: &[CONFIGURED],
+    exits: &[(1, "it cannot start")],
+    run: Some(run),
+    ..definition::COMMAND
+};
 
-Runs the gateway in the foreground until SIGTERM or SIGINT. Logs to stderr.
-
-  --config FILE    (default /etc/dm-gateway/dm-gateway.toml)
-
-DM_GATEWAY_LOG=error|warn|info|debug|trace sets how much is logged (default info).
-";
-
-/// Runs `run` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    let path = match read(arguments) {
-        Ok(Some(path)) => path,
-        Ok(None) => return super::print(USAGE),
-        Err(error) => return super::usage(&error, "dm-gateway run --help"),
-    };
+fn run(given: Given) -> Result<u8, Stop> {
+    let path = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
     logger::init(None);
-    let config = match Config::load(&path) {
-        Ok(config) => config,
-        Err(error) => return super::fail(&error.to_string()),
-    };
+    // Before the configuration is read: what was provisioned may go.
+    finish_reset(&path)?;
     // Before anything is bound: a signal from here on ends the daemon cleanly.
-    let told = match told_to_stop() {
-        Ok(told) => told,
-        Err(error) => return super::fail(&error),
-    };
-    match Daemon::start(&config) {
-        Ok(daemon) => {
-            daemon.run(told);
-            ExitCode::SUCCESS
+    let mut orders = orders().map_err(|error| Stop::failed(&error))?;
+    let layout = Layout::of(&path).for_service();
+    let mut before = None;
+    loop {
+        let config = load(&layout).map_err(|error| Stop::Failed(error.trouble().into()))?;
+        let all = logger::level_of_environment().or(config.log_level);
+        let all = all.unwrap_or(LevelFilter::Info);
+        logger::set_levels(Levels { all, module: None });
+        logger::set_form(config.observe.log_form);
+        let started = start(&layout, config, before.take());
+        let (daemon, config) = started.map_err(|error| Stop::with(codes::START, &error))?;
+        match daemon.run_with(&mut orders) {
+            Ended::Stopped => return Ok(0),
+            Ended::Restart => before = Some(config),
         }
-        Err(error) => super::fail(&error),
     }
+}
+
+/// The configuration; without what is on trial, if it is not valid with it.
+fn load(layout: &Layout) -> Result<Config, ConfigError> {
+    let result = Config::load_from(layout);
+    match result {
+        Err(error) if layout.discard_trial() => {
+            log::error!("{}: {error}", codes::TAKEN_BACK.title);
+            Config::load_from(layout)
+        }
+        result => result,
+    }
+}
+
+/// Starts the daemon; without what is on trial, if it does not start with it. A daemon that starts
+/// anew in its process goes back to what it ran with `before`.
+fn start(
+    layout: &Layout,
+    config: Config,
+    before: Option<Config>,
+) -> Result<(Daemon, Config), String> {
+    let error = match Daemon::start(&config) {
+        Ok(daemon) => return Ok((daemon, config)),
+        Err(error) => error,
+    };
+    let next = if layout.discard_trial() {
+        log::error!("{}: {error}", codes::TAKEN_BACK.title);
+        Config::load_from(layout).ok()
+    } else {
+        before
+    };
+    let Some(next) = next else { return Err(error) };
+    log::error!("the daemon does not start with the new configuration: {error}");
+    Daemon::start(&next).map(|daemon| (daemon, next))
+}
+
+/// What SIGHUP, SIGTERM and SIGINT say, which do nothing else from now on.
+///
+/// # Errors
+/// A sentence, if signals cannot be taken.
+fn orders() -> Result<impl Stream<Item = Order> + Unpin, String> {
+    let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup]);
+    let signals = signals.map_err(|error| format!("cannot wait for signals: {error}"))?;
+    Ok(signals.filter_map(|signal| match signal {
+        Ok(Signal::Hup) => Some(Order::Reload),
+        Ok(_) => Some(Order::Stop),
+        Err(_) => None,
+    }))
+}
+
+/// Does a factory reset that was ordered, or that a power cut interrupted.
+fn finish_reset(config: &Path) -> Result<(), Stop> {
+    // What is wrong with the configuration is told by who reads it next.
+    let Ok(state_dir) = config::state_directory(config) else { return Ok(()) };
+    match Reset::finish(&state_dir) {
+        Ok(Some(_)) => log::warn!("a factory reset was done: the gateway starts without memory"),
+        Ok(None) => {}
+        Err(error) => {
+            let sentence = format!(
+                "the factory reset cannot be finished; cause: {error}; try: ls -l {}",
+                state_dir.display()
+            );
+            return Err(Stop::with(codes::RESET, &sentence));
+        }
+    }
+    Ok(())
 }
 
 /// Ready when SIGTERM or SIGINT comes, which do nothing else from now on.
 ///
 /// # Errors
 /// A sentence, if signals cannot be taken.
+#[cfg(feature = "simulate")]
 pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>, String> {
     let signals = Signals::new([Signal::Term, Signal::Int]);
     let mut signals = signals.map_err(|error| format!("cannot wait for signals: {error}"))?;
     Ok(async move {
         signals.next().await;
     })
-}
-
-fn read(mut arguments: Parser) -> Result<Option<PathBuf>, lexopt::Error> {
-    let mut path = PathBuf::from(crate::config::DEFAULT_PATH);
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Arg::Long("config") => path = arguments.value()?.parse()?,
-            Arg::Short('h') | Arg::Long("help") => return Ok(None),
-            other => return Err(other.unexpected()),
-        }
-    }
-    Ok(Some(path))
 }

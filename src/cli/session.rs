@@ -1,32 +1,31 @@
 //! `dm-gateway session SERVER`: a session with a DM server, now.
 
-use crate::cli::client::{Call, Stop, broken, finish, refused, understand, usage, write};
+use crate::cli::client::{Call, Stop, broken, refused, understand, write};
+use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, flag, operand};
 use crate::cli::narrate;
 use crate::control::{Done, EventLine, LOST, Request};
 use crate::gateway::event::EventKind;
 use crate::gateway::management::ANOTHER_FOLLOWS;
-use lexopt::Parser;
 use std::io;
-use std::process::ExitCode;
 
-/// What `session --help` prints.
-pub const USAGE: &str = usage!(
-    "session SERVER [--wait]",
-    "\
-Has the gateway begin a session with a DM server that it has an account with.
+/// `session`.
+pub const COMMAND: Command = Command {
+    name: "session",
+    summary: "a DM session with a server that the gateway has an account with, now",
+    operands: &[operand("SERVER", Kind::Server, "the server's id")],
+    options: &[
+        &[flag("wait", "tells every command with its status until the session has ended")],
+        ASKING,
+        PRINTING,
+    ],
+    exits: &[(1, "it is refused, or with --wait: it did not end properly")],
+    run: Some(session),
+    ..definition::COMMAND
+};
 
-  --wait         tells every command with its status until the session has ended;
-                 exit code 0 only if it ended properly, else 1"
-);
-
-/// Runs `session` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    finish(session(arguments), USAGE)
-}
-
-fn session(arguments: Parser) -> Result<u8, Stop> {
-    let (call, flags) = Call::read_with(arguments, &["SERVER"], &["wait"])?;
-    let wait = flags.contains(&"wait");
+fn session(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
+    let wait = given.has("wait");
     let server = call.operands.concat();
     let request = Request::Session { server: server.clone(), wait };
     let mut lines = call.lines(&request, !wait)?;

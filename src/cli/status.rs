@@ -1,30 +1,31 @@
 //! `dm-gateway status`: whether all is well; if not, what is wrong and what to try.
 
-use crate::cli::client::{Call, Stop, finish, usage};
+use crate::cli::client::{Call, Stop};
+use crate::cli::definition::{self, ASKING, Command, Given, PRINTING};
 use crate::cli::table::{age, columns, count, printable};
-use crate::control::{IoCounters, Request, StatusAnswer};
+use crate::codes::{self, Trouble};
+use crate::control::{ConfigurationState, IoCounters, Request, StatusAnswer};
+use crate::gateway::health::{HealthLine, Severity, SocketKind, SocketView};
 use crate::gateway::view::{Health, Lan, Status};
-use lexopt::Parser;
-use std::process::ExitCode;
 
-/// What `status --help` prints.
-pub const USAGE: &str = usage!(
-    "status",
-    "\
-Tells whether all is well, and if not, what is wrong and what to try. Counters count since the
-daemon's start. Exit code 0: healthy, 1: degraded, 2: down."
-);
+/// `status`.
+pub const COMMAND: Command = Command {
+    name: "status",
+    summary: "whether all is well; if not, what is wrong and what to try",
+    text: "Counters count since the daemon's start.",
+    options: &[ASKING, PRINTING],
+    exits: &[(1, "degraded"), (2, "down")],
+    run: Some(status),
+    ..definition::COMMAND
+};
 
 /// Columns of a reason's name.
 const REASON: usize = 19;
+/// Columns of a code.
+pub(super) const CODE: usize = 11;
 
-/// Runs `status` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    finish(status(arguments), USAGE)
-}
-
-fn status(arguments: Parser) -> Result<u8, Stop> {
-    let call = Call::read(arguments, &[])?;
+fn status(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
     let answer = call.ask::<StatusAnswer>(&Request::Status)?;
     call.print(&answer, report)?;
     Ok(match answer.body.status.health {
@@ -35,8 +36,9 @@ fn status(arguments: Parser) -> Result<u8, Stop> {
 }
 
 fn report(answer: &StatusAnswer) -> String {
-    let StatusAnswer { status, io } = answer;
-    let mut text = headline(status);
+    let StatusAnswer { status, io, configuration } = answer;
+    let mut text = health(status);
+    text.push_str(&of_configuration(configuration));
     text.push('\n');
     text.push_str(&facts(status, io));
     if !status.lans.is_empty() {
@@ -56,28 +58,71 @@ fn report(answer: &StatusAnswer) -> String {
     text
 }
 
-/// The line that is read at 3 a.m., and those that follow if there is more.
-fn headline(status: &Status) -> String {
-    let who = format!("dm-gateway {} {}", printable(&status.version), printable(&status.id));
-    let problems = status.problems.iter().map(|problem| printable(problem));
-    let mut text = match status.health {
-        Health::Healthy => format!("healthy: all is well with {who}\n"),
-        Health::Degraded => "degraded: ".to_owned(),
-        Health::Down => "down: ".to_owned(),
-    };
-    for (index, problem) in problems.enumerate() {
-        let indent = if index == 0 { "" } else { "  and: " };
-        text.push_str(&format!("{indent}{problem}\n"));
+/// The lines that are read at 3 a.m.
+fn health(status: &Status) -> String {
+    let mut text = String::new();
+    if status.health == Health::Healthy {
+        let id = printable(&status.id);
+        text.push_str(&format!("OK    {:CODE$}  {id}: all is well\n", ""));
     }
-    if !text.ends_with('\n') {
-        text.push_str("the daemon does not say why; try: journalctl -u dm-gateway\n");
+    for HealthLine { severity, trouble, .. } in &status.troubles {
+        let severity = match severity {
+            Severity::Warn => "WARN",
+            Severity::Fail => "FAIL",
+        };
+        text.push_str(&line(severity, trouble));
+    }
+    if text.is_empty() {
+        let trouble = Trouble::new(codes::DAEMON, "the daemon does not say what is wrong");
+        text.push_str(&line("FAIL", &trouble.or_try("journalctl -u dm-gateway")));
+    }
+    text
+}
+
+/// `FAIL  GW-LAN-01    what is wrong   try: next step`, and what makes it so on a line of its own.
+pub(super) fn line(severity: &str, trouble: &Trouble) -> String {
+    let mut text = format!("{severity:4}  {:CODE$}  {}", trouble.code, printable(&trouble.what));
+    if let Some(next) = &trouble.next {
+        text.push_str(&format!("   try: {}", printable(next)));
+    }
+    text.push('\n');
+    if let Some(cause) = &trouble.cause {
+        text.push_str(&format!("{:6}{:CODE$}  cause: {}\n", "", "", printable(cause)));
+    }
+    text
+}
+
+/// What the operator has begun and not ended.
+fn of_configuration(state: &ConfigurationState) -> String {
+    let mut text = String::new();
+    if !state.restart.is_empty() {
+        let keys = printable(&state.restart.join(", "));
+        text.push_str(&format!(
+            "configuration: waits for a restart: {keys}; try: dm-gateway reload --restart\n"
+        ));
+    }
+    if let Some(rest) = state.trial {
+        let rest = age(rest);
+        text.push_str(&format!(
+            "configuration: on trial, taken back in {rest}; try: dm-gateway confirm\n"
+        ));
     }
     text
 }
 
 fn facts(status: &Status, io: &IoCounters) -> String {
     let Status { devices, counters, .. } = status;
+    let health = match status.health {
+        Health::Healthy => "healthy",
+        Health::Degraded => "degraded",
+        Health::Down => "down",
+    };
+    let (id, version) = (printable(&status.id), printable(&status.version));
     let mut known = format!("{} known, {} attached", devices.known, devices.attached);
+    let modes = by_policy(&status.lans);
+    if !modes.is_empty() {
+        known.push_str(&format!(" ({modes})"));
+    }
     if devices.conflicts > 0 {
         known.push_str(&format!(", {} in conflict! try: dm-gateway devices", devices.conflicts));
     }
@@ -128,8 +173,21 @@ fn facts(status: &Status, io: &IoCounters) -> String {
         counters.commits_failed,
         count(io.store_flushes, "time")
     );
+    let clock = format!(
+        "{}{}",
+        crate::gateway::health::date(status.clock.unix),
+        match status.clock.synchronised {
+            Some(true) => ", synchronised",
+            Some(false) => ", not synchronised",
+            None => "",
+        }
+    );
+    let storage = status.storage.map_or_else(String::new, |disk| {
+        format!("{} of {} MiB free", disk.free >> 20, disk.size >> 20)
+    });
     let facts = [
-        ("up", age(status.uptime)),
+        ("gateway", format!("{id}, {health}, up {}, dm-gateway {version}", age(status.uptime))),
+        ("wan", ports(&status.sockets)),
         ("devices", known),
         ("mappings", mappings),
         ("triggers", waiting),
@@ -139,9 +197,35 @@ fn facts(status: &Status, io: &IoCounters) -> String {
         ("managed", servers),
         ("trial", trial),
         ("store", store),
+        ("storage", storage),
+        ("clock", clock),
     ];
     let facts = facts.into_iter().filter(|(_, text)| !text.is_empty());
     facts.map(|(name, text)| format!("{name:10}{text}\n")).collect()
+}
+
+/// Where pushes come in.
+fn ports(sockets: &[SocketView]) -> String {
+    let port = |socket: &SocketView| {
+        let kind = match socket.kind {
+            SocketKind::Push => "",
+            SocketKind::HttpPush => "HTTP ",
+            SocketKind::Lan | SocketKind::Bootstrap => return None,
+        };
+        let state = if socket.open { "" } else { " (waiting for it)" };
+        Some(format!("{kind}{}{state}", printable(&socket.address)))
+    };
+    sockets.iter().filter_map(port).collect::<Vec<_>>().join(", ")
+}
+
+/// Attached devices by the policy of their LAN.
+fn by_policy(lans: &[Lan]) -> String {
+    let mut counts = std::collections::BTreeMap::new();
+    for lan in lans {
+        *counts.entry(printable(&lan.policy)).or_insert(0) += lan.attached;
+    }
+    let counts = counts.into_iter().filter(|(_, number)| *number > 0);
+    counts.map(|(policy, number)| format!("{number} {policy}")).collect::<Vec<_>>().join(", ")
 }
 
 fn losses(io: &IoCounters) -> String {
@@ -174,6 +258,7 @@ fn lan(lan: &Lan) -> [String; 5] {
 mod tests {
     use super::*;
     use crate::gateway::event::Reason;
+    use crate::gateway::health::{ClockView, Disk};
     use crate::gateway::metrics::Counters;
     use crate::gateway::view::{DeviceCounts, Refusals, TrialView};
 
@@ -187,7 +272,19 @@ mod tests {
         };
         let status = Status {
             health: Health::Degraded,
-            problems: vec!["one thing; try: this".into(), "\u{1b}another".into()],
+            problems: vec!["one thing; try: this".into()],
+            troubles: vec![
+                HealthLine {
+                    severity: Severity::Fail,
+                    trouble: Trouble::new(codes::LAN_DOWN, "one thing; cause: it; try: this"),
+                    server: None,
+                },
+                HealthLine {
+                    severity: Severity::Warn,
+                    trouble: Trouble::new(codes::CLOCK_UNSYNCHRONISED, "\u{1b}another"),
+                    server: None,
+                },
+            ],
             id: "com.example.gateway".into(),
             version: "1.2.3".into(),
             uptime: 3 * 86_400,
@@ -213,19 +310,29 @@ mod tests {
                     (reason.name().to_owned(), Refusals { count, why: reason.to_string() })
                 })
                 .into(),
+            clock: ClockView { unix: 1_767_225_600, synchronised: Some(false) },
+            storage: Some(Disk { size: 64 << 20, free: 3 << 20, files: None }),
+            sockets: vec![SocketView {
+                kind: SocketKind::Push,
+                lan: None,
+                address: "192.0.2.1:2948".into(),
+                open: false,
+            }],
         };
         let io = IoCounters { pushes_oversize: 7, pushes_unsent: 1, ..IoCounters::default() };
-        StatusAnswer { status, io }
+        StatusAnswer { status, io, configuration: ConfigurationState::default() }
     }
 
     #[test]
     fn a_report_tells_what_is_wrong_first_and_then_the_facts() {
         let expected = "\
-degraded: one thing; try: this
-  and: \\u{1b}another
+FAIL  GW-LAN-01    one thing   try: this
+                   cause: it
+WARN  GW-CLOCK-02  \\u{1b}another
 
-up        3 d
-devices   4 known, 2 attached, 1 in conflict! try: dm-gateway devices
+gateway   com.example.gateway, degraded, up 3 d, dm-gateway 1.2.3
+wan       192.0.2.1:2948 (waiting for it)
+devices   4 known, 2 attached (6 transparent), 1 in conflict! try: dm-gateway devices
 mappings  3 in force, 2 servers wanted
 triggers  1 waits for its device
 pushes    9 received, 5 forwarded, 0 held, 0 released, 0 refused
@@ -234,6 +341,8 @@ sessions  0 opened, 0 asked for; Alert 1230 sent 0 times, 0 server lists taken
 managed   2 accounts with a DM server; 4 sessions with them, 1 failed; 3 Package #0 for the gateway itself
 trial     what dms.example changed stays if it finds us again; else it is taken back in 9 m
 store     1 change made durable, 2 failed; flushed 0 times
+storage   3 of 64 MiB free
+clock     2026-01-01, not synchronised
 
 LANs
   depot  br-depot  transparent  up             2 attached
@@ -252,12 +361,10 @@ refused since the start
         let mut answer = answer();
         answer.status.health = Health::Healthy;
         answer.status.problems.clear();
+        answer.status.troubles.clear();
         let report = report(&answer);
-        assert!(
-            report.starts_with(
-                "healthy: all is well with dm-gateway 1.2.3 com.example.gateway\n\nup "
-            )
-        );
+        let first = "OK                 com.example.gateway: all is well\n\ngateway ";
+        assert!(report.starts_with(first), "{report}");
     }
 
     #[test]

@@ -1,27 +1,30 @@
 //! `dm-gateway tree [URI]`: the management tree.
 
-use crate::cli::client::{Call, Stop, finish, usage};
+use crate::cli::client::{Call, Stop};
+use crate::cli::definition::{self, ASKING, Command, Given, Kind, Operand, PRINTING, Times};
 use crate::cli::table::Table;
 use crate::control::{Nodes, Request};
 use crate::gateway::management::NodeView;
-use lexopt::Parser;
-use std::process::ExitCode;
 
-/// What `tree --help` prints.
-pub const USAGE: &str = usage!(
-    "tree [URI]",
-    "\
-Shows the management tree from a URI down, by default all of it (`.`): what DM servers see, with
-secrets masked."
-);
+/// `tree`.
+pub const COMMAND: Command = Command {
+    name: "tree",
+    summary: "the management tree that DM servers see, with secrets masked",
+    operands: &[Operand {
+        name: "URI",
+        text: "from where down (default: all of it, `.`)",
+        times: Times::Optional,
+        kind: Kind::Text,
+    }],
+    options: &[ASKING, PRINTING],
+    exits: &[(1, "there is no such node")],
+    examples: &[("dm-gateway tree ./DMAcc", "the accounts with DM servers")],
+    run: Some(tree),
+    ..definition::COMMAND
+};
 
-/// Runs `tree` with the arguments after that word.
-pub fn run(arguments: Parser) -> ExitCode {
-    finish(tree(arguments), USAGE)
-}
-
-fn tree(arguments: Parser) -> Result<u8, Stop> {
-    let call = Call::read_some(arguments, 1)?;
+fn tree(given: Given) -> Result<u8, Stop> {
+    let call = Call::of(&given);
     let uri = call.operands.first().map_or(".", String::as_str).to_owned();
     let answer = call.ask_for::<Nodes>(&Request::Tree { uri })?;
     call.print(&answer, |answer| table(&answer.nodes))?;
@@ -35,7 +38,8 @@ fn table(nodes: &[NodeView]) -> String {
             Some(value) => value.as_str(),
             None => node.kind.as_str(),
         };
-        table.row([node.uri.as_str(), &node.format, value]);
+        let value = if node.locked { format!("{value} (locked)") } else { value.to_owned() };
+        table.row([node.uri.as_str(), &node.format, &value]);
     }
     table.render()
 }
@@ -51,6 +55,7 @@ mod tests {
             format: format.into(),
             kind: kind.into(),
             value: value.map(Into::into),
+            locked: false,
         };
         let nodes = [
             node("./DevInfo", "node", "urn:oma:mo:oma-dm-devinfo:1.0", None),

@@ -1,7 +1,8 @@
 //! `[[device]]`.
 
-use super::section::{ConfigError, Section, Source, shown};
-use super::{DEVICE, secret_path, value};
+use super::section::{ConfigError, Section, shown};
+use super::tree::Tree;
+use super::{secret_path, value};
 use crate::gateway::device::DeviceId;
 use crate::gateway::policy::DeviceAuth;
 use crate::gateway::seam::LanId;
@@ -9,31 +10,29 @@ use crate::gateway::{Account, LanOptions};
 use crate::limits;
 use crate::proto::auth::Secret;
 use std::collections::HashSet;
-use toml::de::DeTable;
 
 pub(super) fn devices(
-    source: Source<'_>,
-    tables: &DeTable<'_>,
+    tree: &Tree,
     lans: &[LanOptions],
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Account>, ConfigError> {
     let (mut ids, mut addresses) = (HashSet::new(), HashSet::new());
     let mut accounts = Vec::new();
-    for section in source.sections(tables, &DEVICE)? {
+    for section in tree.sections("device") {
         if accounts.len() >= limits::DEVICES {
             let problem = format!("there are more than {} [[device]]", limits::DEVICES);
             return Err(section.error(problem, "fewer"));
         }
-        let (account, lan) = device(source, &section, lans, warnings)?;
+        let (account, lan) = device(&section, lans, warnings)?;
         if !ids.insert(account.id.normal().to_owned()) {
             let value = section.need("id", "")?;
             return Err(value.error("is the id of another device too", "one [[device]] for each"));
         }
-        if let Some(value) = section.get("address")
-            && !addresses.insert((lan.0, account.address))
-        {
-            let problem = "is the address of another device too";
-            return Err(value.error(problem, "the device's own address"));
+        if let Some(value) = section.get("address") {
+            if !addresses.insert((lan.0, account.address)) {
+                let problem = "is the address of another device too";
+                return Err(value.error(problem, "the device's own address"));
+            }
         }
         warn_of_device(&account, &lans[lan.0], warnings);
         accounts.push(account);
@@ -49,7 +48,6 @@ pub(super) fn devices(
 }
 
 fn device(
-    source: Source<'_>,
     section: &Section<'_>,
     lans: &[LanOptions],
     warnings: &mut Vec<String>,
@@ -76,7 +74,7 @@ fn device(
     };
     let mut secret = |key| {
         let Some(value) = section.get(key) else { return Ok(None) };
-        let path = secret_path(source, &value)?;
+        let path = secret_path(&value)?;
         let (secret, is_public) = value::secret(&value, &path)?;
         if is_public {
             let path = path.display();

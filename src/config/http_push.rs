@@ -1,13 +1,14 @@
 //! `[wan] http-push-listen` and `[wan.http-push]`.
 
-use super::section::{ConfigError, Section, Source, Value};
-use super::{HTTP_PUSH, get, path, secret_path, twice, value};
+use super::section::{ConfigError, Section, Value};
+use super::tree::Tree;
+use super::{get, path, secret_path, twice, value};
+use crate::codes;
 use crate::io::tls_server::{TlsFault, TlsServer};
 use crate::limits;
 use crate::proto::auth::Secret;
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use toml::de::DeTable;
 
 /// The listener for pushes over HTTP.
 #[derive(Clone, Debug, Default)]
@@ -19,17 +20,14 @@ pub struct HttpPush {
 }
 
 /// The listener, and the token that it asks for.
-pub(super) fn http_push<'a>(
-    source: Source<'a>,
-    tables: &DeTable<'a>,
+pub(super) fn http_push(
+    tree: &Tree,
     wan: Option<Section<'_>>,
     warnings: &mut Vec<String>,
 ) -> Result<(HttpPush, Option<Secret>), ConfigError> {
-    let section = source.sections(tables, &HTTP_PUSH)?.first().copied();
+    let section = tree.section("wan.http-push");
     let (tls, token) = match section {
-        Some(section) => {
-            (tls(source, &section, NAMES, warnings)?, token(source, &section, warnings)?)
-        }
+        Some(section) => (tls(&section, NAMES, warnings)?, token(&section, warnings)?),
         None => (None, None),
     };
     let listen_key = get(wan, "http-push-listen");
@@ -72,7 +70,6 @@ fn listen(value: &Value<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
 /// Reads what a listener shows, by the names of its keys: its certificate, the private key, and who
 /// vouches for clients.
 pub(super) fn tls(
-    source: Source<'_>,
     section: &Section<'_>,
     names: (&'static str, &'static str, Option<&'static str>),
     warnings: &mut Vec<String>,
@@ -101,11 +98,13 @@ pub(super) fn tls(
         }
     };
     let read = |of: &Value<'_>| {
-        let path = path(source, of)?;
+        let path = path(of)?;
         let octets = value::read_file(&path, limits::PUSH_PEM);
+        value::note(of, &path, octets.as_deref().unwrap_or_default());
         let octets = octets.map_err(|why| {
             let problem = format!("names {}, which {why}", path.display());
             of.error(problem, "a PEM file, readable for the service's user")
+                .coded(codes::UNREADABLE)
         })?;
         Ok((path, octets))
     };
@@ -134,13 +133,9 @@ pub(super) fn tls(
     Err(value.error(format!("names {}, which {why}", path.display()), advice))
 }
 
-fn token(
-    source: Source<'_>,
-    section: &Section<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Secret>, ConfigError> {
+fn token(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<Option<Secret>, ConfigError> {
     let Some(value) = section.get("token-file") else { return Ok(None) };
-    let path = secret_path(source, &value)?;
+    let path = secret_path(&value)?;
     let (token, is_public) = value::secret(&value, &path)?;
     let path = path.display();
     if is_public {

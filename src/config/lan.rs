@@ -1,8 +1,9 @@
 //! `[[lan]]`.
 
 use super::http_push::tls;
-use super::section::{ConfigError, Section, Source};
-use super::{LAN, LanConfig, PUSH_PORT, interface, path, some, twice, value};
+use super::section::{ConfigError, Section};
+use super::tree::Tree;
+use super::{LanConfig, PUSH_PORT, interface, path, some, twice, value};
 use crate::gateway::policy::{DeviceAuth, Policy, Verify};
 use crate::gateway::{Detect, LanOptions};
 use crate::io::tls_server::TlsServer;
@@ -11,23 +12,22 @@ use crate::proto::bootstrap::Profile;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
-use toml::de::DeTable;
 
 pub(super) fn lans(
-    source: Source<'_>,
-    tables: &DeTable<'_>,
+    tree: &Tree,
     wan_interface: Option<&str>,
     warnings: &mut Vec<String>,
 ) -> Result<(Vec<LanOptions>, Vec<LanConfig>), ConfigError> {
-    let sections = source.sections(tables, &LAN)?;
+    let sections = tree.sections("lan");
     if sections.is_empty() {
         let advice = "`[[lan]]` with `name`, `interface` and `listen`";
-        return Err(ConfigError::of_file(source.origin, "there is no section [[lan]]", advice));
+        return Err(ConfigError::of_file(tree.main(), "there is no section [[lan]]", advice));
     }
     let (mut options, mut configs) = (Vec::<LanOptions>::new(), Vec::new());
     let mut seen = HashSet::new();
     for section in sections {
         let mut lan = lan_options(&section)?;
+        lan.policy_locked = tree.lock_of(&format!("lan.{}.policy", lan.name)).is_some();
         if options.iter().any(|other| other.name == lan.name) {
             let value = section.need("name", "")?;
             return Err(value.error("is the name of another LAN too", "a name of its own"));
@@ -54,10 +54,10 @@ pub(super) fn lans(
             }
             listen.push(address);
         }
-        let lease_file = section.get("lease-file").map(|value| path(source, &value)).transpose()?;
+        let lease_file = section.get("lease-file").map(|value| path(&value)).transpose()?;
         warn_of_lan(&lan, lease_file.is_some(), wan_interface, warnings);
         lan.listen.clone_from(&listen);
-        let bootstrap_tls = bootstrap(source, &section, &mut lan, &listen, warnings)?;
+        let bootstrap_tls = bootstrap(&section, &mut lan, &listen, warnings)?;
         if lan.provision && !lan.trusted_link && lan.bootstrap_listen.is_empty() {
             let value = section.need("provision", "")?;
             let advice = "`trusted-link = true` if nobody else is on it, or `bootstrap-listen`";
@@ -114,6 +114,7 @@ fn lan_options(section: &Section<'_>) -> Result<LanOptions, ConfigError> {
             Some(value) => value.integer(1..=limits::LARGEST_REQUEST_BURST.into())? as u32,
             None => limits::REQUEST_BURST,
         },
+        policy_locked: false,
         listen: Vec::new(),
         trusted_link: boolean(section, "trusted-link")?,
         provision: boolean(section, "provision")?,
@@ -127,14 +128,13 @@ fn lan_options(section: &Section<'_>) -> Result<LanOptions, ConfigError> {
 
 /// Reads `bootstrap-listen` into `lan`, and what is shown there.
 fn bootstrap(
-    source: Source<'_>,
     section: &Section<'_>,
     lan: &mut LanOptions,
     listen: &[SocketAddr],
     warnings: &mut Vec<String>,
 ) -> Result<Option<TlsServer>, ConfigError> {
     let keys = ("bootstrap-certificate", "bootstrap-key", None);
-    let tls = tls(source, section, keys, warnings)?;
+    let tls = tls(section, keys, warnings)?;
     let name = &lan.name;
     let Some(value) = section.get("bootstrap-listen") else {
         if tls.is_some() {

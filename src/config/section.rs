@@ -1,191 +1,151 @@
 //! Sections and values of a configuration: each knows its line and speaks of itself in errors.
 
+use super::plain::Plain;
+use super::tree::{Named, Place, Stored, Tree};
+use crate::codes::{self, Code, Trouble};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
 /// Why a configuration is not used: one sentence that tells where, what, and what to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
+pub struct ConfigError(Box<Details>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Details {
+    code: Code,
     origin: PathBuf,
     line: Option<usize>,
     problem: String,
     advice: String,
+    /// The number of the section, and the key in it.
+    spot: Option<(usize, Option<&'static str>)>,
+    /// The key, as commands name it.
+    key: Option<String>,
 }
 
 impl ConfigError {
     pub(super) fn of_file(origin: &Path, problem: impl Into<String>, advice: &str) -> Self {
-        let (origin, problem, advice) = (origin.to_owned(), problem.into(), advice.to_owned());
-        Self { origin, line: None, problem, advice }
+        Self(Box::new(Details {
+            code: codes::CONFIG,
+            origin: origin.to_owned(),
+            line: None,
+            problem: problem.into(),
+            advice: advice.to_owned(),
+            spot: None,
+            key: None,
+        }))
+    }
+
+    pub(super) fn coded(mut self, code: Code) -> Self {
+        self.0.code = code;
+        self
+    }
+
+    pub(super) fn at_line(mut self, line: usize) -> Self {
+        self.0.line = Some(line);
+        self
+    }
+
+    fn at_key(mut self, section: usize, key: &'static str, path: String) -> Self {
+        (self.0.spot, self.0.key) = (Some((section, Some(key))), Some(path));
+        self
+    }
+
+    /// The number of the section, and the key in it.
+    pub(super) fn spot(&self) -> Option<(usize, Option<&'static str>)> {
+        self.0.spot
+    }
+
+    /// Whether the file it is about says nothing at all.
+    pub(super) fn is_fatal(&self) -> bool {
+        self.0.spot.is_none() && [codes::CONFIG_READ, codes::CONFIG_SYNTAX].contains(&self.0.code)
+    }
+
+    /// Which kind of mistake it is.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The file.
+    pub fn file(&self) -> &Path {
+        &self.0.origin
+    }
+
+    /// The line in it, counted from 1, where one is meant.
+    pub fn line(&self) -> Option<usize> {
+        self.0.line
+    }
+
+    /// The key as commands name it, such as `lan.crew.policy`, where one is meant.
+    pub fn key(&self) -> Option<&str> {
+        self.0.key.as_deref()
+    }
+
+    /// The same, for the terminal.
+    pub fn trouble(&self) -> Trouble {
+        Trouble::new(self.0.code, &self.to_string())
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.origin.display().fmt(f)?;
-        if let Some(line) = self.line {
+        let Details { origin, line, problem, advice, .. } = &*self.0;
+        origin.display().fmt(f)?;
+        if let Some(line) = line {
             write!(f, " line {line}")?;
         }
-        write!(f, ": {}; try: {}", self.problem, self.advice)
+        write!(f, ": {problem}; try: {advice}")
     }
 }
 
 impl std::error::Error for ConfigError {}
 
-/// What a kind of section is called, and what it may hold.
-#[derive(Debug)]
-pub(super) struct Form {
-    /// Below another section: both names with a dot between.
-    pub(super) name: &'static str,
-    /// Whether there may be several.
-    pub(super) many: bool,
-    pub(super) keys: &'static [&'static str],
-}
-
-impl fmt::Display for Form {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name;
-        if self.many { write!(f, "[[{name}]]") } else { write!(f, "[{name}]") }
-    }
-}
-
-/// The text of a configuration, and the file it is from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Source<'a> {
-    pub(super) text: &'a str,
-    pub(super) origin: &'a Path,
-}
-
-impl<'a> Source<'a> {
-    /// Reads the text as TOML.
-    pub(super) fn tables(self) -> Result<DeTable<'a>, ConfigError> {
-        DeTable::parse(self.text).map(Spanned::into_inner).map_err(|error| {
-            let problem = format!("not TOML: {}", error.message().replace('\n', " "));
-            let advice = "`key = \"text\"`, each key once, below its [section]";
-            self.error(error.span().map(|span| span.start), problem, advice)
-        })
-    }
-
-    /// Refuses sections that are in none of the `forms`.
-    pub(super) fn check_names(
-        self,
-        tables: &DeTable<'_>,
-        forms: &[&'static Form],
-    ) -> Result<(), ConfigError> {
-        let top = |form: &&&Form| !form.name.contains('.');
-        let unknown = tables
-            .keys()
-            .filter(|key| forms.iter().filter(top).all(|form| form.name != key.get_ref().as_ref()));
-        let Some(key) = unknown.min_by_key(|key| key.span().start) else { return Ok(()) };
-        let name = key.get_ref();
-        let names: Vec<_> = forms.iter().map(|form| form.name).collect();
-        let near = nearest(name, &names).and_then(|near| forms.iter().find(|f| f.name == near));
-        let advice = match forms.iter().find(|form| form.keys.contains(&name.as_ref())) {
-            Some(form) => format!("put it below {form}"),
-            None => near.map_or_else(|| list(forms), |form| format!("`{form}`")),
-        };
-        let is_section = matches!(tables.get(name.as_ref()), Some(value)
-            if matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)));
-        let what = if is_section { "section" } else { "key" };
-        Err(self.error(Some(key.span().start), format!("unknown {what} {}", shown(name)), &advice))
-    }
-
-    /// The sections of a form, in their order.
-    pub(super) fn sections<'t>(
-        self,
-        tables: &'t DeTable<'a>,
-        form: &'static Form,
-    ) -> Result<Vec<Section<'t>>, ConfigError>
-    where
-        'a: 't,
-    {
-        let (mut table, mut value) = (Some(tables), None);
-        for name in form.name.split('.') {
-            value = table.and_then(|table| table.get(name));
-            table = value.and_then(|value| value.get_ref().as_table());
-        }
-        let Some(value) = value else { return Ok(Vec::new()) };
-        let elements = match (value.get_ref(), form.many) {
-            (DeValue::Table(_), false) => std::slice::from_ref(value),
-            (DeValue::Array(elements), true) => elements,
-            _ => &[],
-        };
-        let section = |element: &'t Spanned<DeValue<'a>>| {
-            let table = element.get_ref().as_table()?;
-            Some(Section { source: self, form, table, at: element.span().start })
-        };
-        let sections: Option<Vec<_>> = elements.iter().map(section).collect();
-        sections.filter(|sections| !sections.is_empty()).ok_or_else(|| {
-            let problem = format!("`{}` is not a section of its kind", form.name);
-            self.error(Some(value.span().start), problem, &format!("`{form}` on a line of its own"))
-        })
-    }
-
-    fn error(self, at: Option<usize>, problem: impl Into<String>, advice: &str) -> ConfigError {
-        let breaks = |at| self.text.bytes().take(at).filter(|octet| *octet == b'\n').count();
-        let line = at.map(|at| 1 + breaks(at));
-        ConfigError { line, ..ConfigError::of_file(self.origin, problem, advice) }
-    }
-}
-
 /// One section.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Section<'a> {
-    source: Source<'a>,
-    form: &'static Form,
-    table: &'a DeTable<'a>,
-    at: usize,
+    pub(super) tree: &'a Tree,
+    pub(super) index: usize,
+    pub(super) stored: &'a Stored,
 }
 
 impl<'a> Section<'a> {
-    /// Refuses keys that the section's form does not have.
-    pub(super) fn check_keys(&self, forms: &[&'static Form]) -> Result<(), ConfigError> {
-        let known = self.form.keys;
-        let unknown = self.table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
-        let Some(key) = unknown.min_by_key(|key| key.span().start) else { return Ok(()) };
-        let name = key.get_ref().as_ref();
-        let near = nearest(name, known).map(|near| format!("`{near}`"));
-        let elsewhere = || forms.iter().find(|form| form.keys.contains(&name));
-        let advice = near
-            .or_else(|| elsewhere().map(|form| format!("put it below {form}")))
-            .unwrap_or_else(|| list(known));
-        let problem = format!("unknown key {} in {}", shown(name), self.form);
-        Err(self.source.error(Some(key.span().start), problem, &advice))
-    }
-
     /// The value of a key, if it stands there.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {
-        debug_assert!(self.form.keys.contains(&key), "{} has {key}", self.form);
-        let value = self.table.get(key)?;
-        Some(Value { section: *self, key, value })
+        debug_assert!(self.stored.form.keys().contains(&key), "{} has {key}", self.stored.form);
+        let entry = self.stored.entries.iter().find(|entry| entry.key == key)?;
+        Some(Value { section: *self, key, value: &entry.value, place: entry.place })
     }
 
     /// The value of a key that must stand there.
     pub(super) fn need(&self, key: &'static str, example: &str) -> Result<Value<'a>, ConfigError> {
         self.get(key).ok_or_else(|| {
-            self.error(format!("{} lacks `{key}`", self.form), &format!("`{key} = {example}`"))
+            let problem = format!("{} lacks `{key}`", self.stored.form);
+            let error = self.error(problem, &format!("`{key} = {example}`"));
+            error.at_key(self.index, key, self.stored.path(key))
         })
     }
 
     pub(super) fn error(&self, problem: impl Into<String>, advice: &str) -> ConfigError {
-        self.source.error(Some(self.at), problem, advice)
+        let mut error = self.tree.error(self.stored.place, problem, advice);
+        error.0.spot = Some((self.index, None));
+        error
     }
 }
 
 /// One value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Value<'a> {
     section: Section<'a>,
     key: &'static str,
-    value: &'a Spanned<DeValue<'a>>,
+    value: &'a Plain,
+    pub(super) place: Place,
 }
 
 impl<'a> Value<'a> {
     /// The value as text; never empty.
     pub(super) fn text(&self) -> Result<&'a str, ConfigError> {
-        let DeValue::String(text) = self.value.get_ref() else {
+        let Plain::Text(text) = self.value else {
             return Err(self.wrong_type("text in double quotes"));
         };
         if text.is_empty() {
@@ -196,39 +156,40 @@ impl<'a> Value<'a> {
 
     /// The texts of a text or an array of texts, each as a value of its own.
     pub(super) fn texts(&self) -> Result<Vec<(Self, &'a str)>, ConfigError> {
-        let elements = match self.value.get_ref() {
-            DeValue::Array(elements) => elements,
-            DeValue::String(_) => std::slice::from_ref(self.value),
-            _ => return Err(self.wrong_type("text, or an array of texts")),
-        };
-        let element = |value| {
-            let value = Self { value, ..*self };
+        let of = |at, value| {
+            let value = Self { value, place: Place { at, ..self.place }, ..*self };
             Ok((value, value.text()?))
         };
-        elements.iter().map(element).collect()
+        match self.value {
+            Plain::List(elements) => elements.iter().map(|(at, value)| of(*at, value)).collect(),
+            Plain::Text(_) => Ok(vec![of(self.place.at, self.value)?]),
+            _ => Err(self.wrong_type("text, or an array of texts")),
+        }
     }
 
     /// The value as `true` or `false`.
     pub(super) fn boolean(&self) -> Result<bool, ConfigError> {
-        self.value.get_ref().as_bool().ok_or_else(|| self.wrong_type("true or false"))
+        match self.value {
+            Plain::Boolean(truth) => Ok(*truth),
+            _ => Err(self.wrong_type("true or false")),
+        }
     }
 
     /// The value as an integer in a range.
     pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
         let bounds = format!("a number from {} to {}", range.start(), range.end());
-        let DeValue::Integer(number) = self.value.get_ref() else {
+        let Plain::Integer { digits, radix } = self.value else {
             return Err(self.wrong_type(&bounds));
         };
-        let number = u64::from_str_radix(number.as_str(), number.radix()).ok();
+        let number = u64::from_str_radix(digits, *radix).ok();
         let number = number.filter(|number| range.contains(number));
         number.ok_or_else(|| self.error("is out of range", &bounds))
     }
 
     /// The value as a number, whole or not.
     pub(super) fn number(&self) -> Result<f64, ConfigError> {
-        let number = match self.value.get_ref() {
-            DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
-            DeValue::Float(number) => number.as_str().parse().ok(),
+        let number = match self.value {
+            Plain::Integer { digits, radix: 10 } | Plain::Float(digits) => digits.parse().ok(),
             _ => None,
         };
         number.ok_or_else(|| self.wrong_type("a number"))
@@ -246,17 +207,37 @@ impl<'a> Value<'a> {
 
     /// Whether the value is an integer, not a text.
     pub(super) fn is_integer(&self) -> bool {
-        self.value.get_ref().is_integer()
+        matches!(self.value, Plain::Integer { .. })
+    }
+
+    /// Where relative paths start.
+    pub(super) fn base(&self) -> &'a Path {
+        let files = &self.section.tree.files;
+        files.get(self.place.file).map_or_else(|| Path::new(""), |file| &file.base)
+    }
+
+    /// Notes the content of a file that the value names, so that a change of it shows at `reload`.
+    pub(super) fn note_file(&self, path: &Path, digest: u64, is_credential: bool) {
+        let key = self.section.stored.path(self.key);
+        let named = Named { key, path: path.to_owned(), digest, is_credential };
+        self.section.tree.named.borrow_mut().push(named);
+    }
+
+    /// Whether the service itself reads the configuration.
+    pub(super) fn is_of_service(&self) -> bool {
+        self.section.tree.of_service
     }
 
     /// An error that begins with the key and its section.
     pub(super) fn error(&self, problem: impl fmt::Display, advice: &str) -> ConfigError {
-        let problem = format!("`{}` in {} {problem}", self.key, self.section.form);
-        self.section.source.error(Some(self.value.span().start), problem, advice)
+        let Section { tree, index, stored } = self.section;
+        let problem = format!("`{}` in {} {problem}", self.key, stored.form);
+        let error = tree.error(self.place, problem, advice);
+        error.at_key(index, self.key, stored.path(self.key))
     }
 
     fn wrong_type(&self, wanted: &str) -> ConfigError {
-        let found = self.value.get_ref().type_str();
+        let found = self.value.type_name();
         let article = if found.starts_with(['a', 'i']) { "an" } else { "a" };
         self.error(format!("is {article} {found}"), wanted)
     }
@@ -274,13 +255,14 @@ pub(super) fn shown(text: &str) -> String {
 /// Longest text of the file in a sentence, in characters: a host name fits mostly.
 const SHOWN: usize = 60;
 
-fn list(items: &[impl fmt::Display]) -> String {
+/// `one of a, b, c`.
+pub(super) fn list(items: &[impl fmt::Display]) -> String {
     let items: Vec<_> = items.iter().map(ToString::to_string).collect();
     format!("one of {}", items.join(", "))
 }
 
 /// The candidate that `word` is a slip or the beginning of.
-fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+pub(super) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
     let word = word.to_ascii_lowercase().replace('_', "-");
     if word.len() > SHOWN {
         return None;

@@ -1,7 +1,8 @@
 //! `[[server]]` and `[bootstrap]`: the gateway as a DM client.
 
-use super::section::{ConfigError, Section, Source, Value};
-use super::{BOOTSTRAP, SERVER, path, secret_path, some, value};
+use super::section::{ConfigError, Section, Value};
+use super::tree::Tree;
+use super::{path, secret_path, some, value};
 use crate::gateway::management::{self, ServerOptions};
 use crate::io::dm_client::{Roots, Trust};
 use crate::limits;
@@ -12,7 +13,6 @@ use crate::proto::syncml::Encoding;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use toml::de::DeTable;
 
 /// What the shell does for the gateway as a DM client.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +40,7 @@ pub enum CardConfig {
 const DIRECTORIES: [&str; 2] = ["/usr/lib/dm-gateway/bootstrap.d", "/etc/dm-gateway/bootstrap.d"];
 
 pub(super) fn client(
-    source: Source<'_>,
-    tables: &DeTable<'_>,
+    tree: &Tree,
     device_id: String,
     warnings: &mut Vec<String>,
 ) -> Result<(management::Options, ClientConfig), ConfigError> {
@@ -51,25 +50,25 @@ pub(super) fn client(
         ..management::Options::default()
     };
     let mut config = ClientConfig::default();
-    for section in source.sections(tables, &SERVER)? {
+    for section in tree.sections("server") {
         let server = server(&section)?;
         if options.servers.iter().any(|other| other.id == server.id) {
             let value = section.need("id", "")?;
             return Err(value.error("is the id of another server too", "one [[server]] for each"));
         }
-        config.trust.insert(server.id.clone(), trust(source, &section)?);
+        config.trust.insert(server.id.clone(), trust(&section)?);
         options.servers.push(server);
     }
-    let bootstrap = source.sections(tables, &BOOTSTRAP)?.first().copied();
+    let bootstrap = tree.section("bootstrap");
     let Some(section) = bootstrap else {
         config.directories = DIRECTORIES.map(PathBuf::from).into();
         options.parameters = default_parameters();
         return Ok((options, config));
     };
-    config.bootstrap_trust = trust(source, &section)?;
+    config.bootstrap_trust = trust(&section)?;
     config.directories = match section.get("directories") {
         Some(value) => {
-            let directories = paths(source, &value)?;
+            let directories = paths(&value)?;
             let is_usual = |it: &Path| DIRECTORIES.iter().any(|usual| it == Path::new(usual));
             for missing in directories.iter().filter(|it| !it.is_dir() && !is_usual(it)) {
                 let missing = missing.display();
@@ -79,10 +78,10 @@ pub(super) fn client(
         }
         None => DIRECTORIES.map(PathBuf::from).into(),
     };
-    config.card = card(source, &section)?;
+    config.card = card(&section)?;
     options.keys = Keys {
-        network: secret(source, &section, "network-pin-file", warnings)?,
-        user: secret(source, &section, "user-pin-file", warnings)?,
+        network: secret(&section, "network-pin-file", warnings)?,
+        user: secret(&section, "user-pin-file", warnings)?,
     };
     if let Some(value) = section.get("allow") {
         options.allow = value.texts()?.into_iter().map(|(_, text)| text.to_owned()).collect();
@@ -121,7 +120,7 @@ fn server(section: &Section<'_>) -> Result<ServerOptions, ConfigError> {
 }
 
 /// `trust`, `client-certificate`, `client-key`.
-fn trust(source: Source<'_>, section: &Section<'_>) -> Result<Arc<Trust>, ConfigError> {
+fn trust(section: &Section<'_>) -> Result<Arc<Trust>, ConfigError> {
     let mut trust = Trust::default();
     let value = section.get("trust");
     if let Some(value) = &value {
@@ -129,7 +128,7 @@ fn trust(source: Source<'_>, section: &Section<'_>) -> Result<Arc<Trust>, Config
             "system" => Roots::SystemBundle,
             text => match text.strip_prefix("sha256:") {
                 Some(digits) => Roots::Pin(pin(value, digits)?),
-                None => Roots::File(path(source, value)?),
+                None => Roots::File(noted(value)?),
             },
         };
     }
@@ -137,18 +136,26 @@ fn trust(source: Source<'_>, section: &Section<'_>) -> Result<Arc<Trust>, Config
     let key = section.get("client-key");
     trust.identity = match (&certificate, &key) {
         (None, None) => None,
-        (Some(certificate), Some(key)) => Some((path(source, certificate)?, path(source, key)?)),
+        (Some(certificate), Some(key)) => Some((noted(certificate)?, noted(key)?)),
         (Some(value), None) => return Err(value.error("has no key", "`client-key` beside it")),
         (None, Some(value)) => {
             return Err(value.error("has no certificate", "`client-certificate` beside it"));
         }
     };
-    if let Some(value) = value.or(certificate)
-        && let Err(why) = trust.check()
-    {
-        return Err(value.error(format!("cannot be used: {why}"), "a PEM file that is there"));
+    if let Some(value) = value.or(certificate) {
+        if let Err(why) = trust.check() {
+            return Err(value.error(format!("cannot be used: {why}"), "a PEM file that is there"));
+        }
     }
     Ok(Arc::new(trust))
+}
+
+/// The path of a file whose content counts.
+fn noted(value: &Value<'_>) -> Result<PathBuf, ConfigError> {
+    let path = path(value)?;
+    let octets = value::read_file(&path, limits::TRUST_FILE as usize).unwrap_or_default();
+    value::note(value, &path, &octets);
+    Ok(path)
 }
 
 fn pin(value: &Value<'_>, digits: &str) -> Result<[u8; 32], ConfigError> {
@@ -162,27 +169,26 @@ fn pin(value: &Value<'_>, digits: &str) -> Result<[u8; 32], ConfigError> {
     })
 }
 
-fn card(source: Source<'_>, section: &Section<'_>) -> Result<Option<CardConfig>, ConfigError> {
+fn card(section: &Section<'_>) -> Result<Option<CardConfig>, ConfigError> {
     let directory = section.get("card-directory");
     let modem = section.get("modem");
     Ok(match (directory, modem) {
         (Some(_), Some(value)) => {
             return Err(value.error("stands beside `card-directory`", "one of the two"));
         }
-        (Some(value), None) => Some(CardConfig::Directory(path(source, &value)?)),
-        (None, Some(value)) => Some(CardConfig::Modem(path(source, &value)?)),
+        (Some(value), None) => Some(CardConfig::Directory(path(&value)?)),
+        (None, Some(value)) => Some(CardConfig::Modem(path(&value)?)),
         (None, None) => None,
     })
 }
 
 fn secret(
-    source: Source<'_>,
     section: &Section<'_>,
     key: &'static str,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Secret>, ConfigError> {
     let Some(value) = section.get(key) else { return Ok(None) };
-    let path = secret_path(source, &value)?;
+    let path = secret_path(&value)?;
     let (secret, is_public) = value::secret(&value, &path)?;
     if is_public {
         let path = path.display();
@@ -240,8 +246,8 @@ fn parameters(value: &Value<'_>) -> Result<Vec<(String, String)>, ConfigError> {
     texts.map(parameter).collect()
 }
 
-fn paths(source: Source<'_>, value: &Value<'_>) -> Result<Vec<PathBuf>, ConfigError> {
-    let base = source.origin.parent().unwrap_or_else(|| Path::new(""));
+fn paths(value: &Value<'_>) -> Result<Vec<PathBuf>, ConfigError> {
+    let base = value.base();
     Ok(some(value, "leave the key out for the usual ones")?
         .into_iter()
         .map(|(_, text)| base.join(text))

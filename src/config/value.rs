@@ -1,9 +1,11 @@
 //! What the texts and numbers of a configuration mean.
 
 use super::section::{ConfigError, Value, shown};
+use crate::codes;
 use crate::gateway::Prefix;
 use crate::limits;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -188,6 +190,9 @@ fn is_link_local_v6(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if Ipv6Addr::is_unicast_link_local(&v6))
 }
 
+/// Stands for a credential that only the service is handed.
+const NOT_LOOKED_AT: &str = "not looked at";
+
 /// The secret in a file, and whether everybody may read it. One newline at the end does not
 /// count.
 pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), ConfigError> {
@@ -195,7 +200,18 @@ pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), C
         let problem = format!("names {}, which {why}", path.display());
         value.error(problem, "a file with the secret alone, readable for the service's user")
     };
-    let octets = read_file(path, limits::SECRET).map_err(|why| failed(&why))?;
+    let octets = match read_file(path, limits::SECRET) {
+        Ok(octets) => octets,
+        // Operators' commands run outside of the unit, often while it is stopped.
+        Err(_) if is_credential(value) && !value.is_of_service() => {
+            return Ok((NOT_LOOKED_AT.to_owned(), false));
+        }
+        Err(why) => {
+            note(value, path, &[]);
+            return Err(failed(&why).coded(codes::UNREADABLE));
+        }
+    };
+    note(value, path, &octets);
     let text = std::str::from_utf8(&octets).map_err(|_| failed("is not UTF-8 text"))?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
@@ -206,6 +222,17 @@ pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), C
         return Err(failed("holds more than one line of text"));
     }
     Ok((text.to_owned(), is_public(path)))
+}
+
+/// Notes what is in a file that a value names.
+pub(super) fn note(value: &Value<'_>, path: &Path, octets: &[u8]) {
+    let mut hasher = DefaultHasher::new();
+    octets.hash(&mut hasher);
+    value.note_file(path, hasher.finish(), is_credential(value));
+}
+
+fn is_credential(value: &Value<'_>) -> bool {
+    value.text().is_ok_and(|text| text.starts_with("credential:"))
 }
 
 /// Whether everybody may read a file.

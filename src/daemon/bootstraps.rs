@@ -3,6 +3,7 @@
 use super::shell::{Shell, Stoppers, answered, serve};
 use super::{Signal, advise_address, bound};
 use crate::config::Config;
+use crate::gateway::health::SocketKind;
 use crate::gateway::seam::{BootstrapRequest, Input, LanId, Response};
 use crate::io::http_server::{Handler, LanListener, LanRequest};
 use crate::io::tls_server::TlsServer;
@@ -50,7 +51,8 @@ impl Shell {
         let renewed = Rc::new(Signal::new());
         self.lans[lan.0].renewed.borrow_mut().push(Rc::clone(&renewed));
         let handler = Rc::new(BootstrapHandler { shell: Rc::clone(&self), lan });
-        serve((Some(lan), address), first, bind, &renewed, handler, &stoppers).await;
+        let open = self.watched.socket(SocketKind::Bootstrap, Some(self.lan_name(lan)), address);
+        serve((Some(lan), address), first, bind, &renewed, handler, (&stoppers, &open)).await;
     }
 }
 

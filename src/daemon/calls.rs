@@ -1,8 +1,9 @@
 //! Calls that the gateway makes: messages of DM sessions, bootstrap documents, DNS, the smartcard.
 
 use super::pause;
-use super::shell::Shell;
+use super::shell::{Shell, count};
 use crate::config::{CardConfig, ClientConfig};
+use crate::gateway::health::Failed;
 use crate::gateway::management::{Operation, OperationId};
 use crate::gateway::seam::{Call, CallId, CallKind, CallResult, HttpReply, Input, Reply};
 use crate::io::card::read_card;
@@ -23,12 +24,12 @@ use std::sync::Arc;
 
 /// What calls need.
 pub(super) struct Caller {
-    config: ClientConfig,
+    config: RefCell<Rc<ClientConfig>>,
     clients: Clients,
     send: Sender<(CallId, Call)>,
     receive: Receiver<(CallId, Call)>,
-    /// Operators who wait.
-    operations: RefCell<HashMap<OperationId, Sender<Done>>>,
+    /// Operators who wait, and their user ids.
+    operations: RefCell<HashMap<OperationId, (Sender<Done>, u32)>>,
     next_operation: Cell<u64>,
 }
 
@@ -39,7 +40,7 @@ impl Caller {
     pub(super) fn new(config: ClientConfig) -> Self {
         let (send, receive) = channel::unbounded();
         Self {
-            config,
+            config: RefCell::new(Rc::new(config)),
             clients: Clients::new(),
             send,
             receive,
@@ -55,13 +56,27 @@ impl Caller {
     }
 
     pub(super) fn operated(&self, operation: OperationId, result: Done) {
-        if let Some(waiting) = self.operations.borrow_mut().remove(&operation) {
+        if let Some((waiting, _)) = self.operations.borrow_mut().remove(&operation) {
             let _ = waiting.try_send(result);
         }
     }
 
-    fn trust(&self, server: &str) -> Arc<Trust> {
-        self.config.trust.get(server).cloned().unwrap_or_default()
+    /// The user id of an operator who waits.
+    pub(super) fn operator(&self, operation: OperationId) -> Option<u32> {
+        self.operations.borrow().get(&operation).map(|(_, uid)| *uid)
+    }
+
+    fn config(&self) -> Rc<ClientConfig> {
+        Rc::clone(&self.config.borrow())
+    }
+
+    /// Calls from now on go by another configuration.
+    pub(super) fn configure(&self, config: ClientConfig) {
+        *self.config.borrow_mut() = Rc::new(config);
+    }
+
+    pub(super) fn trust(&self, server: &str) -> Arc<Trust> {
+        self.config().trust.get(server).cloned().unwrap_or_default()
     }
 
     async fn make(&self, request: Call, unix: u64, random: u64) -> CallResult {
@@ -89,7 +104,7 @@ impl Caller {
             }
             CallKind::Fetch { url, accept } => {
                 let headers = vec![("accept".to_owned(), accept.to_owned())];
-                let trust = Arc::clone(&self.config.bootstrap_trust);
+                let trust = Arc::clone(&self.config().bootstrap_trust);
                 http(Method::Get, url, false, trust, headers, Vec::new(), limits::BOOTSTRAP)
             }
             CallKind::Services { name } => {
@@ -98,9 +113,15 @@ impl Caller {
                 let ordered = dns::order(records, random).into_iter();
                 return Ok(Reply::Services(ordered.map(|it| (it.3, it.2)).collect()));
             }
-            CallKind::Card => return self.read_card().await.map(Reply::Card),
+            CallKind::Card => {
+                return self.read_card().await.map(Reply::Card).map_err(Into::into);
+            }
         };
-        let answer = self.clients.call(call).await.map_err(|failure| failure.to_string())?;
+        let answer = self
+            .clients
+            .call(call)
+            .await
+            .map_err(|failure| Failed::new(failure.code(), failure.to_string()))?;
         Ok(Reply::Http(HttpReply {
             status: answer.status,
             content_type: answer.content_type,
@@ -112,7 +133,7 @@ impl Caller {
 
     /// What the smartcard has for bootstrapping. Cards and modems are slow: a thread waits.
     async fn read_card(&self) -> Result<Option<Vec<u8>>, String> {
-        let card = self.config.card.clone().ok_or("no smartcard is configured")?;
+        let card = self.config().card.clone().ok_or("no smartcard is configured")?;
         let read = move || match card {
             CardConfig::Directory(path) => {
                 read_card(&mut CardDirectory::open(&path)?, card::Options::default())
@@ -127,7 +148,7 @@ impl Caller {
 
 /// Whether a file is what an editor or a package manager left beside the real one: an old account
 /// must not come after the new one.
-fn is_left_over(path: &Path) -> bool {
+pub(crate) fn is_left_over(path: &Path) -> bool {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
     name.starts_with('.')
         || name.ends_with('~')
@@ -152,27 +173,33 @@ impl Shell {
     async fn one_call(self: Rc<Self>, call: CallId, request: Call) {
         let unix = self.clock.now().unix;
         let random = self.clock.random();
+        if let CallKind::Message { body, .. } = &request.kind {
+            count(&self.octets.servers_sent, body.len());
+        }
         let result = self.caller.make(request, unix, random).await;
+        if let Ok(Reply::Http(reply)) = &result {
+            count(&self.octets.servers_received, reply.body.len());
+        }
         self.handle(Input::Called { call, result });
         // What the next message of a session would have used, had there been one.
         pause(limits::CALL_IDLE).await;
         self.caller.clients.close_idle();
     }
 
-    /// Has the gateway do what an operator wants.
-    pub(super) async fn operate(&self, request: Operation) -> Done {
+    /// Has the gateway do what an operator of that user id wants.
+    pub(super) async fn operate(&self, request: Operation, uid: u32) -> Done {
         let number = self.caller.next_operation.get();
         self.caller.next_operation.set(number + 1);
         let operation = OperationId(number);
         let (send, receive) = channel::bounded(1);
-        self.caller.operations.borrow_mut().insert(operation, send);
+        self.caller.operations.borrow_mut().insert(operation, (send, uid));
         self.handle(Input::Operate { operation, request });
         receive.recv().await.unwrap_or_else(|_| Err("the daemon stops".to_owned()))
     }
 
     /// Hands the files of the bootstrap directories to the gateway, by name.
     pub(super) fn bootstrap_files(&self) {
-        for directory in &self.caller.config.directories {
+        for directory in &self.caller.config().directories {
             let entries = match std::fs::read_dir(directory) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -197,7 +224,12 @@ impl Shell {
 
     /// Hands what is on the smartcard to the gateway, if there is one.
     pub(super) async fn card(self: Rc<Self>) {
-        if self.caller.config.card.is_none() {
+        self.read_card().await;
+    }
+
+    /// The same, at any time.
+    pub(super) async fn read_card(&self) {
+        if self.caller.config().card.is_none() {
             return;
         }
         match self.caller.read_card().await {

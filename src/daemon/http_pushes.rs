@@ -1,8 +1,9 @@
 //! Pushes over HTTP through the daemon: requests in from the WAN, answers back.
 
-use super::shell::{Shell, Stoppers, answered, serve};
+use super::shell::{Shell, Stoppers, answered, count, serve};
 use super::{Signal, advise_address, bound};
 use crate::config::Config;
+use crate::gateway::health::SocketKind;
 use crate::gateway::seam::{Input, PushFault, PushRequest, Response};
 use crate::io::http_server::{Handler, LanListener, LanRequest};
 use crate::io::tls_server::TlsServer;
@@ -56,7 +57,8 @@ impl Shell {
             self.wan_renewed.borrow_mut().push(Rc::clone(&renewed));
         }
         let handler = Rc::new(PushHandler { shell: Rc::clone(&self) });
-        serve((None, address), first, bind, &renewed, handler, &stoppers).await;
+        let open = self.watched.socket(SocketKind::HttpPush, None, address);
+        serve((None, address), first, bind, &renewed, handler, (&stoppers, &open)).await;
     }
 }
 
@@ -67,6 +69,7 @@ struct PushHandler {
 
 impl Handler for PushHandler {
     async fn request(&self, request: LanRequest) -> Response {
+        count(&self.shell.octets.pushes_received, request.body.len());
         let (connection, answer) = self.shell.connection();
         let fields = request.fields.iter();
         let fields: Vec<_> =

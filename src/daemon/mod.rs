@@ -1,39 +1,55 @@
 //! The daemon: one thread that binds the sockets, turns what they bring into
-//! [`Input`](crate::gateway::seam::Input)s and carries out the gateway's outputs.
+//! [`Input`]s and carries out the gateway's outputs.
 //!
 //! ```text
-//!   start: control socket ─ push ports ─ HTTP listeners ─ lease files ─ store ─ gateway
-//!   run:   one task for each of them, one for timers, one for commits        ─ until told
-//!   stop:  no new work ─ requests in progress end (1 s) ─ commits end        ─ within 2 s
+//!   start: control socket ─ push ports ─ metrics ─ HTTP listeners ─ lease files ─ store ─ gateway
+//!   run:   one task for each of them, for timers, commits, calls, hooks, the watchdog ─ until told
+//!   stop:  no new work ─ requests in progress end (1 s) ─ commits end                 ─ within 2 s
 //! ```
 //!
-//! `run` and `demo` both come here.
+//! The commands `run` and `demo` both come here; what others ask it is in
+//! [`COMMANDS`](crate::cli::COMMANDS).
 
+mod audit;
 mod bootstraps;
 mod calls;
+mod configuration;
+mod facts;
+mod hooks;
 mod http_pushes;
+mod journal;
+mod observation;
 mod operators;
+mod probes;
+mod progress;
 mod pushes;
 mod shell;
+mod traces;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::gateway::seam::LanId;
+use crate::gateway::seam::{Input, LanId};
 use crate::gateway::store::Store;
 use crate::gateway::view::Health;
 use crate::io::clock::Clock;
+use crate::io::committer::Committer;
 use crate::io::control_socket::ControlSocket;
 use crate::io::http_server::LanListener;
 use crate::io::leases::LeaseWatch;
+use crate::io::logger;
+use crate::io::page_server::PageListener;
 use crate::io::push::PushReceiver;
-use crate::io::sled_store::{Committer, SledStore};
+use crate::io::sled_store::SledStore;
 use crate::io::systemd;
 use crate::limits;
 use bootstraps::BootstrapPort;
-use calls::Caller;
+pub(crate) use calls::is_left_over;
+use hooks::Hooks;
 use http_pushes::HttpPort;
+use progress::{Part, StoreBeat};
 use shell::{Shell, Stoppers};
 use smol::channel::{self, Receiver, Sender};
+use smol::stream::{self, Stream, StreamExt as _};
 use smol::{LocalExecutor, Timer, future};
 use std::fs::DirBuilder;
 use std::future::Future;
@@ -41,6 +57,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -53,6 +70,25 @@ pub struct Daemon {
     bootstrap_ports: Vec<BootstrapPort>,
     listeners: Vec<Listener>,
     leases: Vec<(LanId, LeaseWatch)>,
+    metrics: Option<PageListener>,
+}
+
+/// What the process is told while the daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// To read the configuration anew.
+    Reload,
+    /// To stop.
+    Stop,
+}
+
+/// Why a daemon has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// It is to be started anew with the configuration as it is then.
+    Restart,
 }
 
 /// One `push-listen` address. Its interface may come later.
@@ -87,6 +123,10 @@ impl Daemon {
                 .map_err(|error| advise_address(&error, address, "[wan] push-listen"))?;
             push_ports.push(PushPort { address, receiver });
         }
+        let metrics = config.observe.metrics.as_ref();
+        let metrics = metrics.map(PageListener::bind).transpose();
+        let metrics =
+            metrics.map_err(|error| format!("{error}; try: another `[metrics] listen`"))?;
         let http_ports = http_pushes::bind(config)?;
         let bootstrap_ports = bootstraps::bind(config)?;
         let (mut listeners, mut leases) = (Vec::new(), Vec::new());
@@ -104,24 +144,32 @@ impl Daemon {
             }
         }
         let mut store = SledStore::open(&config.state_dir.join("store")).map_err(|error| {
+            if error.0.contains("; try: ") {
+                return error.0;
+            }
             let hint = "`dm-gateway status`, `df`, and `ls -l` on the `state-dir`";
             format!("{error}; try: {hint}")
         })?;
         let records = store.load().map_err(|error| error.to_string())?;
-        let gateway = Gateway::new(config.options.clone(), records, clock.entropy(), clock.now());
-        let interfaces = config.options.lans.iter().map(|lan| lan.interface.as_str());
-        let shell = Shell::new(
-            gateway,
-            clock,
-            Committer::new(store),
-            interfaces,
-            config.wan_interface.as_deref(),
-            config.push_listen.len(),
-            Caller::new(config.client.clone()),
-        );
+        let now = clock.now();
+        let mut gateway = Gateway::new(config.options.clone(), records, clock.entropy(), now);
+        gateway.log(logger::levels().all);
+        let mut shell = Shell::new(gateway, clock, Committer::new(store), config);
+        shell.hooks = config.observe.events.as_deref().map(Hooks::new);
+        shell.gateway.borrow_mut().observe(shell.hooks.is_some());
+        shell.audit_started();
         shell.bootstrap_files();
         let shell = Rc::new(shell);
-        Ok(Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases })
+        Ok(Self {
+            shell,
+            control,
+            push_ports,
+            http_ports,
+            bootstrap_ports,
+            listeners,
+            leases,
+            metrics,
+        })
     }
 
     /// How long ago the clock began by which the daemon's events tell their uptime.
@@ -131,13 +179,32 @@ impl Daemon {
 
     /// Runs until `stop` is ready, then ends what is in progress, within 2 s.
     pub fn run(self, stop: impl Future<Output = ()>) {
-        let executor = LocalExecutor::new();
-        smol::block_on(executor.run(self.run_on(&executor, stop)));
+        let stop = stream::once_future(stop).map(|()| Order::Stop);
+        self.run_with(&mut pin!(stop));
     }
 
-    async fn run_on(self, executor: &LocalExecutor<'_>, stop: impl Future<Output = ()>) {
-        let Self { shell, control, push_ports, http_ports, bootstrap_ports, listeners, leases } =
-            self;
+    /// The same, with whatever else it is told meanwhile. The end of `orders` is a
+    /// [`Order::Stop`].
+    pub fn run_with(self, orders: &mut (impl Stream<Item = Order> + Unpin)) -> Ended {
+        let executor = LocalExecutor::new();
+        smol::block_on(executor.run(self.run_on(&executor, orders)))
+    }
+
+    async fn run_on(
+        self,
+        executor: &LocalExecutor<'_>,
+        orders: &mut (impl Stream<Item = Order> + Unpin),
+    ) -> Ended {
+        let Self {
+            shell,
+            control,
+            push_ports,
+            http_ports,
+            bootstrap_ports,
+            listeners,
+            leases,
+            metrics,
+        } = self;
         let mut tasks = Vec::new();
         let mut serving = Vec::new();
         let commits = executor.spawn(Rc::clone(&shell).commits());
@@ -145,6 +212,7 @@ impl Daemon {
         tasks.push(executor.spawn(Rc::clone(&shell).flushes()));
         tasks.push(executor.spawn(Rc::clone(&shell).calls()));
         tasks.push(executor.spawn(Rc::clone(&shell).card()));
+        tasks.push(executor.spawn(Rc::clone(&shell).audits()));
         tasks.push(executor.spawn(Rc::clone(&shell).kernel_events()));
         for (lan, watch) in leases {
             tasks.push(executor.spawn(Rc::clone(&shell).leases(lan, watch)));
@@ -166,16 +234,28 @@ impl Daemon {
             serving.push(executor.spawn(task));
         }
         tasks.push(executor.spawn(Rc::clone(&shell).operators(control)));
+        tasks.extend(metrics.map(|it| executor.spawn(Rc::clone(&shell).observers(it))));
+        tasks.push(executor.spawn(Rc::clone(&shell).hooks()));
         tasks.push(executor.spawn(watchdog(Rc::clone(&shell))));
+        tasks.push(executor.spawn(Rc::clone(&shell).configuration_timers()));
         // The first answers of `status` are to know the interfaces.
         shell.read_kernel();
+        shell.sample();
         let summary = shell.summary();
         log::info!("ready: {summary}");
         systemd::ready(&summary);
 
-        stop.await;
-        log::info!("stopping");
-        systemd::stopping();
+        let ended = until_told(&shell, orders).await;
+        match ended {
+            Ended::Stopped => {
+                log::info!("stopping");
+                systemd::stopping();
+            }
+            Ended::Restart => {
+                log::info!("starting anew, for the configuration");
+                systemd::reloading();
+            }
+        }
         // Dropped tasks close their sockets: nothing new comes in.
         for task in tasks {
             task.cancel().await;
@@ -192,16 +272,47 @@ impl Daemon {
         future::or(served, pause(limits::LAN_DRAIN_TIME)).await;
         shell.close_store();
         future::or(commits, pause(limits::STOP_STORE_TIME)).await;
+        shell.audit_stopped();
+        ended
     }
 }
 
-/// Tells systemd that the daemon is alive, where it asks, and how it does.
+/// Does what it is told until that ends it.
+async fn until_told(shell: &Shell, orders: &mut (impl Stream<Item = Order> + Unpin)) -> Ended {
+    loop {
+        let told = async { Some(orders.next().await) };
+        let restart = async {
+            shell.restart_wanted().await;
+            None
+        };
+        match future::or(restart, told).await {
+            None => return Ended::Restart,
+            Some(None | Some(Order::Stop)) => return Ended::Stopped,
+            Some(Some(Order::Reload)) => {
+                systemd::reloading();
+                shell.reload_by_signal().await;
+                systemd::ready(&shell.summary());
+            }
+        }
+    }
+}
+
+/// Tells systemd that the daemon makes progress, where it asks, and how it does.
 async fn watchdog(shell: Rc<Shell>) {
     let Some(interval) = systemd::watchdog_interval() else { return };
-    let mut health = Health::Healthy;
+    let (mut health, mut store) = (Health::Healthy, StoreBeat::default());
     loop {
         pause(interval).await;
-        systemd::watchdog();
+        shell.handle(Input::Timeout);
+        shell.beats.answer(Part::Gateway);
+        let late = shell.beats.beat(&mut store);
+        if late.is_empty() {
+            systemd::watchdog();
+        } else {
+            let names: Vec<_> = late.into_iter().map(Part::name).collect();
+            log::error!("no answer of {}: the watchdog is not fed", names.join(", "));
+        }
+        shell.sample();
         let now = shell.health();
         if std::mem::replace(&mut health, now) != now {
             systemd::status(&shell.summary());

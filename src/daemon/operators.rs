@@ -1,5 +1,7 @@
 //! The control socket's side of the daemon: operators ask, and watch.
 
+use super::audit::audited;
+use super::configuration::is_of_configuration;
 use super::pause;
 use super::shell::Shell;
 use crate::control::{self, IoCounters, Request};
@@ -42,12 +44,45 @@ impl Shell {
     async fn operator(self: Rc<Self>, mut connection: ControlConnection) {
         let Ok(line) = connection.request().await else { return };
         let answered = match control::parse(&line) {
+            Ok(Request::Test { server }) => {
+                return self.test_server(&server, &mut connection).await;
+            }
+            Ok(Request::Trace { peer, seconds, messages }) => {
+                let answer = self.answer(&Request::Monitor);
+                match connection.send(&answer).await {
+                    Ok(()) => return self.trace(connection, peer, seconds, messages).await,
+                    Err(error) => Err(error),
+                }
+            }
+            Ok(request) if is_of_configuration(&request) => {
+                let what = audited(&request);
+                let (answer, restarts) = self.configuration_request(request).await;
+                if let Some((what, subject)) = what {
+                    let by = format!("uid:{}", connection.peer_uid());
+                    self.audit_configuration(by, what, subject, &answer);
+                }
+                let sent = connection.send(&answer).await;
+                if restarts {
+                    self.configuration.restart_wanted.set();
+                }
+                sent
+            }
             Ok(request) => {
                 let watches =
                     matches!(request, Request::Monitor | Request::Session { wait: true, .. });
                 let monitor = watches.then(|| self.subscribe());
+                match request {
+                    Request::Audit => return self.tell_audit(connection).await,
+                    Request::Backup { secrets } => {
+                        return self.tell_backup(connection, secrets).await;
+                    }
+                    _ => {}
+                }
+                let uid = connection.peer_uid();
                 let answer = match control::operation(&request) {
-                    Ok(Some(operation)) => control::operated(self.operate(operation).await),
+                    Ok(Some(operation)) => {
+                        control::operated(&request, self.operate(operation, uid).await)
+                    }
                     Ok(None) => self.answer(&request),
                     Err(refusal) => refusal,
                 };
@@ -68,15 +103,19 @@ impl Shell {
     }
 
     fn answer(&self, request: &Request) -> String {
+        if *request == Request::Status {
+            self.sample();
+        }
         control::answer(
             &mut self.gateway.borrow_mut(),
             request,
             &self.io_counters(),
+            &self.configuration_state(),
             self.clock.now(),
         )
     }
 
-    fn io_counters(&self) -> IoCounters {
+    pub(super) fn io_counters(&self) -> IoCounters {
         let received =
             self.wan_ports.iter().fold(Received::default(), |sum, port| sum + port.counters());
         let sent = self.lans.iter().fold(Sent::default(), |sum, lan| sum + lan.counters());
@@ -88,10 +127,17 @@ impl Shell {
             pushes_refused_by_kernel: sent.refused,
             pushes_unsent: sent.dropped + self.backlog_dropped.get(),
             store_flushes: store.flushes,
+            push_octets_received: self.octets.pushes_received.get(),
+            push_octets_sent: self.octets.pushes_sent.get(),
+            server_octets_received: self.octets.servers_received.get(),
+            server_octets_sent: self.octets.servers_sent.get(),
+            hooks_run: self.hooks.as_ref().map_or(0, |hooks| hooks.run.get()),
+            hooks_failed: self.hooks.as_ref().map_or(0, |hooks| hooks.failed.get()),
+            hooks_dropped: self.hooks.as_ref().map_or(0, |hooks| hooks.dropped.get()),
         }
     }
 
-    fn subscribe(&self) -> (Receiver<Rc<str>>, Rc<Cell<u64>>) {
+    pub(super) fn subscribe(&self) -> (Receiver<Rc<str>>, Rc<Cell<u64>>) {
         let (send, lines) = channel::bounded(limits::MONITOR_LINES);
         let lost = Rc::new(Cell::new(0));
         self.monitors.borrow_mut().push(Monitor { lines: send, lost: Rc::clone(&lost) });
@@ -99,13 +145,17 @@ impl Shell {
         (lines, lost)
     }
 
-    fn forget_monitors(&self) {
+    pub(super) fn forget_monitors(&self) {
         let mut monitors = self.monitors.borrow_mut();
         monitors.retain(|monitor| !monitor.lines.is_closed());
-        self.gateway.borrow_mut().observe(!monitors.is_empty());
+        self.gateway.borrow_mut().observe(!monitors.is_empty() || self.hooks.is_some());
     }
 
     pub(super) fn publish(&self, event: &Event) {
+        self.tell_hooks(event);
+        if self.monitors.borrow().is_empty() {
+            return;
+        }
         let line: Rc<str> = control::event_line(event, self.clock.now()).into();
         for monitor in self.monitors.borrow().iter() {
             if monitor.lines.try_send(Rc::clone(&line)).is_err() {
@@ -117,6 +167,7 @@ impl Shell {
     /// Those who watch are told no more.
     pub(super) fn stopping(&self) {
         self.monitors.borrow_mut().clear();
+        self.traces.end();
     }
 }
 

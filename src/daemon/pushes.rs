@@ -1,8 +1,9 @@
 //! Pushes through the daemon: in from the WAN ports, out to the LANs, and the sockets of both as
 //! their interfaces come and go.
 
-use super::shell::{Shell, until_bound};
+use super::shell::{Shell, count, until_bound};
 use super::{PushPort, Signal, pause};
+use crate::gateway::health::SocketKind;
 use crate::gateway::seam::{Input, LanId};
 use crate::io::push::{PushReceiver, PushSender, Received, Sent};
 use crate::limits;
@@ -59,15 +60,18 @@ impl Shell {
     pub(super) async fn pushes(self: Rc<Self>, index: usize, mut port: PushPort) {
         let interface = self.wan_interface.as_deref();
         let WanPort { bound, renewed, open, received } = &self.wan_ports[index];
+        let told = self.watched.socket(SocketKind::Push, None, port.address);
         loop {
             let receiver = match port.receiver.take() {
                 Some(receiver) => receiver,
                 None => {
                     bound.set(false);
+                    told.set(false);
                     until_bound(|| PushReceiver::bind(port.address, interface), renewed).await
                 }
             };
             bound.set(true);
+            told.set(true);
             *open.borrow_mut() = Some(receiver);
             // A socket stays tied to an interface that is gone: another of that name needs
             // another socket.
@@ -110,9 +114,13 @@ impl Shell {
         let Some(receiver) = &mut *open else { return Ok(false) };
         let Some(batch) = receiver.receive()? else { return Ok(false) };
         let now = self.clock.now();
+        self.traces.refresh(&self.gateway);
         let mut gateway = self.gateway.borrow_mut();
         for (from, datagram) in batch.iter() {
-            gateway.handle(Input::Push { from, datagram }, now);
+            count(&self.octets.pushes_received, datagram.len());
+            let push = Input::Push { from, datagram };
+            self.traces.input(&push, now);
+            gateway.handle(push, now);
             self.carry_out(&mut gateway);
         }
         Ok(true)
@@ -133,6 +141,7 @@ impl Shell {
     }
 
     pub(super) fn queue(&self, lan: LanId, to: SocketAddr, datagram: &[u8]) {
+        count(&self.octets.pushes_sent, datagram.len());
         let Some(sender) = self.lans[lan.0].sender() else {
             return self.backlog_dropped.set(self.backlog_dropped.get() + 1);
         };
@@ -151,10 +160,10 @@ impl Shell {
     /// Sends what is queued, without waiting.
     pub(super) fn send(&self) {
         for lan in &self.lans {
-            if let Some(sender) = lan.sender()
-                && !sender.borrow_mut().send()
-            {
-                self.flush.set();
+            if let Some(sender) = lan.sender() {
+                if !sender.borrow_mut().send() {
+                    self.flush.set();
+                }
             }
         }
     }
@@ -175,10 +184,10 @@ impl Shell {
                 self.flush_all().await;
                 let mut backlog = self.backlog.borrow_mut();
                 let Some((lan, to, datagram)) = backlog.pop_front() else { break };
-                if let Some(sender) = self.lans[lan.0].sender()
-                    && !sender.borrow_mut().queue(to, &datagram)
-                {
-                    backlog.push_front((lan, to, datagram));
+                if let Some(sender) = self.lans[lan.0].sender() {
+                    if !sender.borrow_mut().queue(to, &datagram) {
+                        backlog.push_front((lan, to, datagram));
+                    }
                 }
             }
         }

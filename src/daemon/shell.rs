@@ -3,18 +3,28 @@
 //!
 //! Cells are borrowed between two awaits only; everything runs on one thread.
 
+use super::audit::AuditTask;
 use super::calls::Caller;
+use super::configuration::Configuration;
+use super::facts::Watched;
+use super::hooks::Hooks;
+use super::journal;
 use super::operators::Monitor;
+use super::progress::{Beats, Part};
 use super::pushes::{Lan, WanPort};
+use super::traces::Traces;
 use super::{Listener, Signal, bind_listener, is_absent, pause};
+use crate::config::Config;
 use crate::gateway::Gateway;
+use crate::gateway::health::SocketKind;
 use crate::gateway::seam::{ConnectionId, Input, LanId, NeighbourEvent, Output, Response};
 use crate::gateway::view::Health;
 use crate::io::clock::Clock;
+use crate::io::committer::Committer;
 use crate::io::http_server::{Handler, LanListener, LanRequest, Stopper};
 use crate::io::leases::LeaseWatch;
 use crate::io::netlink::{Event as KernelEvent, Netlink};
-use crate::io::sled_store::{Committer, SledStore};
+use crate::io::sled_store::SledStore;
 use crate::limits;
 use smol::channel::{self, Receiver, Sender};
 use smol::{LocalExecutor, future};
@@ -53,25 +63,45 @@ pub(super) struct Shell {
     pub(super) wan_renewed: RefCell<Vec<Rc<Signal>>>,
     pub(super) monitors: RefCell<Vec<Monitor>>,
     pub(super) caller: Caller,
+    pub(super) audit: AuditTask,
+    pub(super) watched: Watched,
+    pub(super) configuration: Configuration,
+    pub(super) beats: Beats,
+    pub(super) octets: Octets,
+    pub(super) hooks: Option<Hooks>,
+    pub(super) traces: Traces,
+}
+
+/// Octets of what is said, without what carries it.
+#[derive(Default)]
+pub(super) struct Octets {
+    pub(super) pushes_received: Cell<u64>,
+    pub(super) pushes_sent: Cell<u64>,
+    pub(super) servers_received: Cell<u64>,
+    pub(super) servers_sent: Cell<u64>,
+}
+
+/// Adds a length to a counter.
+pub(super) fn count(counter: &Cell<u64>, octets: usize) {
+    counter.set(counter.get() + octets as u64);
 }
 
 impl Shell {
-    pub(super) fn new<'a>(
+    pub(super) fn new(
         gateway: Gateway,
         clock: Clock,
         committer: Committer<SledStore>,
-        interfaces: impl Iterator<Item = &'a str>,
-        wan_interface: Option<&str>,
-        push_ports: usize,
-        caller: Caller,
+        config: &Config,
     ) -> Self {
+        let now = clock.now();
+        let interfaces = config.options.lans.iter().map(|lan| lan.interface.as_str());
         let shell = Self {
             gateway: RefCell::new(gateway),
             clock,
             committer,
             netlink: RefCell::new(None),
             lans: interfaces.map(Lan::new).collect(),
-            wan_interface: wan_interface.map(ToOwned::to_owned),
+            wan_interface: config.wan_interface.clone(),
             backlog: RefCell::default(),
             backlog_dropped: Cell::new(0),
             flush: Signal::new(),
@@ -80,11 +110,18 @@ impl Shell {
             due: Cell::new(None),
             rescheduled: Signal::new(),
             pushes_taken: Cell::default(),
-            wan_ports: (0..push_ports).map(|_| WanPort::new()).collect(),
+            wan_ports: config.push_listen.iter().map(|_| WanPort::new()).collect(),
             wan_index: Cell::new(0),
             wan_renewed: RefCell::default(),
             monitors: RefCell::default(),
-            caller,
+            octets: Octets::default(),
+            hooks: None,
+            traces: Traces::default(),
+            caller: Caller::new(config.client.clone()),
+            configuration: Configuration::new(config, now.unix, now.uptime),
+            beats: Beats::default(),
+            audit: AuditTask::new(&config.state_dir),
+            watched: Watched::new(config.state_dir.clone()),
         };
         for lan in &shell.lans {
             lan.open_sender();
@@ -106,8 +143,17 @@ impl Shell {
             Health::Healthy => String::new(),
             Health::Degraded | Health::Down => format!("; {}", status.problems.join("; ")),
         };
+        let state = self.configuration_state();
+        let problems = match state.error {
+            Some(_) => format!("{problems}; the new configuration is not used: dm-gateway reload"),
+            None => problems,
+        };
         let (lans, devices) = (status.lans.len(), status.devices.known);
         format!("LANs {lans}, end devices {devices}, mappings {}{problems}", status.mappings)
+    }
+
+    pub(super) fn lan_name(&self, lan: LanId) -> String {
+        self.gateway.borrow().lan_name(lan).to_owned()
     }
 
     pub(super) fn health(&self) -> Health {
@@ -122,6 +168,8 @@ impl Shell {
 
     /// The same, with no pushes before it.
     fn feed(&self, input: Input<'_>) {
+        self.traces.refresh(&self.gateway);
+        self.traces.input(&input, self.clock.now());
         let mut gateway = self.gateway.borrow_mut();
         gateway.handle(input, self.clock.now());
         self.carry_out(&mut gateway);
@@ -132,34 +180,46 @@ impl Shell {
     pub(super) fn carry_out(&self, gateway: &mut Gateway) {
         while let Some(output) = gateway.poll_output() {
             match output {
-                Output::Push { lan, to, datagram } => self.queue(lan, to, datagram),
+                Output::Push { lan, to, datagram } => {
+                    self.traces.pushed(to, datagram, self.clock.now());
+                    self.queue(lan, to, datagram);
+                }
                 Output::Response { connection, response } => {
+                    self.traces.responded(connection, &response, self.clock.now());
                     // Nobody is there any more if the peer gave up.
                     if let Some(reply) = self.replies.borrow_mut().remove(&connection) {
                         let _ = reply.try_send(response);
                     }
                 }
-                Output::Commit { commit, changes } => self.committer.submit(commit, changes),
+                Output::Commit { commit, changes } => {
+                    self.beats.submitted();
+                    self.committer.submit(commit, changes);
+                }
                 Output::Probe { lan, interface, address } => {
                     if let Some(netlink) = &mut *self.netlink.borrow_mut() {
                         netlink.probe(interface, address);
                     }
-                    if let Some(sender) = self.lans[lan.0].sender()
-                        && let Err(error) = sender.borrow().discard(address, interface)
-                    {
-                        log::debug!("cannot probe {address}: {error}");
+                    if let Some(sender) = self.lans[lan.0].sender() {
+                        if let Err(error) = sender.borrow().discard(address, interface) {
+                            log::debug!("cannot probe {address}: {error}");
+                        }
                     }
                 }
-                Output::Call { call, request } => self.caller.call(call, request),
+                Output::Call { call, request } => {
+                    self.traces.called(call, &request, self.clock.now());
+                    self.caller.call(call, request);
+                }
                 Output::Operated { operation, result } => self.caller.operated(operation, result),
+                Output::Audit(audit) => self.write_down(audit),
                 Output::Event(event) => self.publish(&event),
+                Output::Log { event, held_back } => journal::write(&event, held_back),
             }
         }
-        if let Some(due) = gateway.poll_timeout()
-            && self.due.get().is_none_or(|before| due < before)
-        {
-            self.due.set(Some(due));
-            self.rescheduled.set();
+        if let Some(due) = gateway.poll_timeout() {
+            if self.due.get().is_none_or(|before| due < before) {
+                self.due.set(Some(due));
+                self.rescheduled.set();
+            }
         }
     }
 
@@ -184,7 +244,8 @@ impl Shell {
             self.lans[lan.0].renewed.borrow_mut().push(Rc::clone(&renewed));
         }
         let handler = Rc::new(LanHandler { shell: Rc::clone(&self), lan });
-        serve((Some(lan), address), listener, bind, &renewed, handler, &stoppers).await;
+        let open = self.watched.socket(SocketKind::Lan, Some(self.lan_name(lan)), address);
+        serve((Some(lan), address), listener, bind, &renewed, handler, (&stoppers, &open)).await;
     }
 
     /// Hands every state of a LAN's lease file to the gateway, for ever.
@@ -217,7 +278,12 @@ impl Shell {
                 Some(netlink) => netlink.poll_readable(context),
                 None => Poll::Pending,
             });
-            let result = readable.await;
+            let asked = async {
+                self.beats.asked(Part::Kernel).await;
+                Ok(())
+            };
+            let result = future::or(readable, asked).await;
+            self.beats.answer(Part::Kernel);
             if let Err(error) = result {
                 self.lose_kernel(&error);
             }
@@ -243,6 +309,7 @@ impl Shell {
                         lan.interface_changed(index);
                     }
                     if self.wan_interface.as_ref() == Some(&event.name) {
+                        self.watched.wan_running.set(index != 0 && event.running);
                         self.wan_changed(index);
                     }
                     self.feed(Input::Link(event));
@@ -265,8 +332,9 @@ impl Shell {
         loop {
             let due = self.gateway.borrow().poll_timeout();
             self.due.set(due);
+            self.beats.answer(Part::Timers);
             let Some(due) = due else {
-                self.rescheduled.wait().await;
+                future::or(self.rescheduled.wait(), self.beats.asked(Part::Timers)).await;
                 continue;
             };
             let now = self.clock.now().uptime;
@@ -274,14 +342,18 @@ impl Shell {
                 self.handle(Input::Timeout);
                 future::yield_now().await;
             } else {
-                future::or(pause(due - now), self.rescheduled.wait()).await;
+                let asked = self.beats.asked(Part::Timers);
+                future::or(future::or(pause(due - now), self.rescheduled.wait()), asked).await;
             }
         }
     }
 
     /// Has commits made, until the store is closed.
     pub(super) async fn commits(self: Rc<Self>) {
-        let done = |commit, result| self.handle(Input::Committed { commit, result });
+        let done = |commit, result| {
+            self.beats.committed();
+            self.handle(Input::Committed { commit, result });
+        };
         self.committer.run(done).await;
     }
 
@@ -294,20 +366,22 @@ impl Shell {
 pub(super) type Stoppers = Rc<RefCell<HashMap<(Option<LanId>, SocketAddr), Stopper>>>;
 
 /// Serves HTTP at one place until stopped, with another socket whenever `renewed` tells of
-/// another interface.
+/// another interface. `open` says whether there is one.
 pub(super) async fn serve<H: Handler>(
     place: (Option<LanId>, SocketAddr),
     mut listener: Option<LanListener>,
     bind: impl Fn() -> io::Result<LanListener>,
     renewed: &Signal,
     handler: Rc<H>,
-    stoppers: &Stoppers,
+    (stoppers, open): (&Stoppers, &Cell<bool>),
 ) {
     loop {
+        open.set(listener.is_some());
         let listener = match listener.take() {
             Some(listener) => listener,
             None => until_bound(&bind, renewed).await,
         };
+        open.set(true);
         stoppers.borrow_mut().insert(place, listener.stopper());
         let connections = LocalExecutor::new();
         let stopped = async {

@@ -1,5 +1,6 @@
 //! What is to be done, and when: outputs, timers; and the source of what nobody can foresee.
 
+use crate::gateway::audit::Audit;
 use crate::gateway::device::DeviceKey;
 use crate::gateway::event::Event;
 use crate::gateway::management::OperationId;
@@ -23,7 +24,9 @@ pub(super) enum Queued {
     Probe { lan: LanId, interface: u32, address: IpAddr },
     Call { call: CallId, request: Call },
     Operated { operation: OperationId, result: Result<Vec<String>, String> },
+    Audit(Box<Audit>),
     Event(Box<Event>),
+    Log(Box<Event>, u64),
 }
 
 impl Outputs {
@@ -52,6 +55,8 @@ pub(super) enum Timer {
     Leases(LanId),
     /// Something of the management may be due.
     Manage,
+    /// A line is due on what was not logged.
+    Journal,
 }
 
 /// When what is due. A timer that is no longer wanted does nothing when it fires.

@@ -212,7 +212,7 @@ pub fn detection_payload<'a>(alert: &'a Alert<'_>) -> Option<&'a str> {
 pub fn text_of<'a>(data: &'a Data<'_>) -> Option<&'a str> {
     match data {
         Data::Text(text) | Data::Markup(text) => Some(text),
-        Data::Binary(octets) => str::from_utf8(octets).ok(),
+        Data::Binary(octets) => std::str::from_utf8(octets).ok(),
     }
 }
 

@@ -5,8 +5,10 @@ use crate::gateway::Gateway;
 use crate::gateway::device::DeviceKey;
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Away;
+use crate::gateway::health::Rival;
 use crate::gateway::seam::Now;
 use crate::proto::bootstrap::push::Received;
+use crate::proto::notification::Notification;
 use crate::proto::wsp::Push;
 use std::net::{IpAddr, SocketAddr};
 
@@ -37,7 +39,30 @@ pub(super) enum Outcome {
 impl Gateway {
     /// Takes a datagram from the WAN. Whatever becomes of it, nothing goes back.
     pub(super) fn push(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
+        self.note_rival(from.ip().to_canonical(), datagram, now);
         self.accept(from, || Arrival::of_datagram(datagram), now);
+    }
+
+    /// Notes another gateway that takes us for an end device: what it sends comes from a LAN, and
+    /// is a Package #0 for no other device.
+    fn note_rival(&mut self, source: IpAddr, datagram: &[u8], now: Now) {
+        let on_lan = self.inventory.is_device_address(source) || self.is_neighbour(source);
+        if !on_lan {
+            return;
+        }
+        let push = Push::decode(datagram).ok().filter(|push| push.gateway_header().is_none());
+        let body = push.filter(|push| push.is_notification()).map(|push| push.body);
+        let Some(package0) = body.and_then(|body| Notification::decode(body).ok()) else { return };
+        let id = package0.server_id.to_owned();
+        if self.management.has_account(&id) {
+            return;
+        }
+        self.rival = Some(Rival { id, address: source, at: now.uptime });
+    }
+
+    fn is_neighbour(&self, source: IpAddr) -> bool {
+        let mut interfaces = self.lan_interfaces.iter().flatten();
+        interfaces.any(|interface| self.neighbours.contains_key(&(*interface, source)))
     }
 
     /// The way of every push. `read` is not called for a source that may not push.

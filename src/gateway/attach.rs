@@ -9,8 +9,6 @@
 //! without a live address is *detached*. An entry that merely vanishes (the table is swept) says
 //! nothing: the device stays attached, and its next push asks the kernel first.
 
-use crate::gateway::Gateway;
-use crate::gateway::Interface;
 use crate::gateway::agenda::Timer;
 use crate::gateway::device::{Attachment, Device, DeviceId, DeviceKey, Neighbour, Record};
 use crate::gateway::event::{EventKind, Reason};
@@ -19,6 +17,7 @@ use crate::gateway::policy::Verify;
 use crate::gateway::seam::{
     LanId, Lease, LinkEvent, MacAddress, NeighbourEvent, NeighbourState, Now,
 };
+use crate::gateway::{Gateway, Interface};
 use crate::limits;
 use crate::proto::notification::{Notification, UiMode};
 use crate::proto::wsp;
@@ -252,25 +251,6 @@ impl Gateway {
         }
     }
 
-    /// Places the devices of the configuration.
-    pub(super) fn configured_devices(&mut self, now: Now) {
-        for index in 0..self.options.accounts.len() {
-            let account = &self.options.accounts[index];
-            let (id, lan, address) = (account.id.clone(), account.lan, account.address);
-            let Some(lan) = lan else { continue };
-            if !self.options.lans[lan.0].detect.configured {
-                continue;
-            }
-            let key = match self.inventory.find(id.normal()) {
-                Some(key) => Some(key),
-                None => self.new_device(id, Origin::Assigned, lan, now),
-            };
-            if let (Some(key), Some(ip)) = (key, address) {
-                self.present(key, lan, ip, now, |address| address.configured = true);
-            }
-        }
-    }
-
     /// A new device in the inventory, or nothing if that is full. An id that is no Ethernet
     /// address is its own name.
     pub(super) fn new_device(
@@ -398,7 +378,7 @@ impl Gateway {
 
     /// A device lost an address: it is detached if that was its last live one, and what was
     /// sent to it just now is not taken as delivered.
-    fn address_lost(&mut self, key: DeviceKey, why: &'static str, now: Now) {
+    pub(super) fn address_lost(&mut self, key: DeviceKey, why: &'static str, now: Now) {
         self.detach_if_gone(key, why, now);
         self.recall(key, now);
         self.settle_answers(key);
@@ -414,19 +394,19 @@ impl Gateway {
         let elsewhere = device.elsewhere.take();
         self.tell_of(EventKind::Detached, key, None, None, || why.to_owned());
         self.alert_servers(key, false, now);
-        if let Some((lan, ip)) = elsewhere
-            && self.neighbour(lan, ip).is_some_and(|neighbour| {
+        if let Some((lan, ip)) = elsewhere {
+            if self.neighbour(lan, ip).is_some_and(|neighbour| {
                 let device = self.inventory.device(key);
                 let own = |mac| device.is_some_and(|device| device.has_hardware(mac));
                 neighbour.is_usable() && neighbour.mac.is_some_and(own)
-            })
-        {
-            // Whoever was sighted over there was the device itself, on its way.
-            if let Some(device) = self.inventory.device_mut(key) {
-                device.conflict.take_if(|conflict| conflict.address == ip);
+            }) {
+                // Whoever was sighted over there was the device itself, on its way.
+                if let Some(device) = self.inventory.device_mut(key) {
+                    device.conflict.take_if(|conflict| conflict.address == ip);
+                }
+                self.present(key, lan, ip, now, |address| address.failed = false);
+                self.release(key, now);
             }
-            self.present(key, lan, ip, now, |address| address.failed = false);
-            self.release(key, now);
         }
     }
 
@@ -441,7 +421,8 @@ impl Gateway {
     pub(super) fn ask(&mut self, key: DeviceKey, now: Now) {
         let Some(device) = self.inventory.device(key) else { return };
         let (Some(lan), Some(attachment)) = (device.lan, device.attachment) else { return };
-        if attachment.session || attachment.asks >= limits::ASKS {
+        let is_blocked = device.record.ruling.blocked;
+        if is_blocked || attachment.session || attachment.asks >= limits::ASKS {
             return;
         }
         let due = if attachment.asks == 0 { limits::SETTLE } else { limits::ASK_AGAIN };

@@ -3,13 +3,14 @@
 //! An identity is a fact, an address is a lease. A [`Record`] holds the facts and goes to
 //! flash; a [`Device`] adds what is true at the moment.
 
-use crate::gateway::alert::ServerId;
-use crate::gateway::policy::Policy;
+mod record;
+
+pub use record::{List, Record, Ruling};
+
 use crate::gateway::seam::{LanId, MacAddress, NeighbourState, Now};
 use crate::gateway::trigger::Slot;
 use crate::limits;
 use crate::proto::syncml::StatusCode;
-use crate::proto::wire::{DecodeError, DecodeErrorKind, Reader, put_uintvar};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
@@ -125,161 +126,6 @@ impl fmt::Debug for DeviceId {
 /// The number under which the inventory and the store keep a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceKey(pub u32);
-
-/// The durable facts of one end device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Who it is.
-    pub id: DeviceId,
-    /// Whether the device itself gave the id; else it is derived from its Ethernet address.
-    pub named: bool,
-    /// Its Ethernet addresses, the oldest first: aliases of the id.
-    pub hardware: Vec<MacAddress>,
-    /// Name of the LAN on which it was last seen.
-    pub lan: Arc<str>,
-    /// When it was first seen, in seconds since 1970.
-    pub first_seen: u64,
-    /// The newest BootstrappedDMSList.
-    pub list: Option<List>,
-    /// The nonce that the device uses for its next credentials.
-    pub client_nonce: Vec<u8>,
-    /// The nonce that the device gave for our next credentials and Package #0.
-    pub server_nonce: Vec<u8>,
-}
-
-/// A BootstrappedDMSList as it was accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct List {
-    /// The servers, in the device's order.
-    pub servers: Vec<ServerId>,
-    /// The policy by which the list was decided.
-    pub policy: Policy,
-    /// When it came, in seconds since 1970.
-    pub received: u64,
-    /// Set by empty lists since: when the first came (seconds since 1970), and how many.
-    pub unconfirmed: Option<(u64, u8)>,
-}
-
-impl Record {
-    /// A device seen for the first time.
-    pub fn new(id: DeviceId, named: bool, lan: Arc<str>, now: Now) -> Self {
-        let hardware = id.mac().into_iter().collect();
-        Self {
-            id,
-            named,
-            hardware,
-            lan,
-            first_seen: now.unix,
-            list: None,
-            client_nonce: Vec::new(),
-            server_nonce: Vec::new(),
-        }
-    }
-
-    /// Encodes the record for the store.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![RECORD_VERSION];
-        put_bytes(&mut out, self.id.as_str().as_bytes());
-        out.push(u8::from(self.named));
-        put_uintvar(&mut out, self.hardware.len() as u32);
-        for mac in &self.hardware {
-            out.extend(mac.0);
-        }
-        put_bytes(&mut out, self.lan.as_bytes());
-        out.extend(self.first_seen.to_be_bytes());
-        put_bytes(&mut out, &self.client_nonce);
-        put_bytes(&mut out, &self.server_nonce);
-        match &self.list {
-            None => out.push(0),
-            Some(list) => {
-                out.push(1);
-                out.push(list.policy.code());
-                out.extend(list.received.to_be_bytes());
-                let (since, count) = list.unconfirmed.unwrap_or_default();
-                out.extend(since.to_be_bytes());
-                out.push(count);
-                put_uintvar(&mut out, list.servers.len() as u32);
-                for server in &list.servers {
-                    put_bytes(&mut out, server.as_str().as_bytes());
-                }
-            }
-        }
-        out
-    }
-
-    /// Decodes a record of the store.
-    ///
-    /// # Errors
-    /// If the octets are not a record of this version.
-    pub fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
-        let reader = &mut Reader::new(octets);
-        if reader.u8()? != RECORD_VERSION {
-            return Err(reader.error(DecodeErrorKind::Malformed("unknown record version")));
-        }
-        let id = text(reader)?;
-        let id = DeviceId::parse(id).ok_or_else(|| reader.error(DecodeErrorKind::Text))?;
-        let named = reader.u8()? != 0;
-        let count = bounded(reader, limits::HARDWARE)?;
-        let mut hardware = Vec::with_capacity(count);
-        for _ in 0..count {
-            let mut mac = [0; 6];
-            mac.copy_from_slice(reader.take(6)?);
-            hardware.push(MacAddress(mac));
-        }
-        let lan = text(reader)?.into();
-        let first_seen = u64_be(reader)?;
-        let client_nonce = bytes(reader)?.to_vec();
-        let server_nonce = bytes(reader)?.to_vec();
-        let list = if reader.u8()? == 0 { None } else { Some(decode_list(reader)?) };
-        Ok(Self { id, named, hardware, lan, first_seen, list, client_nonce, server_nonce })
-    }
-}
-
-const RECORD_VERSION: u8 = 1;
-
-fn decode_list(reader: &mut Reader<'_>) -> Result<List, DecodeError> {
-    let policy = Policy::of_code(reader.u8()?)
-        .ok_or_else(|| reader.error(DecodeErrorKind::Malformed("unknown policy")))?;
-    let received = u64_be(reader)?;
-    let since = u64_be(reader)?;
-    let count = reader.u8()?;
-    let servers = bounded(reader, limits::LIST_SERVERS)?;
-    let servers = (0..servers)
-        .map(|_| {
-            let id = text(reader)?;
-            ServerId::new(id).map_err(|_| reader.error(DecodeErrorKind::Text))
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(List { servers, policy, received, unconfirmed: (count > 0).then_some((since, count)) })
-}
-
-fn put_bytes(out: &mut Vec<u8>, octets: &[u8]) {
-    put_uintvar(out, octets.len() as u32);
-    out.extend_from_slice(octets);
-}
-
-fn bytes<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
-    let length = reader.uintvar()? as usize;
-    reader.take(length)
-}
-
-fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
-    std::str::from_utf8(bytes(reader)?).map_err(|_| reader.error(DecodeErrorKind::Text))
-}
-
-fn u64_be(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
-    let mut octets = [0; 8];
-    octets.copy_from_slice(reader.take(8)?);
-    Ok(u64::from_be_bytes(octets))
-}
-
-fn bounded(reader: &mut Reader<'_>, most: usize) -> Result<usize, DecodeError> {
-    let count = reader.uintvar()? as usize;
-    if count > most {
-        return Err(reader.error(DecodeErrorKind::Limit("entries")));
-    }
-    Ok(count)
-}
 
 /// An end device: its facts, and what is true of it at the moment.
 #[derive(Debug)]
@@ -507,26 +353,5 @@ mod tests {
         assert!(DeviceId::parse("two words").is_none());
         assert!(DeviceId::parse("").is_none());
         assert!(DeviceId::parse(&"x".repeat(256)).is_none());
-    }
-
-    #[test]
-    fn a_record_survives_the_store() {
-        let now = Now { uptime: Duration::ZERO, unix: 1_800_000_000 };
-        let mut record =
-            Record::new(DeviceId::parse("IMEI:1").unwrap(), true, "radios".into(), now);
-        record.hardware = vec![MacAddress([2, 0, 0, 0, 0, 1])];
-        record.client_nonce = vec![1, 2, 3];
-        assert_eq!(Record::decode(&record.encode()).unwrap(), record);
-        record.list = Some(List {
-            servers: vec![ServerId::new("http://www.someDMServer.com").unwrap()],
-            policy: Policy::Transparent,
-            received: 7,
-            unconfirmed: Some((8, 2)),
-        });
-        let octets = record.encode();
-        assert_eq!(Record::decode(&octets).unwrap(), record);
-        for length in 0..octets.len() {
-            assert!(Record::decode(&octets[..length]).is_err());
-        }
     }
 }

@@ -236,10 +236,10 @@ impl Gateway {
         }
         // Without a secret of ours it is for nothing, and each would cost a write to flash.
         let proves_us = self.inventory.device(key).and_then(|device| self.account_of(device));
-        if let Some(nonce) = turn.server_nonce.take()
-            && proves_us.is_some_and(|account| account.server_secret.is_some())
-        {
-            record.server_nonce = nonce;
+        if let Some(nonce) = turn.server_nonce.take() {
+            if proves_us.is_some_and(|account| account.server_secret.is_some()) {
+                record.server_nonce = nonce;
+            }
         }
         let mut nonce = Vec::new();
         if fresh && self.options.lans[call.lan.0].device_auth == DeviceAuth::Md5 {
@@ -338,11 +338,12 @@ impl Gateway {
     }
 
     fn keep_session(&mut self, key: SessionKey, session: LanSession, now: Now) {
-        if self.sessions.len() >= limits::SESSIONS
-            && let Some(oldest) =
+        if self.sessions.len() >= limits::SESSIONS {
+            if let Some(oldest) =
                 self.sessions.iter().min_by_key(|(_, s)| s.last).map(|(key, _)| key.clone())
-        {
-            self.sessions.remove(&oldest);
+            {
+                self.sessions.remove(&oldest);
+            }
         }
         if self.sessions.is_empty() {
             self.timers.set(Timer::Sessions, now.uptime + limits::SESSION_IDLE);
@@ -379,7 +380,9 @@ impl Gateway {
         };
         self.metrics.refuse(reason);
         let from = SocketAddr::new(call.peer, 0);
-        self.tell_of(EventKind::Refused, key, None, Some(from), || format!("{reason}: {error}"));
+        self.tell_because(EventKind::Refused, Some(reason), key, None, Some(from), || {
+            format!("{reason}: {error}")
+        });
     }
 
     pub(super) fn refuse_request(&mut self, reason: Reason, lan: LanId, peer: IpAddr) {

@@ -9,6 +9,7 @@ use crate::gateway::agenda::{Queued, Timer};
 use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Device, DeviceKey, Record};
 use crate::gateway::event::{Event, EventKind, Reason};
+use crate::gateway::journal::STORE_WORKS;
 use crate::gateway::policy::Policy;
 use crate::gateway::seam::{Change, CommitId, ConnectionId, LanId, MacAddress, Now, StoreError};
 use crate::gateway::{Gateway, dialogue};
@@ -98,10 +99,7 @@ impl Gateway {
 
     /// Removes a device, from the store as well.
     pub(super) fn forget(&mut self, key: DeviceKey) {
-        self.forget_given(key);
-        if self.remove(key) {
-            self.commit(vec![(key, None)], None);
-        }
+        self.forget_told(key);
     }
 
     /// Has a device's new facts made durable, and another device removed in the same commit.
@@ -113,8 +111,14 @@ impl Gateway {
         self.commit(updates, None);
     }
 
+    /// Removes a device as [`forget`](Self::forget) does; the commit that somebody may wait for.
+    pub(super) fn forget_told(&mut self, key: DeviceKey) -> Option<CommitId> {
+        self.forget_given(key);
+        self.remove(key).then(|| self.commit(vec![(key, None)], None))
+    }
+
     /// Removes a device from memory. True if the store has it.
-    fn remove(&mut self, key: DeviceKey) -> bool {
+    pub(super) fn remove(&mut self, key: DeviceKey) -> bool {
         let stored = self.inventory.device(key).is_some_and(|device| device.stored);
         self.inventory.remove(key);
         // What the store still reports of it must not reach the next device under this key.
@@ -128,7 +132,7 @@ impl Gateway {
         &mut self,
         updates: Vec<(DeviceKey, Option<Box<Record>>)>,
         reply: Option<HeldReply>,
-    ) {
+    ) -> CommitId {
         let commit = CommitId(self.next_commit);
         self.next_commit += 1;
         let mut changes = Vec::with_capacity(updates.len());
@@ -145,9 +149,18 @@ impl Gateway {
         }
         self.pending.push_back(PendingCommit { commit, updates, reply });
         self.outputs.0.push_back(Queued::Commit { commit, changes });
+        commit
     }
 
     pub(super) fn committed(&mut self, commit: CommitId, result: Result<(), StoreError>, now: Now) {
+        let (answer, ok) = (self.answers.remove(&commit), result.is_ok());
+        self.take_over(commit, result, now);
+        if let Some(answer) = answer {
+            self.answer_operator(answer, ok, now);
+        }
+    }
+
+    fn take_over(&mut self, commit: CommitId, result: Result<(), StoreError>, now: Now) {
         if self.management_committed(commit, result.is_ok(), now) {
             return self.note_commit(result);
         }
@@ -179,11 +192,11 @@ impl Gateway {
                 self.release(key, now);
             }
         }
-        if let Some(reply) = &mut reply
-            && failed
-        {
-            self.metrics.refuse(Reason::StoreFailed);
-            fail_dependent(reply);
+        if let Some(reply) = &mut reply {
+            if failed {
+                self.metrics.refuse(Reason::StoreFailed);
+                fail_dependent(reply);
+            }
         }
         if let Some(HeldReply { connection, encoding, message, .. }) = reply {
             self.respond(connection, dialogue::message_response(encoding, &message));
@@ -198,23 +211,18 @@ impl Gateway {
 
     fn note_store(&mut self, error: Option<StoreError>) {
         let (before, now) = (self.store_error.is_some(), error.is_some());
-        if let Some(error) = &error
-            && !before
-        {
-            log::error!("the store fails: {error}; what it cannot keep is refused");
-        } else if before && !now {
-            log::info!("the store works again");
-        }
         if before != now {
-            let why = error
-                .as_ref()
-                .map_or_else(|| "the store works again".to_owned(), ToString::to_string);
+            let why = error.as_ref().map_or_else(
+                || STORE_WORKS.to_owned(),
+                |error| format!("the store fails: {error}; what it cannot keep is refused"),
+            );
             self.tell(Event {
                 kind: EventKind::Store,
                 device: None,
                 server: None,
                 lan: None,
                 address: None,
+                reason: None,
                 why,
             });
         }
@@ -235,10 +243,7 @@ impl Gateway {
     fn tell_changes(&mut self, key: DeviceKey, before: &Record) {
         let Some(device) = self.inventory.device(key) else { return };
         let record = &device.record;
-        if record.named && !before.named {
-            log::info!("{} is {}", before.id, record.id);
-        }
-        if !self.observed {
+        if !self.observed && !self.journal.is_on() {
             return;
         }
         let lan = device.lan.map(|lan| self.options.lans[lan.0].name.clone());
@@ -248,6 +253,7 @@ impl Gateway {
             server: server.cloned(),
             lan: lan.clone(),
             address: None,
+            reason: None,
             why,
         };
         let mut events = Vec::new();
@@ -255,44 +261,48 @@ impl Gateway {
             let why = format!("until now it was known as {}", before.id);
             events.push(event(EventKind::Named, None, why));
         }
-        if record.list != before.list
-            && let Some(list) = &record.list
-        {
-            let why = match list.unconfirmed {
-                Some(_) => "the list is empty: its mappings stay, unconfirmed".to_owned(),
-                None if before.list.as_ref().is_some_and(|old| old.received == list.received) => {
-                    "no list confirmed the mappings: they end".to_owned()
-                }
-                None if list.servers.len() == 1 => "BootstrappedDMSList: 1 server".to_owned(),
-                None => format!("BootstrappedDMSList: {} servers", list.servers.len()),
-            };
-            events.push(event(EventKind::List, None, why));
-            let named = |record: &Record, policy| {
-                let list = record.list.as_ref().filter(|list| list.policy == policy);
-                list.map(|list| list.servers.clone()).unwrap_or_default()
-            };
-            let old = named(before, Policy::Transparent);
-            let new = named(record, Policy::Transparent);
-            for server in new.iter().filter(|server| !old.contains(server)) {
-                let why = "the policy is transparent: this server may wake this device";
-                events.push(event(EventKind::Mapped, Some(server), why.to_owned()));
-            }
-            for server in old.iter().filter(|server| !new.contains(server)) {
-                let why = match list.policy {
-                    Policy::Transparent => {
-                        "the device does not name this server any more".to_owned()
+        if record.list != before.list {
+            if let Some(list) = &record.list {
+                let why = match list.unconfirmed {
+                    Some(_) => "the list is empty: its mappings stay, unconfirmed".to_owned(),
+                    None if before
+                        .list
+                        .as_ref()
+                        .is_some_and(|old| old.received == list.received) =>
+                    {
+                        "no list confirmed the mappings: they end".to_owned()
                     }
-                    policy => format!("the policy of its LAN is {policy} now"),
+                    None if list.servers.len() == 1 => "BootstrappedDMSList: 1 server".to_owned(),
+                    None => format!("BootstrappedDMSList: {} servers", list.servers.len()),
                 };
-                events.push(event(EventKind::Unmapped, Some(server), why));
-            }
-            let old = named(before, Policy::Bootstrap);
-            let is_new = |server: &&ServerId| {
-                !old.contains(server) && !self.management.has_account(server.as_str())
-            };
-            for server in named(record, Policy::Bootstrap).iter().filter(is_new) {
-                let why = "the policy is bootstrap and the gateway does not know this server";
-                events.push(event(EventKind::Wanted, Some(server), why.to_owned()));
+                events.push(event(EventKind::List, None, why));
+                let named = |record: &Record, policy| {
+                    let list = record.list.as_ref().filter(|list| list.policy == policy);
+                    list.map(|list| list.servers.clone()).unwrap_or_default()
+                };
+                let old = named(before, Policy::Transparent);
+                let new = named(record, Policy::Transparent);
+                for server in new.iter().filter(|server| !old.contains(server)) {
+                    let why = "the policy is transparent: this server may wake this device";
+                    events.push(event(EventKind::Mapped, Some(server), why.to_owned()));
+                }
+                for server in old.iter().filter(|server| !new.contains(server)) {
+                    let why = match list.policy {
+                        Policy::Transparent => {
+                            "the device does not name this server any more".to_owned()
+                        }
+                        policy => format!("the policy of its LAN is {policy} now"),
+                    };
+                    events.push(event(EventKind::Unmapped, Some(server), why));
+                }
+                let old = named(before, Policy::Bootstrap);
+                let is_new = |server: &&ServerId| {
+                    !old.contains(server) && !self.management.has_account(server.as_str())
+                };
+                for server in named(record, Policy::Bootstrap).iter().filter(is_new) {
+                    let why = "the policy is bootstrap and the gateway does not know this server";
+                    events.push(event(EventKind::Wanted, Some(server), why.to_owned()));
+                }
             }
         }
         for event in events {
@@ -311,13 +321,13 @@ fn fail_dependent(reply: &mut HeldReply) {
 }
 
 /// The key of a device in the store: `d` and its number.
-fn store_key(key: DeviceKey) -> Vec<u8> {
+pub(super) fn store_key(key: DeviceKey) -> Vec<u8> {
     let mut octets = vec![b'd'];
     octets.extend(key.0.to_be_bytes());
     octets
 }
 
-fn device_key(octets: &[u8]) -> Option<DeviceKey> {
+pub(super) fn device_key(octets: &[u8]) -> Option<DeviceKey> {
     let number = octets.strip_prefix(b"d")?;
     let key = u32::from_be_bytes(number.try_into().ok()?);
     // A key far beyond the bound would only cost memory.

@@ -19,12 +19,14 @@ pub struct Event {
     pub lan: Option<Arc<str>>,
     /// The address concerned.
     pub address: Option<SocketAddr>,
+    /// Why it was refused, where it was.
+    pub reason: Option<Reason>,
     /// Why, in plain English.
     pub why: String,
 }
 
 /// The kinds of [`Event`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventKind {
     /// An end device came to a LAN.
     Detected,
@@ -199,11 +201,13 @@ pub enum Reason {
     BootstrapRequest,
     /// The device asks for a bootstrap, and none waits for it.
     BootstrapClosed,
+    /// An operator blocked the device.
+    Blocked,
 }
 
 impl Reason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::UntrustedSource,
         Self::FromLan,
         Self::TlsHandshake,
@@ -237,6 +241,7 @@ impl Reason {
         Self::BootstrapMalformed,
         Self::BootstrapRequest,
         Self::BootstrapClosed,
+        Self::Blocked,
     ];
 
     /// The name in JSON and in `status`.
@@ -275,6 +280,7 @@ impl Reason {
             Self::BootstrapMalformed => "bootstrap-malformed",
             Self::BootstrapRequest => "bootstrap-request",
             Self::BootstrapClosed => "bootstrap-closed",
+            Self::Blocked => "blocked",
         }
     }
 
@@ -318,6 +324,7 @@ impl Reason {
             Self::BootstrapMalformed => "the pushed bootstrap holds no account that can be used",
             Self::BootstrapRequest => "it is not a GET of /bootstrap",
             Self::BootstrapClosed => "no account waits to be fetched by this device",
+            Self::Blocked => Rule::Blocked.sentence(),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::gateway::arrival::{Arrival, Outcome};
 use crate::gateway::device::{Address, Device, DeviceKey, normalise};
 use crate::gateway::event::{EventKind, Reason};
 use crate::gateway::policy::{Policy, Verify};
+pub use crate::gateway::rule::Rule;
 use crate::gateway::seam::{LanId, NeighbourState, Now};
 use crate::gateway::trigger::{Slot, TriggerState, is_repeat, remember};
 use crate::limits;
@@ -31,74 +32,6 @@ use crate::proto::wsp;
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
-
-/// The rule that allows or refuses pushes of a server for a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// The device named the server on a LAN whose policy is `transparent`.
-    Mapped,
-    /// The gateway has an account with the server, and the device's LAN asks for that.
-    Account,
-    /// Nobody by that identity is known.
-    DeviceUnknown,
-    /// The LAN on which the device was last seen is not configured any more.
-    LanGone,
-    /// The LAN's policy asks for an account of the gateway's own.
-    NoAccount,
-    /// The device's list came while another policy was in force.
-    ListOutdated,
-    /// No device names the server.
-    ServerUnknown,
-    /// Other devices name the server, this one does not.
-    NotNamed,
-}
-
-impl Rule {
-    /// The rule's name in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mapped => "mapped",
-            Self::Account => "account",
-            Self::DeviceUnknown => "device-unknown",
-            Self::LanGone => "lan-gone",
-            Self::NoAccount => "no-account",
-            Self::ListOutdated => "list-outdated",
-            Self::ServerUnknown => "server-unknown",
-            Self::NotNamed => "not-named",
-        }
-    }
-
-    /// What it says, for people.
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::Mapped => "the device named this server and its LAN's policy is transparent",
-            Self::Account => {
-                "the gateway has an account with this server, as the device's LAN asks for"
-            }
-            Self::DeviceUnknown => "no device by that identity is known",
-            Self::LanGone => "the LAN on which the device was last seen is no longer configured",
-            Self::NoAccount => {
-                "the device's LAN forwards only for servers that the gateway has an account with"
-            }
-            Self::ListOutdated => {
-                "the device's list came under another policy; its next session renews it"
-            }
-            Self::ServerUnknown => "no device names this server",
-            Self::NotNamed => "the device does not name this server",
-        }
-    }
-
-    fn reason(self) -> Reason {
-        match self {
-            Self::DeviceUnknown => Reason::UnknownDevice,
-            Self::NoAccount => Reason::NoAccount,
-            Self::ServerUnknown => Reason::UnknownServer,
-            Self::Mapped | Self::Account | Self::LanGone | Self::ListOutdated | Self::NotNamed => {
-                Reason::Unmapped
-            }
-        }
-    }
-}
 
 /// Why a permitted push cannot be sent at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +86,7 @@ impl Gateway {
                 self.tell_of(EventKind::Forwarded, key, Some(slot), Some(to), || {
                     let why = match rule {
                         Rule::Account => "the gateway has an account with this server",
+                        Rule::Added => "an operator mapped this server",
                         _ => "the device named this server",
                     };
                     format!("{why}: the trigger goes on, without the header")
@@ -180,10 +114,10 @@ impl Gateway {
         if is_repeat(device, hash, now.uptime) {
             return Err(Reason::Repeat);
         }
-        if let Some(interval) = self.options.push_interval
-            && !device.slots[slot].take_token(interval, now.uptime)
-        {
-            return Err(Reason::PushRate);
+        if let Some(interval) = self.options.push_interval {
+            if !device.slots[slot].take_token(interval, now.uptime) {
+                return Err(Reason::PushRate);
+            }
         }
         remember(device, hash, now.uptime);
         let until = now.uptime + self.options.trigger_expiry;
@@ -213,7 +147,17 @@ impl Gateway {
     /// against it. `map explain` and the live path both end here.
     pub(super) fn judge(&self, server: &str, key: Option<DeviceKey>) -> Result<Rule, Rule> {
         let device = key.and_then(|key| self.inventory.device(key)).ok_or(Rule::DeviceUnknown)?;
+        let ruling = &device.record.ruling;
+        if ruling.blocked {
+            return Err(Rule::Blocked);
+        }
         let lan = device.lan.ok_or(Rule::LanGone)?;
+        if ruling.removes(server) {
+            return Err(Rule::Removed);
+        }
+        if ruling.adds(server) {
+            return Ok(Rule::Added);
+        }
         if self.options.lans[lan.0].policy != Policy::Transparent {
             let has = self.management.has_account(server);
             return if has { Ok(Rule::Account) } else { Err(Rule::NoAccount) };
@@ -322,11 +266,12 @@ impl Gateway {
     fn hold(&mut self, key: DeviceKey, slot: usize, away: Away, now: Now) {
         self.metrics.counters.held += 1;
         self.timers.set_no_later(Timer::Expire(key), now.uptime + self.options.trigger_expiry);
-        if let Away::Unconfirmed(ip) = away
-            && let Some(device) = self.inventory.device(key)
-            && let Some(lan) = device.lan
-        {
-            self.look_for(key, lan, ip, now);
+        if let Away::Unconfirmed(ip) = away {
+            if let Some(device) = self.inventory.device(key) {
+                if let Some(lan) = device.lan {
+                    self.look_for(key, lan, ip, now);
+                }
+            }
         }
         self.tell_of(EventKind::Held, key, Some(slot), None, || {
             format!("{}; the newest trigger of each server is kept", away.sentence())
@@ -454,17 +399,19 @@ impl Gateway {
     ) -> Outcome {
         self.metrics.refuse(reason);
         self.metrics.counters.pushes_refused += 1;
-        log::trace!("push from {from} refused: {why}");
-        if self.observed {
+        let heed = self.heed(EventKind::Refused, Some(reason), None);
+        if !heed.nobody() {
             let (device, server) = pair.unzip();
-            self.tell(super::event::Event {
+            let event = super::event::Event {
                 kind: EventKind::Refused,
                 device: device.map(Into::into),
                 server: server.and_then(|server| ServerId::new(server).ok()),
                 lan: None,
                 address: Some(from),
+                reason: Some(reason),
                 why: why.to_owned(),
-            });
+            };
+            self.tell_those(heed, event);
         }
         Outcome::Refused { reason, why }
     }

@@ -59,6 +59,11 @@ impl Gateway {
         claim: Claim<'_>,
         now: Now,
     ) -> Result<DeviceKey, Reason> {
+        if self.is_blocked(claim.id, call.lan, call.peer) {
+            self.metrics.refuse(Reason::Blocked);
+            self.tell_of_peer(Reason::Blocked, call.lan, call.peer, Some(claim.id));
+            return Err(Reason::Blocked);
+        }
         let key = match self.options.lans[call.lan.0].verify {
             Verify::None => self.identify_by_word(call, claim, now),
             Verify::Neighbour => self.identify_by_neighbour(call, claim, now),
@@ -220,6 +225,9 @@ impl Gateway {
         }
         let merged = self.unnamed(holder).filter(|&holder| holder != key);
         let list = merged.and_then(|holder| self.inventory.device(holder)?.record.list.clone());
+        if let Some(holder) = merged.and_then(|holder| self.inventory.device(holder)) {
+            record.ruling.absorb(&holder.newest().ruling);
+        }
         if record.list.is_none() && list.is_some() {
             // On flash it is already, under the holder's key.
             record.list = list;
@@ -262,9 +270,6 @@ impl Gateway {
     ) {
         let Some(device) = self.inventory.device_mut(key) else { return };
         let count = device.conflict.map_or(0, |conflict| conflict.count).saturating_add(1);
-        if count == 1 {
-            log::warn!("{}: {peer} claims the same identity", device.record.id);
-        }
         device.conflict = Some(Conflict { at: now.uptime, address: peer, mac, count });
         let from = SocketAddr::new(peer, 0);
         self.tell_of(EventKind::Conflict, key, None, Some(from), || {

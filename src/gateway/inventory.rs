@@ -206,10 +206,11 @@ impl Inventory {
             }
         }
         let list = device.record.list.as_ref();
-        let servers = list.map_or(&[][..], |list| &list.servers);
+        let named = list.map_or(&[][..], |list| &list.servers);
+        let added = device.record.ruling.added.iter().filter(|server| !named.contains(server));
+        let servers = named.iter().chain(added);
         let mut old = std::mem::take(&mut device.slots);
         device.slots = servers
-            .iter()
             .map(|server| match old.iter().position(|slot| slot.server == *server) {
                 Some(index) => old.swap_remove(index),
                 None => Slot::new(server.clone()),

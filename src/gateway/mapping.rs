@@ -9,12 +9,26 @@
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::alert::ServerId;
-use crate::gateway::device::{DeviceKey, List, Record};
+use crate::gateway::device::{DeviceId, DeviceKey, List, Record};
 use crate::gateway::seam::{LanId, Now};
 use crate::limits;
+use std::net::IpAddr;
 use std::time::Duration;
 
 impl Gateway {
+    /// By which normal names and at which addresses a device is known, if it is.
+    pub fn known_as(&self, device: &str) -> Option<(Vec<String>, Vec<IpAddr>)> {
+        let key = self.find_by_header(device, &mut String::new())?;
+        let device = self.inventory.device(key)?;
+        let aliases = device.record.hardware.iter().map(|mac| DeviceId::of_mac(*mac));
+        let names = [device.record.id.clone()].into_iter().chain(aliases);
+        let addresses = device.addresses.iter().filter(|address| !address.failed);
+        Some((
+            names.map(|id| id.normal().to_owned()).collect(),
+            addresses.map(|address| address.ip).collect(),
+        ))
+    }
+
     /// Applies a BootstrappedDMSList to a record by the policy of the LAN it came from. Empty ones
     /// count once in a session (`emptied`).
     pub(super) fn decide_list(

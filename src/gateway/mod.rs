@@ -21,18 +21,26 @@ mod agenda;
 pub mod alert;
 mod arrival;
 mod attach;
+pub mod audit;
+pub mod backup;
+mod configured;
+mod details;
 pub mod device;
 mod dialogue;
 mod durable;
 pub mod event;
 pub mod forward;
+pub mod health;
 mod identity;
 pub mod inventory;
+pub mod journal;
 pub mod management;
 mod mapping;
 pub mod metrics;
 pub mod policy;
 mod push_request;
+mod rule;
+mod ruling;
 pub mod seam;
 pub mod store;
 pub mod trigger;
@@ -41,17 +49,21 @@ pub mod view;
 use crate::gateway::agenda::{Entropy, Outputs, Queued, Timer, Timers};
 use crate::gateway::alert::WireProfile;
 use crate::gateway::attach::LeaseRound;
+use crate::gateway::audit::Draft;
 use crate::gateway::device::{DeviceId, DeviceKey, Neighbour};
 use crate::gateway::dialogue::{LanSession, SessionKey};
 use crate::gateway::durable::PendingCommit;
 use crate::gateway::event::{Event, EventKind, Reason};
+use crate::gateway::health::{Facts, Rival};
 use crate::gateway::inventory::Inventory;
-use crate::gateway::management::Management;
+use crate::gateway::journal::{Heed, Journal, Source};
+use crate::gateway::management::{Management, OperationId};
 use crate::gateway::metrics::Metrics;
 use crate::gateway::policy::{DeviceAuth, Policy, Verify};
 use crate::gateway::push_request::Unanswered;
+use crate::gateway::ruling::Answer;
 use crate::gateway::seam::{
-    ConnectionId, Input, LanId, MacAddress, Now, Output, Response, StoreError,
+    CommitId, ConnectionId, Input, LanId, MacAddress, Now, Output, Response, StoreError,
 };
 use crate::limits;
 use crate::proto::auth::Secret;
@@ -97,6 +109,8 @@ pub struct LanOptions {
     pub interface: String,
     /// `policy`.
     pub policy: Policy,
+    /// Whether `[gateway] locked` has the policy: DM servers may not set it.
+    pub policy_locked: bool,
     /// `detect`.
     pub detect: Detect,
     /// `verify`.
@@ -206,10 +220,19 @@ pub struct Gateway {
     pending: VecDeque<PendingCommit>,
     /// Lease files of which a part is still to be looked at.
     lease_rounds: HashMap<LanId, LeaseRound>,
+    /// Operators who wait for commits.
+    answers: HashMap<CommitId, Answer>,
+    /// Operations under way, and how things were before.
+    drafts: HashMap<OperationId, Draft>,
     /// Identities that pending commits give to devices.
     naming: HashMap<Arc<str>, DeviceKey>,
     next_commit: u64,
     store_error: Option<StoreError>,
+    /// What the system knew when somebody asked last.
+    facts: Facts,
+    /// When pushes that the kernel lost were noticed last.
+    lost_at: Option<Duration>,
+    rival: Option<Rival>,
     timers: Timers,
     outputs: Outputs,
     datagrams: Vec<u8>,
@@ -217,6 +240,9 @@ pub struct Gateway {
     entropy: Entropy,
     hash_key: (u64, u64),
     observed: bool,
+    journal: Journal,
+    /// The uptime of the input that is being handled.
+    moment: Duration,
     scratch: String,
 }
 
@@ -251,9 +277,14 @@ impl Gateway {
             request_sources: HashMap::new(),
             pending: VecDeque::new(),
             lease_rounds: HashMap::new(),
+            answers: HashMap::new(),
+            drafts: HashMap::new(),
             naming: HashMap::new(),
             next_commit: 0,
             store_error: None,
+            facts: Facts::default(),
+            lost_at: None,
+            rival: None,
             timers: Timers::default(),
             outputs: Outputs::default(),
             datagrams: Vec::new(),
@@ -261,16 +292,21 @@ impl Gateway {
             entropy,
             hash_key,
             observed: false,
+            journal: Journal::default(),
+            moment: now.uptime,
             scratch: String::new(),
         };
         gateway.restore(stored, now);
-        gateway.configured_devices(now);
+        gateway.configured_devices(|_| true, now);
         gateway.resume_management(now);
+        // What the store had is no change.
+        gateway.outputs.0.retain(|output| !matches!(output, Queued::Audit(_)));
         gateway
     }
 
     /// Takes one input.
     pub fn handle(&mut self, input: Input<'_>, now: Now) {
+        self.moment = now.uptime;
         if self.outputs.0.is_empty() {
             self.datagrams.clear();
         }
@@ -298,6 +334,7 @@ impl Gateway {
             Input::BootstrapFile { name, document } => self.bootstrap_file(name, document, now),
             Input::Card(document) => self.card(document, now),
             Input::Operate { operation, request } => self.operate(operation, request, now),
+            Input::Facts(facts) => self.take_facts(facts, now),
             Input::Timeout => self.timeout(now),
         }
     }
@@ -313,7 +350,9 @@ impl Gateway {
             Queued::Probe { lan, interface, address } => Output::Probe { lan, interface, address },
             Queued::Call { call, request } => Output::Call { call, request },
             Queued::Operated { operation, result } => Output::Operated { operation, result },
+            Queued::Audit(audit) => Output::Audit(*audit),
             Queued::Event(event) => Output::Event(*event),
+            Queued::Log(event, held_back) => Output::Log { event: *event, held_back },
         })
     }
 
@@ -325,6 +364,11 @@ impl Gateway {
     /// Sets whether anybody watches: without watchers no [`Output::Event`] is made.
     pub fn observe(&mut self, observed: bool) {
         self.observed = observed;
+    }
+
+    /// Sets which events are to be lines in the log; none before it is called.
+    pub fn log(&mut self, level: log::LevelFilter) {
+        self.journal.set_level(level);
     }
 
     fn timeout(&mut self, now: Now) {
@@ -341,6 +385,7 @@ impl Gateway {
                 Timer::Leases(lan) => self.leases_due(lan, now),
                 Timer::Provision(key) => self.provision_due(key, now),
                 Timer::Manage => self.manage(now),
+                Timer::Journal => self.journal_due(now),
             }
         }
     }
@@ -364,13 +409,45 @@ impl Gateway {
         self.neighbours.get(&(self.lan_interface(lan)?, ip))
     }
 
+    /// Whether an event is worth making. To be asked once for each.
+    fn heed(&mut self, kind: EventKind, reason: Option<Reason>, lan: Option<&Arc<str>>) -> Heed {
+        let source = Source { kind, reason, lan: lan.cloned() };
+        let (log, over) = self.journal.admits(source, self.moment);
+        if let Some(over) = over {
+            self.timers.set_no_later(Timer::Journal, over);
+        }
+        Heed { watchers: self.observed, log }
+    }
+
     fn tell(&mut self, event: Event) {
-        if self.observed {
+        let heed = self.heed(event.kind, event.reason, event.lan.as_ref());
+        self.tell_those(heed, event);
+    }
+
+    fn tell_those(&mut self, heed: Heed, event: Event) {
+        if heed.log {
+            self.outputs.0.push_back(Queued::Log(Box::new(event.clone()), 0));
+        }
+        if heed.watchers {
             self.outputs.0.push_back(Queued::Event(Box::new(event)));
         }
     }
 
-    /// Tells of something that concerns a device; `why` is made only if somebody watches.
+    /// Tells the log how much it was not told.
+    fn journal_due(&mut self, now: Now) {
+        let (over, next) = self.journal.due(now.uptime);
+        for (Source { kind, reason, lan }, held_back) in over {
+            let what = reason.map_or_else(|| kind.entry().what, Reason::sentence);
+            let why = format!("{held_back} more in the last minute: {what}");
+            let event = Event { kind, device: None, server: None, lan, address: None, reason, why };
+            self.outputs.0.push_back(Queued::Log(Box::new(event), held_back));
+        }
+        if let Some(next) = next {
+            self.timers.set(Timer::Journal, next);
+        }
+    }
+
+    /// Tells of something that concerns a device; `why` is made only if somebody listens.
     fn tell_of(
         &mut self,
         kind: EventKind,
@@ -379,32 +456,40 @@ impl Gateway {
         address: Option<SocketAddr>,
         why: impl FnOnce() -> String,
     ) {
+        self.tell_because(kind, None, key, slot, address, why);
+    }
+
+    fn tell_because(
+        &mut self,
+        kind: EventKind,
+        reason: Option<Reason>,
+        key: DeviceKey,
+        slot: Option<usize>,
+        address: Option<SocketAddr>,
+        why: impl FnOnce() -> String,
+    ) {
         let Some(device) = self.inventory.device(key) else { return };
-        match kind {
-            EventKind::Detected | EventKind::Detached => {
-                log::info!("{} {}", device.record.id, kind.name());
-            }
-            _ => log::debug!("{} {}", device.record.id, kind.name()),
+        let (id, lan) = (device.record.id.shared(), device.lan);
+        if kind == EventKind::Provisioned {
+            self.audit_event(kind, &id, "it has its account for the gateway");
         }
-        if !self.observed {
-            return;
-        }
+        let lan = lan.map(|lan| self.options.lans[lan.0].name.clone());
+        let heed = self.heed(kind, reason, lan.as_ref());
+        let Some(device) = self.inventory.device(key).filter(|_| !heed.nobody()) else { return };
         let server = slot.and_then(|slot| device.slots.get(slot)).map(|slot| slot.server.clone());
-        let lan = device.lan.map(|lan| self.options.lans[lan.0].name.clone());
         let device = Some(device.record.id.shared());
-        self.tell(Event { kind, device, server, lan, address, why: why() });
+        self.tell_those(heed, Event { kind, device, server, lan, address, reason, why: why() });
     }
 
     fn tell_of_peer(&mut self, reason: Reason, lan: LanId, peer: IpAddr, claim: Option<&DeviceId>) {
-        log::debug!("{peer}: {reason}");
-        self.tell(Event {
-            kind: EventKind::Refused,
-            device: claim.map(DeviceId::shared),
-            server: None,
-            lan: Some(self.options.lans[lan.0].name.clone()),
-            address: Some(SocketAddr::new(peer, 0)),
-            why: reason.to_string(),
-        });
+        let (kind, lan) = (EventKind::Refused, self.options.lans[lan.0].name.clone());
+        let heed = self.heed(kind, Some(reason), Some(&lan));
+        if heed.nobody() {
+            return;
+        }
+        let (address, why) = (Some(SocketAddr::new(peer, 0)), reason.to_string());
+        let (device, lan, reason) = (claim.map(DeviceId::shared), Some(lan), Some(reason));
+        self.tell_those(heed, Event { kind, device, server: None, lan, address, reason, why });
     }
 }
 

@@ -137,10 +137,10 @@ const UNREACHABLE: &str = "the device does not answer; the push waits for it";
 
 /// What a request says, if it may say anything.
 fn arrival<'a>(request: &PushRequest<'a>, token: Option<&Secret>) -> Result<Arrival<'a>, Reason> {
-    if let Some(token) = token
-        && !ota_http::bearer(request.fields).is_some_and(|given| token.matches(given))
-    {
-        return Err(Reason::Credentials);
+    if let Some(token) = token {
+        if !ota_http::bearer(request.fields).is_some_and(|given| token.matches(given)) {
+            return Err(Reason::Credentials);
+        }
     }
     if request.method != "POST" {
         return Err(Reason::MalformedPush);

@@ -3,6 +3,7 @@
 //! `io` makes [`Input`]s of what Linux tells it and carries out [`Output`]s; it decides nothing
 //! in between. Times are [`Now`]s: the gateway never reads a clock.
 
+use crate::gateway::health::{Facts, Failed};
 use crate::gateway::management::{Operation, OperationId};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -76,7 +77,7 @@ pub enum CallKind {
 }
 
 /// How a [`Call`] ended.
-pub type CallResult = Result<Reply, String>;
+pub type CallResult = Result<Reply, Failed>;
 
 /// What a [`Call`] brought.
 #[derive(Clone, Debug)]
@@ -193,7 +194,7 @@ pub enum Input<'a> {
     Called {
         /// Which.
         call: CallId,
-        /// Its reply, or a sentence that says why there is none.
+        /// Its reply, or why there is none.
         result: CallResult,
     },
     /// A file in one of the bootstrap directories, at the start.
@@ -212,6 +213,8 @@ pub enum Input<'a> {
         /// What.
         request: Operation,
     },
+    /// What only the system knows: sampled when somebody asks for the status.
+    Facts(Facts),
     /// The time that [`Gateway::poll_timeout`](super::Gateway::poll_timeout) named has come.
     Timeout,
 }
@@ -313,8 +316,18 @@ pub enum Output<'a> {
         /// Lines for people, or a sentence that says why it was not done.
         result: Result<Vec<String>, String>,
     },
+    /// Write down what changed, and who changed it.
+    Audit(super::audit::Audit),
     /// Tell whoever watches.
     Event(super::event::Event),
+    /// Write a line to the log, at the event's [level](super::event::Event::level).
+    Log {
+        /// What it tells.
+        event: super::event::Event,
+        /// How many of its kind the line stands for that were not logged; 0 if it is the event
+        /// itself.
+        held_back: u64,
+    },
 }
 
 /// An HTTP answer.

@@ -3,12 +3,16 @@
 //! The structures are the JSON of `--json`, schema 1: a field may be added, none changes its
 //! meaning. Ages and waits are seconds.
 
+use crate::codes::Trouble;
 use crate::gateway::Gateway;
+use crate::gateway::alert::ServerId;
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
+use crate::gateway::health::{ClockView, Disk, HealthLine, Severity, SocketView};
 use crate::gateway::metrics::Counters;
-use crate::gateway::policy::{Policy, Verify};
+use crate::gateway::policy::Policy;
+pub use crate::gateway::rule::Explanation;
 use crate::gateway::seam::{LanId, Now};
 use crate::limits;
 use serde::{Deserialize, Serialize};
@@ -20,8 +24,11 @@ use std::time::Duration;
 pub struct Status {
     /// Whether it can do its work.
     pub health: Health,
-    /// What keeps it from it, for people.
+    /// What keeps it from it, for people: the troubles that are failures.
     pub problems: Vec<String>,
+    /// Everything that somebody should look at, the worst first.
+    #[serde(default)]
+    pub troubles: Vec<HealthLine>,
     /// `[gateway] id`.
     pub id: String,
     /// Version of the program.
@@ -48,6 +55,15 @@ pub struct Status {
     pub counters: Counters,
     /// Refusals since the start, by reason.
     pub refused: BTreeMap<String, Refusals>,
+    /// The wall clock.
+    #[serde(default)]
+    pub clock: ClockView,
+    /// The disk of the state directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Disk>,
+    /// Where the daemon listens.
+    #[serde(default)]
+    pub sockets: Vec<SocketView>,
 }
 
 /// A change on trial.
@@ -112,13 +128,13 @@ pub struct Refusals {
 pub struct DeviceView {
     /// Its identity, as it gave it or derived from its Ethernet address.
     pub id: String,
-    /// Where it is reached; absent while it is away.
+    /// Where it is reached; null while it is away.
     pub address: Option<String>,
     /// Name of the LAN on which it was last seen.
     pub lan: String,
     /// `attached` or `detached`.
     pub state: String,
-    /// How long it has been in that state; absent for a device not seen since the start.
+    /// How long it has been in that state; null for a device not seen since the start.
     pub age: Option<u64>,
     /// The servers that it named last, whatever the policy made of them.
     pub servers: Vec<String>,
@@ -126,7 +142,7 @@ pub struct DeviceView {
     pub aliases: Vec<String>,
     /// Whether the device itself gave its identity.
     pub named: bool,
-    /// Since when it has answered or been confirmed last.
+    /// How long ago it answered or was confirmed last; null if not since the start.
     pub seen: Option<u64>,
     /// Whether its list was followed by empty ones.
     pub unconfirmed: bool,
@@ -136,6 +152,15 @@ pub struct DeviceView {
     pub waiting: Vec<String>,
     /// A rival's claim to its identity.
     pub conflict: Option<ConflictView>,
+    /// Whether an operator blocked it.
+    #[serde(default)]
+    pub blocked: bool,
+    /// Servers that may wake it by an operator's word.
+    #[serde(default)]
+    pub added: Vec<String>,
+    /// Servers that may not wake it by an operator's word.
+    #[serde(default)]
+    pub removed: Vec<String>,
 }
 
 /// A rival's claim.
@@ -166,6 +191,9 @@ pub struct MappingView {
     pub unconfirmed: bool,
     /// Whether a trigger waits for the device.
     pub waiting: bool,
+    /// Who made it: `device`, by its list, or `operator`.
+    #[serde(default)]
+    pub origin: String,
 }
 
 /// One DM server that devices name.
@@ -181,30 +209,44 @@ pub struct ServerView {
     /// Why it is in that state, where there is more to say.
     #[serde(default)]
     pub why: Option<String>,
+    /// Code of what failed last, in the state `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// Devices for which it has a mapping in force.
     pub mapped: usize,
     /// Devices of `bootstrap` LANs that want it.
     pub wanted: usize,
-    /// Age of the oldest list that names it, by the wall clock; absent if none does.
+    /// Age of the oldest list that names it, by the wall clock; null if none does.
     pub age: Option<u64>,
 }
 
-/// Whether a push would pass, and why.
+/// Everything known about one end device.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Explanation {
-    /// The server asked about.
-    pub server: String,
-    /// The device asked about, by its own name where it is known.
-    pub device: String,
-    /// Whether a push of that server for that device would pass.
-    pub allowed: bool,
-    /// Name of the rule.
-    pub rule: String,
-    /// The rule, for people.
-    pub why: String,
-    /// What would become of a push right now, where it would pass.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub now: Option<String>,
+pub struct DeviceDetails {
+    /// What the list of all devices tells of it.
+    #[serde(flatten)]
+    pub device: DeviceView,
+    /// Policy of its LAN; absent if the LAN is not configured any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// For each server that it named, whether a push would pass.
+    pub pushes: Vec<Explanation>,
+    /// What is odd about it, and what to do.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Everything known about one DM server.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ServerDetails {
+    /// What the list of all servers tells of it.
+    #[serde(flatten)]
+    pub server: ServerView,
+    /// Whether the gateway has an account with it.
+    pub account: bool,
+    /// For each device that names it, whether a push would pass.
+    pub pushes: Vec<Explanation>,
+    /// What is odd about it, and what to do.
+    pub troubles: Vec<Trouble>,
 }
 
 impl Gateway {
@@ -230,12 +272,12 @@ impl Gateway {
             attached,
         });
         let lans: Vec<_> = lans.collect();
-        let (health, problems) = self.health(&lans);
         let servers = self.servers(now);
         let metrics = &self.metrics;
-        Status {
-            health,
-            problems,
+        let mut status = Status {
+            health: Health::Healthy,
+            problems: Vec::new(),
+            troubles: Vec::new(),
             id: self.options.id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime: now.uptime.as_secs(),
@@ -251,49 +293,14 @@ impl Gateway {
             trial: self.management.trial(now),
             counters: metrics.counters,
             refused: metrics.refused().map(|(reason, count)| refusals(reason, count)).collect(),
-        }
-    }
-
-    fn health(&self, lans: &[Lan]) -> (Health, Vec<String>) {
-        let mut problems = Vec::new();
-        if let Some(error) = &self.store_error {
-            problems.push(format!(
-                "the store fails: {error}; what it cannot keep is refused; try: df, and \
-                 journalctl -u dm-gateway"
-            ));
-        }
-        let verified = self.options.lans.iter().any(|lan| lan.verify == Verify::Neighbour);
-        if verified && !self.neighbours_available {
-            problems.push(
-                "the kernel's neighbour table cannot be read: no device can be verified; try: \
-                 journalctl -u dm-gateway"
-                    .to_owned(),
-            );
-        }
-        for lan in lans.iter().filter(|lan| lan.up == Some(false)) {
-            problems.push(format!(
-                "LAN {name}: the interface {interface} is missing or down; try: ip link show \
-                 {interface}",
-                name = lan.name,
-                interface = lan.interface
-            ));
-        }
-        // Pushes are still forwarded; but nobody reaches the gateway itself to change anything.
-        // Servers without an account are not told here: any device could name some.
-        for (server, why) in self.management.failed_servers() {
-            problems.push(format!(
-                "DM server {server}: the last session failed: {why}; it is tried again; try: \
-                 dm-gateway session {server} --wait"
-            ));
-        }
-        let health = if problems.is_empty() {
-            Health::Healthy
-        } else if lans.iter().all(|lan| lan.up == Some(false)) {
-            Health::Down
-        } else {
-            Health::Degraded
+            clock: ClockView { unix: now.unix, synchronised: self.facts.synchronised },
+            storage: self.facts.disk,
+            sockets: self.facts.sockets.iter().map(SocketView::of).collect(),
         };
-        (health, problems)
+        (status.health, status.troubles) = self.health(&status, now);
+        let fails = status.troubles.iter().filter(|line| line.severity == Severity::Fail);
+        status.problems = fails.map(|line| line.trouble.to_string()).collect();
+        status
     }
 
     fn lan_is_up(&self, lan: LanId) -> Option<bool> {
@@ -311,7 +318,7 @@ impl Gateway {
         devices
     }
 
-    fn device(&self, device: &Device, now: Now) -> DeviceView {
+    pub(super) fn device(&self, device: &Device, now: Now) -> DeviceView {
         let record = &device.record;
         let since = device.attachment.map(|attachment| attachment.since).or(device.detached);
         let attached = device.attachment.is_some();
@@ -342,6 +349,9 @@ impl Gateway {
                 count: conflict.count,
                 age: ago(now, conflict.at),
             }),
+            blocked: record.ruling.blocked,
+            added: record.ruling.added.iter().map(ToString::to_string).collect(),
+            removed: record.ruling.removed.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -349,16 +359,20 @@ impl Gateway {
     pub fn mappings(&self, now: Now) -> Vec<MappingView> {
         let mut mappings = Vec::new();
         for (key, device) in self.inventory.iter() {
-            let Some(list) = &device.record.list else { continue };
+            let list = device.record.list.as_ref();
+            let age = now.unix.saturating_sub(list.map_or(now.unix, |list| list.received));
             for slot in &device.slots {
-                if self.judge(slot.server.as_str(), Some(key)) == Ok(Rule::Mapped) {
+                let rule = self.judge(slot.server.as_str(), Some(key));
+                if let Ok(rule @ (Rule::Mapped | Rule::Added)) = rule {
+                    let by_device = rule == Rule::Mapped;
                     mappings.push(MappingView {
                         server: slot.server.to_string(),
                         device: device.record.id.to_string(),
                         lan: device.record.lan.to_string(),
-                        age: now.unix.saturating_sub(list.received),
-                        unconfirmed: list.unconfirmed.is_some(),
+                        age,
+                        unconfirmed: by_device && list.is_some_and(|it| it.unconfirmed.is_some()),
                         waiting: slot.holds(),
+                        origin: if by_device { "device" } else { "operator" }.to_owned(),
                     });
                 }
             }
@@ -371,11 +385,20 @@ impl Gateway {
     pub fn servers(&self, now: Now) -> Vec<ServerView> {
         let mut servers = BTreeMap::<&str, (usize, usize, Option<u64>)>::new();
         for (key, device) in self.inventory.iter() {
-            let Some(list) = &device.record.list else { continue };
+            let is_mapped = |server: &ServerId| {
+                let rule = self.judge(server.as_str(), Some(key));
+                usize::from(matches!(rule, Ok(Rule::Mapped | Rule::Added)))
+            };
+            let list = device.record.list.as_ref();
+            let named = list.map_or(&[][..], |list| &list.servers);
+            for server in device.record.ruling.added.iter().filter(|it| !named.contains(it)) {
+                servers.entry(server.as_str()).or_default().0 += is_mapped(server);
+            }
+            let Some(list) = list else { continue };
             let age = now.unix.saturating_sub(list.received);
             for server in &list.servers {
                 let (mapped, wanted, oldest) = servers.entry(server.as_str()).or_default();
-                *mapped += usize::from(self.judge(server.as_str(), Some(key)) == Ok(Rule::Mapped));
+                *mapped += is_mapped(server);
                 let is_known = self.management.has_account(server.as_str());
                 *wanted += usize::from(!is_known && self.wants(device, &device.record));
                 *oldest = (*oldest).max(Some(age));
@@ -390,7 +413,10 @@ impl Gateway {
                 None if mapped > 0 => ("mapped", None),
                 None => ("noted", None),
             };
-            ServerView { id: id.to_owned(), state: state.to_owned(), why, mapped, wanted, age }
+            let code = self.management.failure(id).filter(|_| state == "failed");
+            let code = code.map(|failed| failed.code.id.to_owned());
+            let (id, state) = (id.to_owned(), state.to_owned());
+            ServerView { id, state, why, code, mapped, wanted, age }
         };
         servers.into_iter().map(view).collect()
     }
@@ -409,7 +435,8 @@ impl Gateway {
     fn wants(&self, device: &Device, record: &Record) -> bool {
         let here =
             device.lan.is_some_and(|lan| self.options.lans[lan.0].policy == Policy::Bootstrap);
-        here && record.list.as_ref().is_some_and(|list| list.policy == Policy::Bootstrap)
+        here && !record.ruling.blocked
+            && record.list.as_ref().is_some_and(|list| list.policy == Policy::Bootstrap)
     }
 
     /// What would become of a push of `server` for `device`, by the code that decides it.
@@ -436,7 +463,7 @@ impl Gateway {
     }
 }
 
-fn current_conflict(device: &Device, now: Now) -> Option<&Conflict> {
+pub(super) fn current_conflict(device: &Device, now: Now) -> Option<&Conflict> {
     device.conflict.as_ref().filter(|conflict| now.uptime < conflict.at + limits::CONFLICT_MEMORY)
 }
 

@@ -221,8 +221,8 @@ fn check_length(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     let text = format!(
-        "the control socket's path has {length} octets, Linux allows {CONTROL_PATH}: {} \
-         (try: a shorter `[control] socket`)",
+        "the control socket's path has {length} octets, Linux allows {CONTROL_PATH}: {}; \
+         try: a shorter `[control] socket`",
         path.display()
     );
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))

@@ -28,6 +28,7 @@ use smol_hyper::rt::FuturesIo;
 use super::dm_target::{Target, connect};
 use super::tls::{self, Configuration};
 pub use super::tls::{Roots, Trust};
+use crate::codes::{self, Code};
 use crate::limits::{CALL_HEAD, CALL_IDLE, CALL_KEPT, TRUSTS};
 
 /// The header that carries a MAC over a message's body (OMA DM security, `x-syncml-hmac`).
@@ -92,8 +93,9 @@ pub enum CallFailure {
     Unresolved(String),
     /// No address of the host takes a connection.
     Unreachable(String),
-    /// No secure connection: whom the server's certificate does not convince, and of what.
-    Tls(String),
+    /// No secure connection: whom the server's certificate does not convince, and of what; and the
+    /// code of that.
+    Tls(String, Code),
     /// The time was over.
     TimedOut,
     /// The connection ended before the answer did.
@@ -113,7 +115,7 @@ impl fmt::Display for CallFailure {
             ),
             Self::Unresolved(what) => write!(f, "the host name has no address: {what}"),
             Self::Unreachable(what) => write!(f, "the server cannot be reached: {what}"),
-            Self::Tls(what) => write!(f, "no secure connection: {what}"),
+            Self::Tls(what, _) => write!(f, "no secure connection: {what}"),
             Self::TimedOut => f.write_str("the server did not answer in time"),
             Self::Cut => f.write_str("the server ended the connection before its answer"),
             Self::TooLarge => f.write_str("the server's answer is too large"),
@@ -123,6 +125,20 @@ impl fmt::Display for CallFailure {
 }
 
 impl std::error::Error for CallFailure {}
+
+impl CallFailure {
+    /// The code of its kind.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::HttpNotAllowed => codes::PLAIN_HTTP,
+            Self::Unresolved(_) => codes::DNS,
+            Self::Unreachable(_) | Self::TimedOut => codes::UNREACHED,
+            Self::Tls(_, code) => *code,
+            Self::BadUrl => codes::SESSION,
+            Self::Cut | Self::TooLarge | Self::NotHttp(_) => codes::ANSWER,
+        }
+    }
+}
 
 /// Calls servers; keeps what the next call may use again: a connection for [`CALL_IDLE`], and
 /// what was read from certificate files until they change. For one thread.
@@ -192,22 +208,22 @@ impl Clients {
             Some(trust) => Some(self.configuration(trust).await?),
             None => None,
         };
-        if let Some(mut connection) = self.take(&origin)
-            && connection.is_open().await
-        {
-            match connection.exchange(outgoing, request).await {
-                Outcome::Unsent(again) => outgoing = *again,
-                Outcome::Done(outcome) => return self.done(origin, connection, outcome).await,
+        if let Some(mut connection) = self.take(&origin) {
+            if connection.is_open().await {
+                match connection.exchange(outgoing, request).await {
+                    Outcome::Unsent(again) => outgoing = *again,
+                    Outcome::Done(outcome) => return self.done(origin, connection, outcome).await,
+                }
             }
         }
         let stream = connect(target).await?;
         let mut connection = match configuration {
             Some(configuration) => {
                 let name = target.name.clone();
-                let stream = configuration
-                    .connect(name, stream)
-                    .await
-                    .map_err(|what| CallFailure::Tls(format!("{}: {what}", target.authority)))?;
+                let stream =
+                    configuration.connect(name, stream).await.map_err(|(what, code)| {
+                        CallFailure::Tls(format!("{}: {what}", target.authority), code)
+                    })?;
                 Connection::open(stream).await?
             }
             None => Connection::open(stream).await?,
@@ -264,7 +280,7 @@ impl Clients {
                 configurations.push((Arc::clone(trust), configuration.clone()));
             }
         }
-        configuration.map_err(CallFailure::Tls)
+        configuration.map_err(|what| CallFailure::Tls(what, codes::TLS_FILE))
     }
 }
 
@@ -324,10 +340,10 @@ impl Connection {
 
     /// Whether another request may go out. Reads what the peer has sent meanwhile: its end.
     async fn is_open(&mut self) -> bool {
-        if let Some(driver) = &mut self.driver
-            && future::poll_once(driver).await.is_some()
-        {
-            self.driver = None;
+        if let Some(driver) = &mut self.driver {
+            if future::poll_once(driver).await.is_some() {
+                self.driver = None;
+            }
         }
         self.driver.is_some() && self.sender.is_ready()
     }
@@ -392,10 +408,10 @@ async fn receive(
 }
 
 async fn read(headers: &HeaderMap, body: Incoming, most: usize) -> Result<Vec<u8>, CallFailure> {
-    if let Some(coding) = headers.get(header::CONTENT_ENCODING)
-        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        return Err(CallFailure::NotHttp(format!("its body is coded as {coding:?}")));
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING) {
+        if !coding.as_bytes().eq_ignore_ascii_case(b"identity") {
+            return Err(CallFailure::NotHttp(format!("its body is coded as {coding:?}")));
+        }
     }
     if body.size_hint().lower() > most as u64 {
         return Err(CallFailure::TooLarge);
@@ -420,7 +436,7 @@ fn retry_after(value: &str, now: u64) -> Option<Duration> {
 fn failure(error: &hyper::Error) -> CallFailure {
     let inner = std::error::Error::source(error).and_then(|inner| inner.downcast_ref());
     match inner.and_then(tls::fault) {
-        Some(fault) => CallFailure::Tls(tls::sentence(fault)),
+        Some(fault) => CallFailure::Tls(tls::sentence(fault), tls::code(fault)),
         None if error.is_parse() => CallFailure::NotHttp(error.to_string()),
         None => CallFailure::Cut,
     }

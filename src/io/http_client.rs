@@ -85,12 +85,13 @@ impl Client {
     async fn exchange(&mut self, url: &str, content_type: &str, body: Bytes) -> io::Result<Answer> {
         let target = Target::parse(url)?;
         let kept = self.connection.take().filter(|kept| kept.authority == target.authority);
-        if let Some(mut kept) = kept
-            && let Ok((answer, keep)) =
+        if let Some(mut kept) = kept {
+            if let Ok((answer, keep)) =
                 kept.post(&target, self.version, content_type, body.clone()).await
-        {
-            self.connection = keep.then_some(kept);
-            return Ok(answer);
+            {
+                self.connection = keep.then_some(kept);
+                return Ok(answer);
+            }
         }
         let mut fresh = Connection::open(&target, self.bind).await?;
         let (answer, keep) = fresh.post(&target, self.version, content_type, body).await?;

@@ -24,7 +24,6 @@ use std::task::{Poll, Waker, ready};
 use std::time::Instant;
 
 use async_io::{Async, Timer};
-use futures_rustls::TlsAcceptor;
 use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -140,8 +139,7 @@ impl LanListener {
     /// With the bounds for pushes, and TLS if there is something to show by it. To be called before
     /// [`Self::stopper`].
     pub fn for_pushes(self, tls: Option<&TlsServer>) -> Self {
-        let tls = tls.map(TlsServer::acceptor);
-        Self { server: Rc::new(Server::new(Bounds::PUSH, tls)), ..self }
+        Self { server: Rc::new(Server::new(Bounds::PUSH, tls.cloned())), ..self }
     }
 
     /// The address bound to.
@@ -186,7 +184,7 @@ impl Stopper {
 /// What one listener and its connections share.
 struct Server {
     bounds: Bounds,
-    tls: Option<TlsAcceptor>,
+    tls: Option<TlsServer>,
     stopping: Cell<bool>,
     /// Somebody waits in the backlog and there is no room.
     scarce: Cell<bool>,
@@ -198,7 +196,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(bounds: Bounds, tls: Option<TlsAcceptor>) -> Self {
+    fn new(bounds: Bounds, tls: Option<TlsServer>) -> Self {
         Self {
             bounds,
             tls,
@@ -401,7 +399,7 @@ async fn secured(
     if !handler.admits(from) {
         return None;
     }
-    let handshake = async { Some(tls_server::handshake(tls, stream).await) };
+    let handshake = async { Some(tls_server::handshake(&tls.acceptor(), stream).await) };
     let late = async {
         Timer::after(PUSH_HANDSHAKE_TIME).await;
         Some(None)

@@ -5,27 +5,41 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+pub mod archive;
+pub mod arp;
+pub mod audit;
 pub mod card;
 pub mod card_directory;
+pub mod certificate;
 pub mod clock;
+pub mod committer;
 pub mod control_socket;
 pub mod dm_client;
 mod dm_target;
 pub mod dns;
+pub mod facts;
 #[cfg(feature = "simulate")]
 pub mod http_client;
 mod http_connection;
 mod http_message;
 pub mod http_server;
+pub mod inspect;
 pub mod leases;
 pub mod logger;
 pub mod modem;
 pub mod netlink;
+pub mod page_server;
+pub mod probe;
+pub mod program;
 pub mod push;
+pub mod seal;
 pub mod sled_store;
+pub mod state;
 pub mod systemd;
+pub mod terminal;
 pub mod tls;
 pub mod tls_server;
+pub mod trial;
 
 /// The same error, its text saying what was tried.
 pub(crate) fn explain(what: impl Display, error: impl Into<io::Error>) -> io::Error {

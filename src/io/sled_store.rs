@@ -11,7 +11,6 @@
 //! - sled's own lock comes after the cleaning up, which another process would not survive: a file
 //!   `<name>.lock` beside the directory is locked before anything is touched.
 
-use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -21,22 +20,22 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc::c_ulong;
 use nix::sys::prctl::set_timerslack;
 use sled::{Batch, Config, Db, Mode};
 
-use super::clock::since_boot;
-use crate::gateway::seam::{Change, CommitId, StoreError};
+use crate::gateway::seam::{Change, StoreError};
 use crate::gateway::store::{Record, Store};
-use crate::limits::{STORE_CACHE, STORE_RETRY};
+use crate::limits::STORE_CACHE;
 
 /// The file that says that the store was begun: from then on our own record must be there.
 const MARKER: &str = "begun";
 
-/// The value of our own record, under the empty key: the layout of the directory.
-const FORMAT: &[u8] = b"1";
+/// The value of our own record, under the empty key: the version of the records. 2 brought what
+/// operators say of devices. Older ones are read, and written anew as they change; a newer one is
+/// left alone.
+const SCHEMA: u32 = 2;
 
 /// A [`Store`] in a directory of its own. All calls block on flash. The empty key is taken.
 #[derive(Debug)]
@@ -115,6 +114,27 @@ impl SledStore {
         })
     }
 
+    /// Opens a store that is there, for a command: nothing is moved aside, and no empty store is
+    /// begun. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and a store that is damaged.
+    pub fn open_existing(directory: &Path) -> Result<Option<Self>, StoreError> {
+        if !directory.join("db").exists() {
+            return Ok(None);
+        }
+        let lock = lock(directory)?;
+        let (open, records) =
+            open_or_repair(directory).map_err(|error| error.into_store_error(directory))?;
+        Ok(Some(Self {
+            directory: directory.to_owned(),
+            open: Some(open),
+            records: Some(records),
+            _lock: lock,
+        }))
+    }
+
     /// Opens again what a failed commit dropped. Never begins an empty store: the gateway still
     /// has its memory, and thinks that the store has it too.
     fn reopen(&mut self) -> Result<&Open, StoreError> {
@@ -189,13 +209,24 @@ fn open_once(directory: &Path) -> Result<(Open, Vec<Record>), OpenError> {
     let file = File::open(directory.join("db")).map_err(|e| error(e.into()))?;
     let open = Open { db, file };
     let marker = directory.join(MARKER);
+    let own = Change { key: Vec::new(), value: Some(SCHEMA.to_string().into_bytes()) };
     if records.first().is_some_and(|(key, _)| key.is_empty()) {
-        records.remove(0);
+        let (_, value) = records.remove(0);
+        let text = std::str::from_utf8(&value).unwrap_or_default();
+        match text.parse::<u32>() {
+            Ok(SCHEMA) => {}
+            Ok(schema) if schema > SCHEMA => {
+                return Err(OpenError::Other(newer(directory, schema)));
+            }
+            Ok(_) => open.commit(&[vec![own]]).map_err(error)?,
+            Err(_) => {
+                return Err(OpenError::Damaged(format!("its version `{text}` is no number")));
+            }
+        }
     } else if marker.exists() {
         return Err(OpenError::Damaged("its log does not hold what was written".to_owned()));
     } else {
-        let first = Change { key: Vec::new(), value: Some(FORMAT.to_vec()) };
-        open.commit(&[vec![first]]).map_err(error)?;
+        open.commit(&[vec![own]]).map_err(error)?;
     }
     mark(directory, &marker).map_err(|e| error(e.into()))?;
     Ok((open, records))
@@ -267,13 +298,23 @@ fn make_directory(directory: &Path) -> Result<(), StoreError> {
 }
 
 fn lock(directory: &Path) -> Result<Flock<File>, StoreError> {
-    let path = beside(directory, ".lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(|e| explain(directory, &e.into()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => in_use(directory),
-        other => explain(directory, &io::Error::from(other).into()),
+    lock_store(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => in_use(directory),
+        _ => explain(directory, &error.into()),
     })
+}
+
+/// Holds the store in `directory`, whatever is there, so that nobody else opens it.
+///
+/// # Errors
+///
+/// `WouldBlock` if somebody else holds it; else what the file system says.
+pub fn lock_store(directory: &Path) -> io::Result<Flock<File>> {
+    let path = beside(directory, ".lock");
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+    let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+    locked.map_err(|(_, errno)| io::Error::from(errno))
 }
 
 fn move_aside(directory: &Path) -> Result<PathBuf, StoreError> {
@@ -290,6 +331,16 @@ fn beside(directory: &Path, suffix: &str) -> PathBuf {
     let mut path = OsString::from(directory);
     path.push(suffix);
     path.into()
+}
+
+/// The image was rolled back, and its state was not.
+fn newer(directory: &Path, schema: u32) -> StoreError {
+    StoreError(format!(
+        "the store {} was written by a newer dm-gateway (its records have version {schema}, this \
+         one knows up to {SCHEMA}); try: the newer version again and its dm-gateway backup, or \
+         dm-gateway factory-reset with this one",
+        directory.display()
+    ))
 }
 
 fn in_use(directory: &Path) -> StoreError {
@@ -334,192 +385,4 @@ fn explain(directory: &Path, error: &sled::Error) -> StoreError {
         io::ErrorKind::PermissionDenied => format!("no permission for the store {shown}"),
         _ => format!("the store {shown} fails: {io}"),
     })
-}
-
-/// Figures of a [`Committer`] since its start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CommitStats {
-    /// Batches that became durable, each with one flush.
-    pub flushes: u64,
-    /// Commits in them.
-    pub commits: u64,
-    /// Commits that were refused.
-    pub failed: u64,
-    /// What was wrong; none once a later batch became durable.
-    pub last_error: Option<StoreError>,
-}
-
-/// Group commit: all commits that wait go to the store as one batch, on a thread that may block.
-///
-/// For a single-threaded executor. Without commits it never wakes up.
-#[derive(Debug)]
-pub struct Committer<S> {
-    /// Empty while a batch is on its way.
-    store: RefCell<Option<S>>,
-    submit: smol::channel::Sender<(CommitId, Vec<Change>)>,
-    waiting: smol::channel::Receiver<(CommitId, Vec<Change>)>,
-    retry: Duration,
-    /// When the last batch failed, as time since boot.
-    failed_at: Cell<Option<Duration>>,
-    stats: RefCell<CommitStats>,
-}
-
-impl<S: Store + Send + 'static> Committer<S> {
-    /// A committer to `store` that leaves a store which failed alone for [`STORE_RETRY`].
-    pub fn new(store: S) -> Self {
-        Self::with_retry(store, STORE_RETRY)
-    }
-
-    /// A committer that leaves a store which failed alone for `retry`; what is submitted
-    /// meanwhile fails at once with the same error.
-    pub fn with_retry(store: S, retry: Duration) -> Self {
-        let (submit, waiting) = smol::channel::unbounded();
-        Self {
-            store: RefCell::new(Some(store)),
-            submit,
-            waiting,
-            retry,
-            failed_at: Cell::new(None),
-            stats: RefCell::default(),
-        }
-    }
-
-    /// Queues one commit, without blocking. After [`close`](Self::close) it is dropped with a
-    /// warning and never reported.
-    pub fn submit(&self, commit: CommitId, changes: Vec<Change>) {
-        if self.submit.try_send((commit, changes)).is_err() {
-            log::warn!("a commit came after the store was closed");
-        }
-    }
-
-    /// Lets [`run`](Self::run) return once everything submitted is done.
-    pub fn close(&self) {
-        self.submit.close();
-    }
-
-    /// Commits until [`close`](Self::close); call it once. `on_done` hears of every commit, in
-    /// the order of submission.
-    pub async fn run(&self, on_done: impl Fn(CommitId, Result<(), StoreError>)) {
-        while let Ok(first) = self.waiting.recv().await {
-            let (mut ids, mut batch) = (vec![first.0], vec![first.1]);
-            while let Ok((id, changes)) = self.waiting.try_recv() {
-                ids.push(id);
-                batch.push(changes);
-            }
-            let result = self.commit(batch).await;
-            self.count(ids.len() as u64, &result);
-            for id in ids {
-                on_done(id, result.clone());
-            }
-        }
-    }
-
-    /// The figures now.
-    pub fn stats(&self) -> CommitStats {
-        self.stats.borrow().clone()
-    }
-
-    async fn commit(&self, batch: Vec<Vec<Change>>) -> Result<(), StoreError> {
-        if let Some(failed_at) = self.failed_at.get()
-            && since_boot().saturating_sub(failed_at) < self.retry
-            && let Some(error) = self.stats.borrow().last_error.clone()
-        {
-            return Err(error);
-        }
-        let Some(mut store) = self.store.take() else {
-            return Err(StoreError("the store was lost in an earlier commit".to_owned()));
-        };
-        let (store, result) = smol::unblock(move || {
-            let result = store.commit(&batch);
-            (store, result)
-        })
-        .await;
-        self.store.replace(Some(store));
-        let failed_at = result.is_err().then(since_boot);
-        if let Err(e) = &result
-            && self.failed_at.get().is_none()
-        {
-            log::error!("{e}; trying again every {} s", self.retry.as_secs());
-        }
-        self.failed_at.set(failed_at);
-        result
-    }
-
-    fn count(&self, commits: u64, result: &Result<(), StoreError>) {
-        let mut stats = self.stats.borrow_mut();
-        match result {
-            Ok(()) => {
-                stats.flushes += 1;
-                stats.commits += commits;
-                stats.last_error = None;
-            }
-            Err(e) => {
-                stats.failed += commits;
-                stats.last_error = Some(e.clone());
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use smol::LocalExecutor;
-
-    use super::*;
-    use crate::gateway::store::MemoryStore;
-
-    fn put(key: u64) -> Vec<Change> {
-        vec![Change { key: key.to_be_bytes().to_vec(), value: Some(b"x".to_vec()) }]
-    }
-
-    fn run(committer: &Committer<MemoryStore>) -> Vec<(u64, bool)> {
-        let done = RefCell::new(Vec::new());
-        committer.close();
-        smol::block_on(committer.run(|id, result| done.borrow_mut().push((id.0, result.is_ok()))));
-        done.into_inner()
-    }
-
-    #[test]
-    fn all_waiting_commits_go_in_one_flush_and_are_reported_in_order() {
-        let committer = Committer::new(MemoryStore::default());
-        (0..100).for_each(|id| committer.submit(CommitId(id), put(id)));
-        assert_eq!(run(&committer), (0..100).map(|id| (id, true)).collect::<Vec<_>>());
-        let stats = committer.stats();
-        assert_eq!((stats.flushes, stats.commits, stats.last_error), (1, 100, None));
-        assert_eq!(committer.store.take().unwrap().records().len(), 100);
-    }
-
-    #[test]
-    fn a_failed_batch_fails_for_all_in_it() {
-        let mut store = MemoryStore::default();
-        store.fail_next(1);
-        let committer = Committer::new(store);
-        (0..3).for_each(|id| committer.submit(CommitId(id), put(id)));
-        assert_eq!(run(&committer), [(0, false), (1, false), (2, false)]);
-        assert_eq!(committer.stats().failed, 3);
-        assert!(committer.stats().last_error.is_some());
-    }
-
-    #[test]
-    fn a_store_that_failed_is_left_alone_until_the_retry_time() {
-        let retry = Duration::from_millis(300);
-        let mut store = MemoryStore::default();
-        store.fail_next(1);
-        let committer = Committer::with_retry(store, retry);
-        let done = RefCell::new(Vec::new());
-        let executor = LocalExecutor::new();
-        let task = executor.spawn(committer.run(|id, result| {
-            done.borrow_mut().push((id.0, result.is_ok()));
-        }));
-        smol::block_on(executor.run(async {
-            for (id, wait) in [(0, 50), (1, 350), (2, 50)] {
-                committer.submit(CommitId(id), put(id));
-                async_io::Timer::after(Duration::from_millis(wait)).await;
-            }
-            committer.close();
-            task.await;
-        }));
-        assert_eq!(*done.borrow(), [(0, false), (1, false), (2, true)]);
-        assert_eq!(committer.stats().last_error, None);
-    }
 }

@@ -14,6 +14,14 @@ pub fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
+/// The configuration is read anew, or the daemon starts anew in its process; [`ready`] ends it.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => log::warn!("cannot tell the service manager: {error}"),
+    }
+}
+
 /// The daemon is on its way out.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);

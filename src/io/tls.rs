@@ -38,6 +38,7 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use smol::io::{AsyncRead, AsyncWrite};
 
+use crate::codes::{self, Code};
 use crate::limits::TRUST_FILE;
 
 /// Where distributions keep the CAs that everybody trusts: Debian, Yocto and OpenWrt; Fedora;
@@ -138,21 +139,22 @@ impl Configuration {
 
     /// Makes a secure connection out of a plain one.
     ///
-    /// Errors: why not, in one sentence.
+    /// Errors: why not, in one sentence, and its code.
     pub(super) async fn connect<S>(
         &self,
         name: ServerName<'static>,
         stream: S,
-    ) -> Result<TlsStream<S>, String>
+    ) -> Result<TlsStream<S>, (String, Code)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         connector.connect(name, stream).await.map_err(|error| match fault(&error) {
-            Some(fault) => sentence(fault),
+            Some(fault) => (sentence(fault), code(fault)),
             None => {
                 let error = super::plain(&error);
-                format!("the server ended the connection during the handshake: {error}")
+                let what = "the server ended the connection during the handshake";
+                (format!("{what}: {error}"), codes::TLS)
             }
         })
     }
@@ -329,6 +331,22 @@ fn own(fault: Fault) -> Error {
 /// The TLS error inside of an error of a stream, if it is one.
 pub(super) fn fault(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
+}
+
+/// The code of a TLS error.
+pub(super) fn code(error: &Error) -> Code {
+    use CertificateError as Bad;
+    match error {
+        Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => codes::EXPIRED,
+        Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            codes::NOT_YET_VALID
+        }
+        Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            codes::WRONG_NAME
+        }
+        Error::InvalidCertificate(_) => codes::UNTRUSTED,
+        _ => codes::TLS,
+    }
 }
 
 /// A TLS error for people.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use async_io::{Async, Timer};
@@ -22,8 +22,10 @@ use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use crate::limits::{LAN_LINGER, LAN_LINGER_TIME};
 
 /// What a listener shows of itself, and whom it lets in.
+///
+/// Copies show the same: [`renew`](Self::renew) counts for all of them.
 #[derive(Clone)]
-pub struct TlsServer(Arc<ServerConfig>);
+pub struct TlsServer(Arc<RwLock<Arc<ServerConfig>>>);
 
 /// Which of the parts of a [`TlsServer`] is unusable, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +84,21 @@ impl TlsServer {
         // Servers push now and then: sessions kept for them would only take memory.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self(Arc::new(config)))
+        Ok(Self(Arc::new(RwLock::new(Arc::new(config)))))
+    }
+
+    /// Connections from now on are shown what `other` shows; those that are open stay.
+    pub fn renew(&self, other: &Self) {
+        let config = other.config();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.0))
+        TlsAcceptor::from(self.config())
     }
 
     /// Makes a connection a TLS one. `None` if the peer cannot or may not.

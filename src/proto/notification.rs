@@ -83,7 +83,7 @@ impl<'a> Notification<'a> {
             return Err(length_error);
         }
         let text_error = reader.error(DecodeErrorKind::Text);
-        let server_id = str::from_utf8(reader.take(usize::from(length))?)
+        let server_id = std::str::from_utf8(reader.take(usize::from(length))?)
             .ok()
             .filter(|id| !id.chars().any(char::is_control))
             .ok_or(text_error)?;

@@ -43,7 +43,7 @@ impl<'a> HttpPush<'a> {
             (None, _) => None,
             (Some(_), Some(_)) => return Err(wsp::GATEWAY_TWICE),
             (Some(value), None) => {
-                let value = str::from_utf8(value).map_or(HeaderValue::Octets(value), |text| {
+                let value = std::str::from_utf8(value).map_or(HeaderValue::Octets(value), |text| {
                     // HTTP counts tabs as blanks.
                     HeaderValue::Text(text.trim_matches(['\t', ' ']))
                 });
@@ -74,13 +74,13 @@ fn values<'f, 'a>(
 }
 
 fn is_one_and<'a>(mut values: impl Iterator<Item = &'a [u8]>, is: fn(&str) -> bool) -> bool {
-    values.next().is_some_and(|value| str::from_utf8(value).is_ok_and(is))
+    values.next().is_some_and(|value| std::str::from_utf8(value).is_ok_and(is))
         && values.next().is_none()
 }
 
 fn is_all_and<'a>(values: impl Iterator<Item = &'a [u8]>, is: fn(&str) -> bool) -> bool {
     let mut values = values.peekable();
-    values.peek().is_some() && values.all(|value| str::from_utf8(value).is_ok_and(is))
+    values.peek().is_some() && values.all(|value| std::str::from_utf8(value).is_ok_and(is))
 }
 
 #[cfg(test)]

@@ -436,7 +436,7 @@ fn value<'a>(reader: &mut Reader<'a>) -> Result<HeaderValue<'a>, DecodeError> {
         Some(_) => {
             let octets = reader.until_nul()?;
             let octets = octets.strip_prefix(&[QUOTE]).unwrap_or(octets);
-            str::from_utf8(octets).map_or(HeaderValue::Octets(octets), HeaderValue::Text)
+            std::str::from_utf8(octets).map_or(HeaderValue::Octets(octets), HeaderValue::Text)
         }
     })
 }
@@ -454,7 +454,7 @@ fn clean_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
     let not_clean = reader.error(DecodeErrorKind::Text);
     let octets = reader.until_nul()?;
     let octets = octets.strip_prefix(&[QUOTE]).unwrap_or(octets);
-    match str::from_utf8(octets) {
+    match std::str::from_utf8(octets) {
         Ok(text) if !text.chars().any(char::is_control) => Ok(text),
         _ => Err(not_clean),
     }

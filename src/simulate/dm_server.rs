@@ -244,10 +244,10 @@ impl DmServer {
 
     /// Package #0 of this server for a session: background, asked for by the server.
     pub fn package0(&self, session: u16) -> Vec<u8> {
-        if let Some(manager) = &self.manager
-            && managing::lock(manager).has_account()
-        {
-            return managing::lock(manager).package0(session);
+        if let Some(manager) = &self.manager {
+            if managing::lock(manager).has_account() {
+                return managing::lock(manager).package0(session);
+            }
         }
         let notification = Notification {
             digest: [0; 16],
@@ -300,16 +300,16 @@ impl DmServer {
                 continue;
             }
             commands.push(Command::Status(status(header, command.command_id(), command.name())));
-            if let Command::Alert(alert) = command
-                && let Some(address) = associated_gateway(alert)
-            {
-                let event = SimEvent::AssociatedGatewayReceived {
-                    device: device.clone(),
-                    address: address.clone(),
-                };
-                self.tell(event);
-                self.gateways.borrow_mut().insert(device.clone(), address);
-                associated.push(device.clone());
+            if let Command::Alert(alert) = command {
+                if let Some(address) = associated_gateway(alert) {
+                    let event = SimEvent::AssociatedGatewayReceived {
+                        device: device.clone(),
+                        address: address.clone(),
+                    };
+                    self.tell(event);
+                    self.gateways.borrow_mut().insert(device.clone(), address);
+                    associated.push(device.clone());
+                }
             }
         }
         if woken {

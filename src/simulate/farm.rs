@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 
 /// Most TCP connections of a farm at one time: the gateway does the queueing, but descriptors
 /// are finite.
-const CONNECTIONS: u64 = 4000;
+const CONNECTIONS: usize = 4000;
 
 /// Descriptors kept for everything that is not an end device's connection.
-const SPARE_DESCRIPTORS: u64 = 64;
+const SPARE_DESCRIPTORS: usize = 64;
 
 /// What a farm consists of.
 #[derive(Clone, Debug)]
@@ -91,7 +91,7 @@ impl Farm {
     /// as it may.
     pub fn new(options: FarmOptions) -> Self {
         let connections = descriptors().saturating_sub(SPARE_DESCRIPTORS).clamp(1, CONNECTIONS);
-        let gate = gate(usize::try_from(connections).unwrap_or(1));
+        let gate = gate(connections);
         let devices = options.count;
         let progress = Rc::new(RefCell::new(Progress {
             start: Instant::now(),
@@ -246,10 +246,11 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(SocketAddr, Ipv
 }
 
 /// How many descriptors the process may have, after raising the limit as far as it may.
-fn descriptors() -> u64 {
+fn descriptors() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
-    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+    let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => hard,
         Err(_) => soft,
-    }
+    };
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }

@@ -110,10 +110,10 @@ impl Managed {
 
     fn answer(&mut self, call: &Call) -> CallResult {
         let CallKind::Message { url, content_type, mac, body, .. } = &call.kind else {
-            return Err("only sessions are answered here".to_owned());
+            return Err("only sessions are answered here".into());
         };
         let Some(server) = self.servers.get_mut(&call.server) else {
-            return Err("no such host".to_owned());
+            return Err("no such host".into());
         };
         self.fresh += 1;
         let fresh = format!("nonce {}", self.fresh);
@@ -128,7 +128,7 @@ impl Managed {
             })),
             Answer::Redirect(_) => Ok(http(302)),
             Answer::Refused => Ok(http(400)),
-            Answer::Cut => Err("the connection was closed".to_owned()),
+            Answer::Cut => Err("the connection was closed".into()),
         }
     }
 
@@ -208,10 +208,11 @@ impl Managed {
         self.lab.gateway.tree(uri, now).ok()?.into_iter().next()?.value
     }
 
-    /// The whole tree, as `dm-gateway tree .` shows it.
+    /// The whole tree, as `dm-gateway tree .` shows it, but for what counts by itself.
     pub fn tree(&mut self) -> Vec<String> {
         let now = self.lab.now;
         let nodes = self.lab.gateway.tree(".", now).unwrap().into_iter();
+        let nodes = nodes.filter(|node| !node.uri.starts_with("./GwStatus"));
         nodes.map(|node| format!("{} {:?} {}", node.uri, node.value, node.format)).collect()
     }
 

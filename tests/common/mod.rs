@@ -18,9 +18,10 @@ pub use client::{Client, Proof, Reply, list_alert};
 
 use dm_gateway::gateway::Gateway;
 use dm_gateway::gateway::alert::WireProfile;
+use dm_gateway::gateway::audit::Audit;
 use dm_gateway::gateway::device::DeviceId;
 use dm_gateway::gateway::event::{Event, EventKind};
-use dm_gateway::gateway::management::{self, Operation, OperationId};
+use dm_gateway::gateway::management::{self, Operation, OperationId, ReloadReport};
 use dm_gateway::gateway::policy::{DeviceAuth, Policy, Verify};
 use dm_gateway::gateway::seam::{
     Call, CallId, CallResult, Change, CommitId, ConnectionId, Input, LanId, Lease, LinkEvent,
@@ -78,12 +79,16 @@ pub struct Lab {
     pub probes: Vec<IpAddr>,
     /// What watchers were told.
     pub events: Vec<Event>,
+    /// What the log was told: events, and how many more of their kind each stands for.
+    pub logged: Vec<(Event, u64)>,
     /// Commits asked for since the start.
     pub commits: usize,
     /// Calls that the gateway makes and nobody has answered yet.
     pub calls: VecDeque<(CallId, Call)>,
     /// How operations ended.
     pub operated: Vec<(OperationId, Result<Vec<String>, String>)>,
+    /// What was written down of changes.
+    pub audits: Vec<Audit>,
     /// Whether commits wait for [`Lab::commit`].
     pub slow_flash: bool,
     waiting: VecDeque<(CommitId, Vec<Change>)>,
@@ -113,9 +118,11 @@ impl Lab {
             sent: Vec::new(),
             probes: Vec::new(),
             events: Vec::new(),
+            logged: Vec::new(),
             commits: 0,
             calls: VecDeque::new(),
             operated: Vec::new(),
+            audits: Vec::new(),
             slow_flash: false,
             waiting: VecDeque::new(),
             responses: Vec::new(),
@@ -149,6 +156,14 @@ impl Lab {
         self.drain();
     }
 
+    /// A new configuration, now and after a restart.
+    pub fn reconfigure(&mut self, options: Options) -> ReloadReport {
+        self.options = options.clone();
+        let report = self.gateway.reconfigure(options, self.now);
+        self.drain();
+        report
+    }
+
     fn drain(&mut self) {
         while let Some(output) = self.gateway.poll_output() {
             match output {
@@ -165,7 +180,9 @@ impl Lab {
                 Output::Probe { address, .. } => self.probes.push(address),
                 Output::Call { call, request } => self.calls.push_back((call, request)),
                 Output::Operated { operation, result } => self.operated.push((operation, result)),
+                Output::Audit(audit) => self.audits.push(audit),
                 Output::Event(event) => self.events.push(event),
+                Output::Log { event, held_back } => self.logged.push((event, held_back)),
             }
         }
         if !self.slow_flash {
@@ -396,6 +413,7 @@ pub fn options(policies: &[Policy]) -> Options {
     let lans = policies.iter().enumerate().map(|(index, policy)| LanOptions {
         name: format!("lan{index}").into(),
         interface: format!("eth{index}"),
+        policy_locked: false,
         policy: *policy,
         detect: Detect { neighbours: true, leases: true, configured: true },
         verify: Verify::Neighbour,

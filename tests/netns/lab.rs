@@ -52,11 +52,16 @@ impl Lab {
     /// A WAN, a gateway and `lans` LANs; or `None`, and a line that says why, where that cannot
     /// be made.
     pub(crate) fn new(test: &str, lans: usize, tools: &[&str]) -> Option<Self> {
+        Self::of("netns", test, lans, tools)
+    }
+
+    /// The same for a test of another suite.
+    pub(crate) fn of(suite: &str, test: &str, lans: usize, tools: &[&str]) -> Option<Self> {
         if let Some(missing) = missing(tools) {
             let required = std::env::var_os("DM_GATEWAY_REQUIRE_TOOLS").is_some_and(|v| v == "1");
             assert!(!required, "{test} needs {missing}");
             // Not `println!`, which a test that passes keeps to itself.
-            let _ = writeln!(std::io::stdout(), "\nleft out: netns: {test} (needs {missing})");
+            let _ = writeln!(std::io::stdout(), "\nleft out: {suite}: {test} (needs {missing})");
             return None;
         }
         static NUMBER: AtomicU32 = AtomicU32::new(0);

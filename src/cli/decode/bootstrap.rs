@@ -2,11 +2,29 @@
 
 use super::Dump;
 use crate::proto::bootstrap::{self, Account, Profile, Source, push::Received};
+use crate::proto::syncml::Encoding;
 use std::io;
 
 /// Whether a text looks like a bootstrap document that is no SyncML message.
 pub(super) fn is_markup(text: &str) -> bool {
     text.contains("<MgmtTree") || text.contains("<wap-provisioningdoc")
+}
+
+/// Whether WBXML is a serialised tree: no message, and yet it makes accounts.
+pub(super) fn is_tree(octets: &[u8]) -> bool {
+    Encoding::Wbxml.decode(octets).is_err() && bootstrap::read(octets, Source::Factory).is_ok()
+}
+
+/// The accounts that a message would make if it came as a bootstrap, where it would make any.
+pub(super) fn within_message(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
+    let Ok(accounts) = bootstrap::read(octets, Source::Factory) else { return Ok(()) };
+    dump.line(format_args!("as a bootstrap document:"))?;
+    dump.depth += 1;
+    for it in &accounts {
+        account(dump, it)?;
+    }
+    dump.depth -= 1;
+    Ok(())
 }
 
 /// A document, and its accounts.
@@ -47,7 +65,8 @@ fn account(dump: &mut Dump<'_>, account: &Account) -> io::Result<()> {
         dump.line(format_args!("name {name}"))?;
     }
     for address in &account.addresses {
-        dump.line(format_args!("address {}", address.url()))?;
+        let url = address.url();
+        dump.line(format_args!("address {}", dump.uri(&url)))?;
     }
     for it in &account.credentials {
         let name = it.name.as_deref().map(|name| format!(" as {name}")).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! SyncML messages for people: an indented view, with codes explained.
 
-use super::{Dump, gateway_address, server_list};
+use super::{Dump, gateway_address, is_secret, server_list};
 use crate::gateway::alert::{self, AlertType, WireProfile};
 use crate::proto::syncml::{
     Alert, AlertCode, Command, Data, Encoding, Header, Item, Location, Message, Meta, Results,
@@ -69,7 +69,7 @@ fn header(dump: &mut Dump<'_>, header: &Header<'_>) -> io::Result<()> {
     location(dump, "Target", Some(&header.target))?;
     location(dump, "Source", Some(&header.source))?;
     if let Some(uri) = &header.response_uri {
-        dump.line(format_args!("RespURI {uri}"))?;
+        dump.line(format_args!("RespURI {}", dump.uri(uri)))?;
     }
     if let Some(credentials) = &header.credentials {
         let kind = credentials.meta.kind.as_deref().unwrap_or("of no type");
@@ -158,7 +158,7 @@ fn alert_lines(dump: &mut Dump<'_>, alert: &Alert<'_>) -> io::Result<()> {
     if alert.meta != Meta::default() {
         dump.violation(format_args!("Meta stands on the command; an alert has it in the Item"))?;
     }
-    if let Some(loose) = &alert.loose {
+    if let Some(loose) = alert.loose.as_ref().filter(|_| !dump.masks) {
         dump.violation(format_args!("data directly below Alert, outside of an Item"))?;
         dump.depth += 1;
         data(dump, loose)?;
@@ -221,7 +221,13 @@ fn items(dump: &mut Dump<'_>, items: &[Item<'_>]) -> io::Result<()> {
         location(dump, "Source", item.source.as_ref())?;
         meta(dump, &item.meta)?;
         if let Some(content) = &item.data {
-            data(dump, content)?;
+            let of = [&item.target, &item.source];
+            let named = of.into_iter().flatten().any(|location| is_secret(&location.uri));
+            if dump.masks && (named || hides(content)) {
+                dump.line(format_args!("Data, {} octets, not shown", length_of(content)))?;
+            } else {
+                data(dump, content)?;
+            }
         }
         if item.more_data {
             dump.line(format_args!("MoreData"))?;
@@ -245,6 +251,7 @@ fn inside(dump: &mut Dump<'_>, of: &Meta<'_>, correlator: Option<&str>) -> io::R
 
 fn location(dump: &mut Dump<'_>, name: &str, of: Option<&Location<'_>>) -> io::Result<()> {
     let Some(Location { uri, name: user }) = of else { return Ok(()) };
+    let uri = dump.uri(uri);
     match user {
         Some(user) => dump.line(format_args!("{name} {uri}, LocName {user}"))?,
         None => dump.line(format_args!("{name} {uri}"))?,
@@ -261,7 +268,11 @@ fn meta(dump: &mut Dump<'_>, meta: &Meta<'_>) -> io::Result<()> {
         ("NextNonce", &meta.next_nonce),
     ];
     for (name, text) in texts {
-        parts.extend(text.as_ref().map(|text| format!("{name} {}", text.trim())));
+        let masks = dump.masks && name == "NextNonce";
+        parts.extend(text.as_ref().map(|text| match masks {
+            true => format!("{name} not shown"),
+            false => format!("{name} {}", text.trim()),
+        }));
     }
     let numbers = [
         ("Size", meta.size),
@@ -294,6 +305,16 @@ fn data(dump: &mut Dump<'_>, data: &Data<'_>) -> io::Result<()> {
             dump.line(format_args!("Data, {} octets", octets.len()))?;
             dump.hex(octets)
         }
+    }
+}
+
+/// Whether a value may hold a secret: a document of accounts, or what is written like one.
+fn hides(data: &Data<'_>) -> bool {
+    match data {
+        Data::Text(text) | Data::Markup(text) => {
+            text.contains("MgmtTree") || text.contains("wap-provisioningdoc") || is_secret(text)
+        }
+        Data::Binary(_) => true,
     }
 }
 
@@ -409,7 +430,7 @@ mod tests {
             is_final: true,
         };
         let mut out = Vec::new();
-        let mut target = Dump { out: &mut out, depth: 0, is_clean: true };
+        let mut target = Dump { out: &mut out, depth: 0, is_clean: true, masks: false };
         whole(&mut target, &message).unwrap();
         assert!(!target.is_clean);
         let shown = String::from_utf8(out).unwrap();

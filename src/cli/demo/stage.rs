@@ -6,7 +6,7 @@ use super::tellings::{Tellings, Told};
 use crate::cli::narrate::{self, EventLine};
 use crate::cli::table::count;
 use crate::config::Config;
-use crate::control::Request;
+use crate::control::{self, Request};
 use crate::daemon::Daemon;
 use crate::gateway::view::{Health, Status};
 use crate::io::control_socket;
@@ -376,10 +376,7 @@ impl Stage {
 
     fn tell_report(&self, report: &Report) {
         if self.json {
-            if let Ok(line) = serde_json::to_string(report) {
-                print_line(&line);
-            }
-            return;
+            return print_line(&control::document(report));
         }
         // Each thing once: what the gateway tells itself, and the servers' side of a session, are
         // left out.
@@ -438,7 +435,7 @@ impl Stage {
                 "accounts": accounts, "sessions": sessions, "sessions-failed": failed,
                 "seconds": seconds,
             });
-            print_line(&summary.to_string());
+            print_line(&control::document(summary));
         }
         self.say("");
         self.say("All went right.");

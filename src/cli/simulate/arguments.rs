@@ -1,99 +1,42 @@
 //! Reads the arguments of `simulate`.
 
-use super::{Failure, Pushes, Start, Task, USAGE, Until, managing};
+use super::{Pushes, Start, Task, Until, managing, unusable};
+use crate::cli::client::Stop;
+use crate::cli::definition;
 use crate::proto::auth::{Scheme, Secret};
 use crate::proto::syncml::Encoding;
-use crate::simulate::managing::Misbehaviour;
 use crate::simulate::{
     Account, DmServerOptions, EndDeviceOptions, FarmOptions, Profile, Quirk, Server, SimEvent,
 };
-use lexopt::{Arg, Parser, ValueExt};
+use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What the arguments ask for.
-pub(super) fn read(mut arguments: Parser) -> Result<Task, Failure> {
-    let role = match arguments.next()? {
-        Some(Arg::Value(role)) => role.string()?,
-        Some(Arg::Short('h') | Arg::Long("help")) => return Ok(Task::Print(USAGE.to_owned())),
-        _ => return Err(Failure::Usage("simulate what: device, server or farm?".into())),
-    };
-    let allowed: &[&str] = match role.as_str() {
-        "device" => &[
-            "id",
-            "listen",
-            "gateway",
-            "gateway-id",
-            "server",
-            "encoding",
-            "profile",
-            "auth",
-            "user",
-            "secret-file",
-            "server-secret-file",
-            "push-secret-file",
-            "quirk",
-            "open-session",
-            "factory-fresh",
-            "pin-file",
-        ],
-        "server" => &[
-            "id",
-            "listen",
-            "push-to",
-            "device",
-            "session",
-            "count",
-            "interval",
-            "repeat",
-            "raw",
-            "secret-file",
-            "push-on-association",
-            "push-port",
-        ],
-        "farm" => &[
-            "count",
-            "base-address",
-            "push-port",
-            "gateway",
-            "gateway-id",
-            "server",
-            "encoding",
-            "quirk",
-            "open-session",
-            "write-leases",
-        ],
-        other => return Err(Failure::Usage(format!("{other} cannot be simulated"))),
-    };
+pub(super) fn read(from: &definition::Given) -> Result<Task, Stop> {
+    let role = from.path.last().map_or("", |command| command.name);
     let mut given = Given::default();
-    while let Some(argument) = arguments.next()? {
-        let Arg::Long(name) = argument else { return Err(argument.unexpected().into()) };
-        let name = name.to_owned();
-        match name.as_str() {
-            "help" => return Ok(Task::Print(USAGE.to_owned())),
-            "wait" => given.until.event = Some(awaited(&arguments.value()?.string()?)?),
-            "timeout" => given.until.timeout = Some(seconds(arguments.value()?.parse()?)?),
-            name if allowed.contains(&name) || role == "server" && of_managing(name) => {
-                if name == "quirk" && given.quirk(&arguments.value()?.string()?)? {
-                    let names = Quirk::NAMES.map(|(name, _)| format!("{name}\n"));
-                    return Ok(Task::Print(names.concat()));
-                }
-                given.take(name, &mut arguments)?;
+    for (name, value) in from.options() {
+        let Some(value) = value.to_str() else {
+            return Err(Stop::Usage(format!("--{name} is not UTF-8")));
+        };
+        match name {
+            "json" | "format" => {}
+            "wait" => given.until.event = Some(awaited(value)?),
+            "timeout" => given.until.timeout = Some(seconds(number(name, value)?)?),
+            "quirk" if value == "list" => {
+                let names = Quirk::NAMES.map(|(name, _)| format!("{name}\n"));
+                return Ok(Task::Print(names.concat()));
             }
-            other => {
-                return Err(Failure::Usage(format!("simulate {role} has no option --{other}")));
-            }
+            _ => given.take(name, value)?,
         }
     }
-    match role.as_str() {
+    match role {
         "device" => given.device(),
         "server" => given.server(),
         _ => given.farm(),
     }
-}
-
-fn of_managing(name: &str) -> bool {
-    managing::NAMES.contains(&name) || Misbehaviour::parse(name).is_some()
 }
 
 /// All options of all three, as they were given.
@@ -131,88 +74,68 @@ struct Given {
 }
 
 impl Given {
-    /// Whether the names are to be listed instead.
-    fn quirk(&mut self, name: &str) -> Result<bool, Failure> {
-        if name == "list" {
-            return Ok(true);
-        }
-        let quirk = Quirk::parse(name);
-        self.quirks.push(quirk.ok_or_else(|| Failure::Usage(format!("no quirk {name}")))?);
-        Ok(false)
-    }
-
-    fn take(&mut self, name: &str, arguments: &mut Parser) -> Result<(), Failure> {
+    fn take(&mut self, name: &str, value: &str) -> Result<(), Stop> {
         match name {
-            "quirk" => return Ok(()),
             "open-session" => self.open_session = true,
             "factory-fresh" => self.factory_fresh = true,
             "repeat" => self.repeat = true,
             "push-on-association" => self.push_on_association = true,
             name if self.managing.switch(name)? => {}
-            _ => return self.take_value(name, arguments),
+            _ => return self.take_value(name, value),
         }
         Ok(())
     }
 
-    fn take_value(&mut self, name: &str, arguments: &mut Parser) -> Result<(), Failure> {
-        let value = arguments.value()?;
-        let wrong = |text: &str| Failure::Usage(format!("--{name} cannot be {text}"));
+    fn take_value(&mut self, name: &str, value: &str) -> Result<(), Stop> {
+        let wrong = || Stop::Usage(format!("--{name} cannot be {value}"));
         match name {
-            "id" => self.id = Some(value.string()?),
-            "listen" => self.listen = Some(value.parse()?),
-            "gateway" => self.gateway = Some(value.string()?),
-            "gateway-id" => self.gateway_id = Some(value.string()?),
+            "id" => self.id = Some(value.to_owned()),
+            "listen" => self.listen = Some(number(name, value)?),
+            "gateway" => self.gateway = Some(value.to_owned()),
+            "gateway-id" => self.gateway_id = Some(value.to_owned()),
             "server" => {
-                let text = value.string()?;
-                let (id, url) = split_server(&text).ok_or_else(|| wrong(&text))?;
+                let (id, url) = split_server(value).ok_or_else(wrong)?;
                 self.servers.push(Server { id: id.into(), url: url.into(), secret: None });
             }
-            "encoding" => self.wbxml = choice(name, &value.string()?, ["xml", "wbxml"])? == 1,
-            "profile" => {
-                self.draft = choice(name, &value.string()?, ["registered", "draft"])? == 1;
-            }
+            "encoding" => self.wbxml = value == "wbxml",
+            "profile" => self.draft = value == "draft",
             "auth" => {
-                let index = choice(name, &value.string()?, ["none", "basic", "md5", "mac"])?;
-                let schemes = [Scheme::Basic, Scheme::Md5, Scheme::Mac];
-                self.auth = Some(index.checked_sub(1).and_then(|it| schemes.get(it).copied()));
+                self.auth = Some(match value {
+                    "basic" => Some(Scheme::Basic),
+                    "md5" => Some(Scheme::Md5),
+                    "mac" => Some(Scheme::Mac),
+                    _ => None,
+                });
             }
-            "user" => self.user = Some(value.string()?),
-            "secret-file" => self.secret = Some(secret(&value.string()?)?),
-            "push-secret-file" => self.push_secret = Some(secret(&value.string()?)?),
-            "server-secret-file" => self.server_secret = Some(secret(&value.string()?)?),
-            "pin-file" => self.pin = Some(secret(&value.string()?)?),
-            "push-to" => self.push_to = Some(value.parse()?),
-            "device" => self.device = Some(value.string()?),
-            "session" => self.session = Some(value.parse()?),
-            "count" => self.count = Some(value.parse()?),
-            "interval" => self.interval = Some(value.parse()?),
-            "raw" => {
-                let text = value.string()?;
-                self.raw = Some(octets(&text).ok_or_else(|| wrong(&text))?);
-            }
-            "push-port" => self.push_port = Some(value.parse()?),
-            "base-address" => self.base_address = Some(value.parse()?),
-            "write-leases" => self.write_leases = Some(value.string()?),
-            other => {
-                if !self.managing.take(other, &value.string()?)? {
-                    return Err(Failure::Usage(format!("no option --{other}")));
-                }
-            }
+            "user" => self.user = Some(value.to_owned()),
+            "secret-file" => self.secret = Some(secret(value)?),
+            "push-secret-file" => self.push_secret = Some(secret(value)?),
+            "server-secret-file" => self.server_secret = Some(secret(value)?),
+            "pin-file" => self.pin = Some(secret(value)?),
+            "quirk" => self.quirks.push(Quirk::parse(value).ok_or_else(wrong)?),
+            "push-to" => self.push_to = Some(number(name, value)?),
+            "device" => self.device = Some(value.to_owned()),
+            "session" => self.session = Some(number(name, value)?),
+            "count" => self.count = Some(number(name, value)?),
+            "interval" => self.interval = Some(number(name, value)?),
+            "raw" => self.raw = Some(octets(value).ok_or_else(wrong)?),
+            "push-port" => self.push_port = Some(number(name, value)?),
+            "base-address" => self.base_address = Some(number(name, value)?),
+            "write-leases" => self.write_leases = Some(value.to_owned()),
+            _ if self.managing.take(name, value)? => {}
+            _ => return Err(Stop::Usage(format!("no option --{name}"))),
         }
         Ok(())
     }
 
-    fn device(mut self) -> Result<Task, Failure> {
-        if self.auth == Some(Some(Scheme::Mac)) {
-            return Err(Failure::Usage("a simulated device does not speak mac".into()));
-        }
+    fn device(mut self) -> Result<Task, Stop> {
         let account = self.account();
         for server in &mut self.servers {
             server.secret.clone_from(&self.push_secret);
         }
         if self.factory_fresh && (account.is_some() || self.gateway.is_some()) {
             let why = "a factory-fresh device knows no --gateway and has no secrets";
-            return Err(Failure::Usage(why.into()));
+            return Err(Stop::Usage(why.into()));
         }
         let gateway = if self.factory_fresh { Some(String::new()) } else { self.gateway };
         let options = EndDeviceOptions {
@@ -244,10 +167,10 @@ impl Given {
         })
     }
 
-    fn server(mut self) -> Result<Task, Failure> {
+    fn server(mut self) -> Result<Task, Stop> {
         let interval = seconds(self.interval.unwrap_or(1.0))?;
         let count = u16::try_from(self.count.unwrap_or(1));
-        let count = count.map_err(|_| Failure::Usage("--count is at most 65535".into()))?;
+        let count = count.map_err(|_| Stop::Usage("--count is at most 65535".into()))?;
         let pushes = match self.push_to {
             None => None,
             Some(to) => Some(Pushes {
@@ -283,7 +206,7 @@ impl Given {
         })
     }
 
-    fn farm(self) -> Result<Task, Failure> {
+    fn farm(self) -> Result<Task, Stop> {
         let options = FarmOptions {
             id_prefix: "IMEI:".to_owned(),
             count: needed("count", self.count)?,
@@ -300,13 +223,15 @@ impl Given {
     }
 }
 
-pub(super) fn needed<T>(name: &str, value: Option<T>) -> Result<T, Failure> {
-    value.ok_or_else(|| Failure::Usage(format!("--{name} is missing")))
+pub(super) fn needed<T>(name: &str, value: Option<T>) -> Result<T, Stop> {
+    value.ok_or_else(|| Stop::Usage(format!("--{name} is missing")))
 }
 
-fn choice<const N: usize>(name: &str, text: &str, of: [&str; N]) -> Result<usize, Failure> {
-    let index = of.iter().position(|known| *known == text);
-    index.ok_or_else(|| Failure::Usage(format!("--{name} is one of {}, not {text}", of.join(", "))))
+fn number<T: FromStr>(name: &str, text: &str) -> Result<T, Stop>
+where
+    T::Err: Display,
+{
+    text.parse().map_err(|error| Stop::Usage(format!("--{name} cannot be {text}: {error}")))
 }
 
 /// `ID=URL`. An id that is a URL may hold `=` itself: the last `=http://` cuts.
@@ -316,17 +241,17 @@ fn split_server(text: &str) -> Option<(&str, &str)> {
     (!id.is_empty()).then_some((id, url.get(1..)?))
 }
 
-fn awaited(text: &str) -> Result<(String, u64), Failure> {
+fn awaited(text: &str) -> Result<(String, u64), Stop> {
     let (name, times) = text.split_once('=').unwrap_or((text, "1"));
-    let times = times.parse().map_err(|_| Failure::Usage(format!("--wait {text}: how often?")))?;
+    let times = times.parse().map_err(|_| Stop::Usage(format!("--wait {text}: how often?")))?;
     if SimEvent::NAMES.contains(&name) {
         return Ok((name.to_owned(), times));
     }
-    Err(Failure::Usage(format!("--wait is one of {}", SimEvent::NAMES.join(", "))))
+    Err(Stop::Usage(format!("--wait is one of {}", SimEvent::NAMES.join(", "))))
 }
 
-fn seconds(value: f64) -> Result<Duration, Failure> {
-    Duration::try_from_secs_f64(value).map_err(|error| Failure::Usage(error.to_string()))
+fn seconds(value: f64) -> Result<Duration, Stop> {
+    Duration::try_from_secs_f64(value).map_err(|error| Stop::Usage(error.to_string()))
 }
 
 fn octets(text: &str) -> Option<Vec<u8>> {
@@ -343,8 +268,8 @@ fn octets(text: &str) -> Option<Vec<u8>> {
     )
 }
 
-pub(super) fn secret(path: &str) -> Result<Secret, Failure> {
+pub(super) fn secret(path: &str) -> Result<Secret, Stop> {
     let text = std::fs::read_to_string(path);
-    let text = text.map_err(|error| Failure::Io(path.to_owned(), error))?;
+    let text = text.map_err(|error| unusable(path, &error))?;
     Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
 }

@@ -1,25 +1,11 @@
 //! The arguments of `simulate server` that make it manage its clients.
 
-use super::Failure;
 use super::arguments::{needed, secret};
+use super::unusable;
+use crate::cli::client::Stop;
 use crate::io::tls_server::{TlsFault, TlsServer};
 use crate::proto::auth::{Scheme, Secret};
 use crate::simulate::managing::{Account, Misbehaviour, Options, Script};
-
-/// The options' names, besides those of the misbehaviours.
-pub(super) const NAMES: [&str; 11] = [
-    "script",
-    "auth",
-    "user",
-    "nonce",
-    "client-user",
-    "client-secret-file",
-    "client-nonce",
-    "url",
-    "max-message-size",
-    "certificate",
-    "key",
-];
 
 /// They, as they were given.
 #[derive(Default)]
@@ -40,24 +26,23 @@ pub(super) struct Given {
 
 impl Given {
     /// Takes the switch of that name, if it is a misbehaviour.
-    pub(super) fn switch(&mut self, name: &str) -> Result<bool, Failure> {
+    pub(super) fn switch(&mut self, name: &str) -> Result<bool, Stop> {
         let Some(misbehaviour) = Misbehaviour::parse(name) else { return Ok(false) };
         if self.misbehaviour.replace(misbehaviour).is_some() {
-            return Err(Failure::Usage("one misbehaviour at a time".into()));
+            return Err(Stop::Usage("one misbehaviour at a time".into()));
         }
         self.manages = true;
         Ok(true)
     }
 
     /// Takes the option of that name, if it is one of these.
-    pub(super) fn take(&mut self, name: &str, value: &str) -> Result<bool, Failure> {
+    pub(super) fn take(&mut self, name: &str, value: &str) -> Result<bool, Stop> {
         match name {
             "script" => {
                 let text = std::fs::read_to_string(value);
-                let text = text.map_err(|error| Failure::Io(value.to_owned(), error))?;
+                let text = text.map_err(|error| unusable(value, &error))?;
                 let script = Script::parse(&text);
-                self.script =
-                    script.map_err(|wrong| Failure::Usage(format!("{value}: {wrong}")))?;
+                self.script = script.map_err(|wrong| Stop::Usage(format!("{value}: {wrong}")))?;
             }
             "nonce" => self.nonce = value.into(),
             "client-user" => self.client_user = Some(value.to_owned()),
@@ -67,7 +52,7 @@ impl Given {
             "max-message-size" => {
                 let size = value.parse();
                 self.max_message_size =
-                    Some(size.map_err(|_| Failure::Usage(format!("--{name} cannot be {value}")))?);
+                    Some(size.map_err(|_| Stop::Usage(format!("--{name} cannot be {value}")))?);
             }
             "certificate" => self.certificate = Some(octets(value)?),
             "key" => self.key = Some(octets(value)?),
@@ -90,7 +75,7 @@ impl Given {
         scheme: Option<Scheme>,
         user: Option<String>,
         own: Option<Secret>,
-    ) -> Result<Option<Options>, Failure> {
+    ) -> Result<Option<Options>, Stop> {
         if !self.manages {
             return Ok(None);
         }
@@ -114,7 +99,7 @@ impl Given {
             (certificate, key) => {
                 let certificate = needed("certificate", certificate)?;
                 let tls = TlsServer::new(&certificate, &needed("key", key)?, None);
-                Some(tls.map_err(|fault| Failure::Usage(unusable(fault)))?)
+                Some(tls.map_err(|fault| Stop::Usage(wrong(fault)))?)
             }
         };
         Ok(Some(Options {
@@ -131,11 +116,11 @@ impl Given {
     }
 }
 
-fn octets(path: &str) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::Io(path.to_owned(), error))
+fn octets(path: &str) -> Result<Vec<u8>, Stop> {
+    std::fs::read(path).map_err(|error| unusable(path, &error))
 }
 
-fn unusable(fault: TlsFault) -> String {
+fn wrong(fault: TlsFault) -> String {
     match fault {
         TlsFault::Certificate(why) | TlsFault::ClientCa(why) => format!("--certificate {why}"),
         TlsFault::Key(why) => format!("--key {why}"),

@@ -247,7 +247,7 @@ impl<'a, 'n> Walk<'a, 'n> {
                 Event::Eof => return Err(self.malformed("an element is not closed")),
                 Event::Decl(_) if self.depth == 0 && !self.has_ended => {}
                 Event::Comment(_) => {}
-                Event::Text(text) => self.between(&text)?,
+                Event::Text(text) => self.between(self.utf8(&text)?)?,
                 Event::DocType(_) => return Err(self.malformed("DOCTYPE")),
                 _ => return Err(self.malformed("text outside of the elements")),
             }
@@ -263,8 +263,8 @@ impl<'a, 'n> Walk<'a, 'n> {
         }
         loop {
             match self.event()? {
-                Event::Text(text) => value.push_str(&text),
-                Event::CData(text) => value.push_str(&text),
+                Event::Text(text) => value.push_str(self.utf8(&text)?),
+                Event::CData(text) => value.push_str(self.utf8(&text)?),
                 Event::GeneralRef(reference) => value.push(self.resolved(&reference)?),
                 Event::Comment(_) => {}
                 Event::End(_) => break,
@@ -301,7 +301,7 @@ impl<'a, 'n> Walk<'a, 'n> {
         for attribute in start.attributes() {
             let is_namespace = attribute.is_ok_and(|attribute| {
                 let name = attribute.key.as_ref();
-                name == "xmlns" || name.starts_with("xmlns:")
+                name == b"xmlns" || name.starts_with(b"xmlns:")
             });
             if !is_namespace {
                 return Err(self.malformed("an attribute"));
@@ -309,7 +309,7 @@ impl<'a, 'n> Walk<'a, 'n> {
         }
         let known = ["ServerList", "ServerInfo", "ID", "BootstrapAddr", "GwAddress", "GwAddr"];
         let known = known.into_iter().chain(["Share"]);
-        let name = known.into_iter().find(|name| start.name().as_ref() == *name);
+        let name = known.into_iter().find(|name| start.name().as_ref() == name.as_bytes());
         self.depth += 1;
         name.ok_or_else(|| self.malformed("an unknown element"))
     }
@@ -324,13 +324,18 @@ impl<'a, 'n> Walk<'a, 'n> {
             return Ok(character);
         }
         match &**reference {
-            "lt" => Ok('<'),
-            "gt" => Ok('>'),
-            "amp" => Ok('&'),
-            "apos" => Ok('\''),
-            "quot" => Ok('"'),
+            b"lt" => Ok('<'),
+            b"gt" => Ok('>'),
+            b"amp" => Ok('&'),
+            b"apos" => Ok('\''),
+            b"quot" => Ok('"'),
             _ => Err(self.malformed("an entity that XML does not predefine")),
         }
+    }
+
+    /// A part of the payload as text, which the whole payload is.
+    fn utf8<'t>(&self, octets: &'t [u8]) -> Result<&'t str, PayloadError> {
+        std::str::from_utf8(octets).map_err(|_| self.malformed("not UTF-8"))
     }
 
     fn event(&mut self) -> Result<Event<'a>, PayloadError> {

@@ -22,7 +22,7 @@ pub(super) type Told = (DeviceKey, bool);
 impl Gateway {
     /// A device came or went: every server with an account is told, where Gw Config says so.
     pub(in crate::gateway) fn alert_servers(&mut self, key: DeviceKey, attached: bool, now: Now) {
-        if !self.management.settings.attach_alert {
+        if !self.management.settings.in_use(&self.options).attach_alert {
             return;
         }
         let servers: Vec<_> = self.management.accounts.servers().map(str::to_owned).collect();

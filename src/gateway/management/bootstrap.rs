@@ -76,6 +76,7 @@ impl Gateway {
             Err(refusal) => {
                 if refusal == Refusal::Wrong {
                     self.management.tries.0.push_back(now.uptime);
+                    self.audit_unproven(from);
                 }
                 return self.refuse_push(Reason::BootstrapUnproven, from);
             }
@@ -121,6 +122,18 @@ impl Gateway {
             }
             Err(fault) => self.operated(operation, Err(fault.to_string())),
         }
+    }
+
+    /// What `bootstrap apply` would do.
+    pub(super) fn plan_apply(&self, document: &[u8]) -> Result<Vec<String>, String> {
+        let accounts = bootstrap::read(document, bootstrap::Source::Factory)
+            .map_err(|fault| fault.to_string())?;
+        let line = |account: &bootstrap::Account| {
+            let server = &account.server_id;
+            let done = if self.management.has_account(server) { "changed" } else { "made" };
+            format!("{server}: account {done}, {}", account.url().unwrap_or_default())
+        };
+        Ok(accounts.iter().map(line).collect())
     }
 
     // --- The smartcard -----------------------------------------------------------------------
@@ -226,7 +239,11 @@ impl Gateway {
 
     /// Whether the allow-list or an operator lets a server be bootstrapped.
     pub(super) fn may_bootstrap(&self, server: &str) -> bool {
-        self.management.servers.get(server).is_some_and(|it| it.record.approved)
+        let record = self.management.servers.get(server).map(|it| &it.record);
+        if record.is_some_and(|record| record.denied) {
+            return false;
+        }
+        record.is_some_and(|record| record.approved)
             || self.options.management.allow.iter().any(|pattern| matches(pattern, server))
     }
 
@@ -284,7 +301,7 @@ impl Gateway {
             return;
         }
         match result {
-            Err(why) => self.source_failed(server, why, now),
+            Err(failed) => self.source_failed(server, failed.why, now),
             Ok(Reply::Services(found)) => self.services_found(server, &found, now),
             Ok(Reply::Card(document)) => {
                 if let Err(why) = self.card_read(document.as_deref(), Some(server), now) {
@@ -364,7 +381,7 @@ impl Gateway {
         let tries = entry.failures;
         let most =
             limits::SEARCH_RETRY.saturating_mul(1 << tries.min(8)).min(limits::SESSION_RETRY_MOST);
-        entry.why = Some(why);
+        entry.why = Some(why.into());
         let asked = match entry.search {
             Search::Running { wait, .. } => wait.min(limits::RETRY_AFTER),
             _ => Duration::ZERO,

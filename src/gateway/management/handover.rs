@@ -199,6 +199,9 @@ impl Gateway {
             return Err(Reason::BootstrapRequest);
         }
         let key = self.fetcher(lan, peer, request.query.unwrap_or_default(), now)?;
+        if self.inventory.device(key).is_some_and(|device| device.newest().ruling.blocked) {
+            return Err(Reason::Blocked);
+        }
         if !self.is_open(key, now) || self.options.lans[lan.0].trusted_link {
             return Err(Reason::BootstrapClosed);
         }

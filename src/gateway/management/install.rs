@@ -169,10 +169,10 @@ impl Gateway {
         if let Some(operation) = installation.operation {
             self.operated(operation, Ok(installation.lines));
         }
-        if let Some(server) = installation.search
-            && !self.management.has_account(&server)
-        {
-            self.source_failed(&server, "the source has no account with it".to_owned(), now);
+        if let Some(server) = installation.search {
+            if !self.management.has_account(&server) {
+                self.source_failed(&server, "the source has no account with it".to_owned(), now);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
-//! Gw Config and Gw Device Inventory, served from the running gateway.
+//! Gw Config, Gw Device Inventory and GwStatus, served from the running gateway.
 
 use super::records::Settings;
+use super::report::{Report, STATUS};
 use crate::gateway::agenda::Timer;
 use crate::gateway::device::{Device, DeviceKey};
 use crate::gateway::event::EventKind;
@@ -15,10 +16,13 @@ use crate::proto::tree::{Format, Mount, Provider, Tree, Value, timestamp};
 
 const CONFIG_MOUNT: Mount = Mount(1);
 const INVENTORY_MOUNT: Mount = Mount(2);
+const STATUS_MOUNT: Mount = Mount(3);
 
-/// Has the two objects served.
+/// Has the three objects served.
 pub(super) fn mount(tree: &mut Tree) {
-    for (uri, mount) in [(gwmo::CONFIG, CONFIG_MOUNT), (gwmo::INVENTORY, INVENTORY_MOUNT)] {
+    for (uri, mount) in
+        [(gwmo::CONFIG, CONFIG_MOUNT), (gwmo::INVENTORY, INVENTORY_MOUNT), (STATUS, STATUS_MOUNT)]
+    {
         tree.mount(uri, mount).expect("the descriptions have these nodes");
     }
 }
@@ -28,12 +32,27 @@ pub(super) fn record_uri(key: DeviceKey) -> String {
     format!("{}/Records/{}", gwmo::INVENTORY, key.0)
 }
 
+/// Whether the configuration keeps DM servers from setting the node at a path of Gw Config.
+pub(super) fn is_locked(options: &Options, path: &str) -> bool {
+    match GwConfigNode::parse(path) {
+        Some(GwConfigNode::PublicAddress) => options.management.locked.public_address,
+        Some(GwConfigNode::ShareAddress) => options.management.locked.share_address,
+        Some(GwConfigNode::LanPolicy(name)) => {
+            options.lans.iter().any(|lan| *lan.name == *name && lan.policy_locked)
+        }
+        _ => false,
+    }
+}
+
 /// The live state, and what is to become of the settings.
 pub(super) struct Live<'a> {
     options: &'a Options,
     inventory: &'a Inventory,
+    report: &'a Report,
     before: &'a Settings,
     settings: Settings,
+    /// What of them counts.
+    in_use: Settings,
     /// The settings before each change.
     history: Vec<Settings>,
     now: Now,
@@ -43,14 +62,16 @@ impl<'a> Live<'a> {
     pub(super) fn new(
         options: &'a Options,
         inventory: &'a Inventory,
-        settings: &'a Settings,
+        (settings, report): (&'a Settings, &'a Report),
         now: Now,
     ) -> Self {
         Self {
             options,
             inventory,
+            report,
             before: settings,
             settings: settings.clone(),
+            in_use: settings.in_use(options),
             history: Vec::new(),
             now,
         }
@@ -77,16 +98,16 @@ impl<'a> Live<'a> {
             GwConfigNode::GwId => Value::text(&*self.options.id),
             GwConfigNode::PublicAddress => Value::text(self.public_address()),
             GwConfigNode::ShareAddress => {
-                truth(self.settings.share_address.unwrap_or(self.options.share_address))
+                truth(self.in_use.share_address.unwrap_or(self.options.share_address))
             }
             GwConfigNode::ModesSupported => number(Mode::Transparent.bit()),
             GwConfigNode::DefaultMode => number(Mode::Transparent.code()),
-            GwConfigNode::AttachAlert => truth(self.settings.attach_alert),
+            GwConfigNode::AttachAlert => truth(self.in_use.attach_alert),
             GwConfigNode::Lan(name) => self.lan(name).map(|_| Value::interior())?,
             GwConfigNode::LanName(name) => Value::text(&*self.lan(name)?.name),
             GwConfigNode::LanPolicy(name) => {
                 let lan = self.lan(name)?;
-                let set = self.settings.policies.get(&*lan.name);
+                let set = self.in_use.policies.get(&*lan.name);
                 number(set.copied().unwrap_or_else(|| lan.policy.code()))
             }
         })
@@ -94,10 +115,13 @@ impl<'a> Live<'a> {
 
     fn public_address(&self) -> &str {
         let configured = self.options.public_address.as_deref().unwrap_or_default();
-        self.settings.public_address.as_deref().unwrap_or(configured)
+        self.in_use.public_address.as_deref().unwrap_or(configured)
     }
 
     fn set(&mut self, setting: &Setting<'_>) -> Result<(), StatusCode> {
+        if self.is_locked(setting) {
+            return Err(StatusCode::NOT_ALLOWED);
+        }
         let settings = &mut self.settings;
         match *setting {
             Setting::PublicAddress(address) => {
@@ -112,7 +136,18 @@ impl<'a> Live<'a> {
                 settings.policies.insert(lan.to_owned(), policy);
             }
         }
+        self.in_use = self.settings.in_use(self.options);
         Ok(())
+    }
+
+    /// Whether the configuration keeps DM servers from setting it.
+    fn is_locked(&self, setting: &Setting<'_>) -> bool {
+        match *setting {
+            Setting::PublicAddress(_) => is_locked(self.options, "PublicAddress"),
+            Setting::ShareAddress(_) => is_locked(self.options, "ShareAddress"),
+            Setting::LanPolicy { lan, .. } => self.lan(lan).is_some_and(|lan| lan.policy_locked),
+            Setting::AttachAlert(_) | Setting::DefaultMode(_) => false,
+        }
     }
 
     fn record(&self, node: InventoryNode) -> Option<Value<'_>> {
@@ -153,6 +188,7 @@ impl Provider for Live<'_> {
     fn node(&self, mount: Mount, path: &str) -> Option<Value<'_>> {
         match mount {
             CONFIG_MOUNT => self.config(&GwConfigNode::parse(path)?),
+            STATUS_MOUNT => self.report.node(path),
             _ => self.record(InventoryNode::parse(path)?),
         }
     }
@@ -161,6 +197,7 @@ impl Provider for Live<'_> {
         let records = self.inventory.iter().map(|(key, _)| key.0);
         match mount {
             CONFIG_MOUNT => GwConfigNode::children(path, self.lan_names()),
+            STATUS_MOUNT => self.report.children(path),
             _ => InventoryNode::children(path, records, |node| self.record(node).is_some()),
         }
     }
@@ -180,6 +217,7 @@ impl Provider for Live<'_> {
         // The last first, as they are told.
         if let Some(settings) = self.history.pop() {
             self.settings = settings;
+            self.in_use = self.settings.in_use(self.options);
         }
     }
 }
@@ -187,6 +225,13 @@ impl Provider for Live<'_> {
 impl Gateway {
     /// Has the gateway run by these settings.
     pub(super) fn apply_settings(&mut self, settings: Settings, now: Now) {
+        self.apply_settings_of("a DM server", settings, now);
+    }
+
+    /// The same, of which somebody is the cause.
+    pub(super) fn apply_settings_of(&mut self, who: &str, settings: Settings, now: Now) {
+        let kept = settings;
+        let settings = kept.in_use(&self.options);
         let configured = &self.management.configured;
         self.options.share_address = settings.share_address.unwrap_or(configured.share_address);
         self.options.public_address = match &settings.public_address {
@@ -196,36 +241,35 @@ impl Gateway {
         for (index, policy) in configured.policies.clone().into_iter().enumerate() {
             let name = self.options.lans[index].name.clone();
             let set = settings.policies.get(&*name).and_then(|code| Policy::of_code(*code));
-            self.set_policy(LanId(index), set.unwrap_or(policy), now);
+            self.set_policy(LanId(index), set.unwrap_or(policy), who, now);
         }
-        self.management.settings = settings;
+        self.management.settings = kept;
         self.look_for_wanted(now);
     }
 
     /// A LAN has another policy: its devices are asked by it. What their lists led to changes with
     /// the lists that they bring.
-    fn set_policy(&mut self, lan: LanId, policy: Policy, now: Now) {
+    fn set_policy(&mut self, lan: LanId, policy: Policy, who: &str, now: Now) {
         let options = &mut self.options.lans[lan.0];
         let before = std::mem::replace(&mut options.policy, policy);
         if before == policy {
             return;
         }
-        log::info!("LAN {}: the policy is {policy} now, it was {before}", options.name);
         let attached = self.inventory.iter();
         let attached =
             attached.filter(|(_, device)| device.lan == Some(lan) && device.attachment.is_some());
         let keys: Vec<_> = attached.map(|(key, _)| key).collect();
         for key in keys {
-            if let Some(device) = self.inventory.device_mut(key)
-                && let Some(attachment) = &mut device.attachment
-            {
-                (attachment.asks, attachment.session) = (0, false);
+            if let Some(device) = self.inventory.device_mut(key) {
+                if let Some(attachment) = &mut device.attachment {
+                    (attachment.asks, attachment.session) = (0, false);
+                }
             }
             if policy.asks() {
                 self.timers.set(Timer::Ask(key), now.uptime + limits::SETTLE);
             }
         }
-        let why = format!("a DM server set the policy to {policy}, it was {before}");
+        let why = format!("{who} set the policy to {policy}, it was {before}");
         self.tell_of_lan(EventKind::Policy, lan, &why);
     }
 }

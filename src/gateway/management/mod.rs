@@ -12,7 +12,9 @@
 
 mod accounts;
 mod alerts;
+mod audit;
 mod bootstrap;
+mod failures;
 mod handover;
 mod install;
 mod live;
@@ -20,13 +22,16 @@ mod obey;
 mod operate;
 mod packages;
 mod provision;
+mod reconfigure;
 mod records;
+mod report;
 mod sessions;
 mod trial;
 mod view;
 mod wishes;
 
 pub use operate::{ANOTHER_FOLLOWS, Operation, OperationId};
+pub use reconfigure::{ReloadReport, RemoteValue};
 pub use view::NodeView;
 
 use crate::gateway::Gateway;
@@ -34,6 +39,7 @@ use crate::gateway::agenda::{Queued, Timer};
 use crate::gateway::alert::ServerId;
 use crate::gateway::device::DeviceKey;
 use crate::gateway::event::{Event, EventKind};
+use crate::gateway::health::Failed;
 use crate::gateway::policy::Policy;
 use crate::gateway::seam::{CallId, CallResult, Change, CommitId, LanId, Now};
 use crate::limits;
@@ -48,6 +54,7 @@ use bootstrap::{Search, Tries};
 use install::Installation;
 use provision::Provisioning;
 use records::{Provisioned, ServerRecord, Settings};
+use report::Report;
 use sessions::{Running, Saved};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -63,6 +70,8 @@ pub struct Options {
     /// `[gateway] remote-settings`: whether DM servers may set Gw Config. If not, what they set
     /// before does not count either.
     pub remote_settings: bool,
+    /// `[gateway] locked`, as far as DM servers are concerned; policies are in the LANs.
+    pub locked: Locked,
     /// What the gateway runs on: DevDetail/HwV.
     pub hardware: String,
     /// `[[server]]`.
@@ -77,6 +86,15 @@ pub struct Options {
     /// `[bootstrap] parameters` of the request: names, and values in which `{device}` and
     /// `{server}` stand for the gateway's and the wanted server's id.
     pub parameters: Vec<(String, String)>,
+}
+
+/// What DM servers may not set, whatever they set before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Locked {
+    /// `gateway.public-address`.
+    pub public_address: bool,
+    /// `gateway.share-address`.
+    pub share_address: bool,
 }
 
 /// One `[[server]]`.
@@ -116,6 +134,7 @@ impl Default for Options {
         Self {
             device_id: String::new(),
             remote_settings: true,
+            locked: Locked::default(),
             hardware: String::new(),
             servers: Vec::new(),
             keys: Keys::default(),
@@ -154,6 +173,8 @@ pub(super) struct Management {
     applied: HashMap<String, Vec<u8>>,
     /// Accounts that end devices were given, by the normal form of the id in them.
     given: HashMap<String, Provisioned>,
+    /// How the gateway is, for whoever reads the tree at the moment.
+    report: Report,
 }
 
 /// What Gw Config may change, as the configuration has it.
@@ -172,7 +193,7 @@ pub(super) struct Server {
     /// What failed in a row: sessions, or searches for an account.
     failures: u32,
     /// Why the last of them did.
-    why: Option<String>,
+    why: Option<Failed>,
     /// Session ids of Package #0, newest last, with when they came.
     heard: VecDeque<(u16, Duration)>,
     search: Search,
@@ -227,6 +248,7 @@ impl Management {
             tree::INBOX,
             tree::GW_CONFIG,
             tree::GW_DEVICE_INVENTORY,
+            tree::GW_STATUS,
         ];
         let mut tree = Tree::new(&descriptions).expect("our own descriptions are right");
         live::mount(&mut tree);
@@ -251,6 +273,7 @@ impl Management {
             tries: Tries::default(),
             applied: HashMap::new(),
             given: HashMap::new(),
+            report: Report::default(),
         }
     }
 
@@ -321,9 +344,7 @@ impl Gateway {
         let management = &mut self.management;
         match text.split_at_checked(1) {
             Some((records::SETTINGS, "")) => {
-                if self.options.management.remote_settings {
-                    management.settings = records::read(text, value).unwrap_or_default();
-                }
+                management.settings = records::read(text, value).unwrap_or_default();
             }
             Some((records::TRIAL, "")) => management.trial = Trial::restored(value),
             Some(("t", uri)) => {
@@ -409,9 +430,8 @@ impl Gateway {
             Then::Kept(trial) => self.kept(trial, ok, now),
             Then::RolledBack(trial) => self.rolled_back(trial, ok, now),
         }
-        while self.management.open.is_none()
-            && let Some(deferred) = self.management.deferred.pop_front()
-        {
+        while self.management.open.is_none() {
+            let Some(deferred) = self.management.deferred.pop_front() else { break };
             match deferred {
                 Deferred::Called(call, result) => self.called(call, result, now),
                 Deferred::Install(installation) => self.install(installation, now),
@@ -444,21 +464,31 @@ impl Gateway {
 
     /// Tells of something that concerns a server.
     fn tell_of_server(&mut self, kind: EventKind, server: &str, why: &str) {
-        log::info!("{server}: {}: {why}", kind.name());
+        self.audit_event(kind, server, why);
         self.tell(Event {
             kind,
             device: None,
             server: ServerId::new(server).ok(),
             lan: None,
             address: None,
+            reason: None,
             why: why.to_owned(),
         });
     }
 
     /// Tells of something that concerns a LAN.
     fn tell_of_lan(&mut self, kind: EventKind, lan: LanId, why: &str) {
-        let lan = Some(self.options.lans[lan.0].name.clone());
-        let why = why.to_owned();
-        self.tell(Event { kind, device: None, server: None, lan, address: None, why });
+        let name = self.options.lans[lan.0].name.clone();
+        self.audit_event(kind, &name, why);
+        let (lan, why) = (Some(name), why.to_owned());
+        self.tell(Event {
+            kind,
+            device: None,
+            server: None,
+            lan,
+            address: None,
+            reason: None,
+            why,
+        });
     }
 }

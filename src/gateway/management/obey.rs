@@ -165,11 +165,17 @@ impl Gateway {
         encoding: Encoding,
         now: Now,
     ) -> Obeys<'a> {
+        self.report(Some(server), now);
         let management = &mut self.management;
         let is_occupied = management.trial.as_ref().is_some_and(|trial| !trial.is_of(server));
         let transaction = management.tree.begin();
         Obeys {
-            live: Live::new(&self.options, &self.inventory, &management.settings, now),
+            live: Live::new(
+                &self.options,
+                &self.inventory,
+                (&management.settings, &management.report),
+                now,
+            ),
             tree: &mut management.tree,
             server,
             encoding,
@@ -183,7 +189,12 @@ impl Gateway {
     /// Undoes what was done to the tree.
     pub(super) fn undo(&mut self, transaction: Transaction, now: Now) {
         let management = &mut self.management;
-        let mut live = Live::new(&self.options, &self.inventory, &management.settings, now);
+        let mut live = Live::new(
+            &self.options,
+            &self.inventory,
+            (&management.settings, &management.report),
+            now,
+        );
         management.tree.undo(transaction, &mut live);
     }
 }

@@ -8,9 +8,11 @@
 //! offered its account until it opens a session with it, at most [`limits::OFFERS`] times; one
 //! whose secret the configuration has got it from its installer.
 
+use super::handover::Way;
 use super::records::{Provisioned, change, read, removal};
 use super::{Deferred, OperationId, Then};
 use crate::gateway::device::{DeviceId, DeviceKey};
+use crate::gateway::event::Reason;
 use crate::gateway::forward::Away;
 use crate::gateway::policy::DeviceAuth;
 use crate::gateway::seam::{LanId, Now};
@@ -78,7 +80,11 @@ impl Gateway {
         let (Some(lan), Some(attachment)) = (device.lan, device.attachment) else { return false };
         let lan = &self.options.lans[lan.0];
         let tries = device.offer.as_ref().map_or(0, |offer| offer.tries);
-        if !lan.provision || attachment.session || tries >= limits::OFFERS {
+        if device.record.ruling.blocked
+            || !lan.provision
+            || attachment.session
+            || tries >= limits::OFFERS
+        {
             return false;
         }
         match self.account_of(device).filter(|account| account.secret.is_some()) {
@@ -106,16 +112,7 @@ impl Gateway {
         operation: Option<OperationId>,
     ) -> Result<(), String> {
         let (lan, to) = self.reachable(key)?;
-        let device = self.inventory.device(key).ok_or("the device is gone")?;
-        let device_id = &device.newest().id;
-        let known = self.account_of(device);
-        let account = known.map_or(device_id, |account| &account.id).clone();
-        let has_secret = known.is_some_and(|account| account.secret.is_some());
-        if known.is_none() && self.options.accounts.len() >= limits::DEVICES {
-            return Err(format!("{} accounts of devices are all there may be", limits::DEVICES));
-        }
-        self.way(lan, to.ip())?;
-        self.dm_url(lan, to.ip())?;
+        let (account, has_secret) = self.offerable(key, lan, to)?;
         let provisioned = (!has_secret).then(|| Provisioned {
             secret: hex(&self.entropy.nonce()),
             server_secret: hex(&self.entropy.nonce()),
@@ -133,6 +130,44 @@ impl Gateway {
         let provisioning = Provisioning { key, account, provisioned, operation };
         self.commit_open(changes, transaction, None, Then::Provision(provisioning));
         Ok(())
+    }
+
+    /// What `devices provision` would do.
+    pub(super) fn plan_provision(&self, device: &str) -> Result<Vec<String>, String> {
+        let key = self.find_by_header(device, &mut String::new());
+        let key =
+            key.ok_or_else(|| format!("no device {device} is known; try: dm-gateway devices"))?;
+        let (lan, to) =
+            self.target(key).map_err(|away| format!("{device}: {}", away.sentence()))?;
+        let (account, has_secret) = self.offerable(key, lan, to)?;
+        let secrets = if has_secret { "the secrets it has" } else { "new secrets" };
+        let way = match self.way(lan, to.ip())? {
+            Way::Push => format!("pushed to {to}"),
+            Way::Fetch(url) => format!("to be fetched from {url}"),
+        };
+        Ok(vec![format!("{account}: an account for the gateway, with {secrets}, {way}")])
+    }
+
+    /// The id in an account for a device, and whether it has a secret already.
+    fn offerable(
+        &self,
+        key: DeviceKey,
+        lan: LanId,
+        to: SocketAddr,
+    ) -> Result<(DeviceId, bool), String> {
+        let device = self.inventory.device(key).ok_or("the device is gone")?;
+        if device.newest().ruling.blocked {
+            return Err(format!("{}: {}", device.newest().id, Reason::Blocked));
+        }
+        let known = self.account_of(device);
+        let account = known.map_or_else(|| &device.newest().id, |account| &account.id).clone();
+        let has_secret = known.is_some_and(|account| account.secret.is_some());
+        if known.is_none() && self.options.accounts.len() >= limits::DEVICES {
+            return Err(format!("{} accounts of devices are all there may be", limits::DEVICES));
+        }
+        self.way(lan, to.ip())?;
+        self.dm_url(lan, to.ip())?;
+        Ok((account, has_secret))
     }
 
     /// The account is on flash: the device gets it.
@@ -226,6 +261,13 @@ impl Gateway {
             }
         }
         self.management.given.insert(normal, provisioned);
+    }
+
+    /// The same, after the configuration changed.
+    pub(super) fn restore_given(&mut self, device: &str, provisioned: Provisioned) {
+        if let Some(id) = DeviceId::parse(device) {
+            self.take_provisioned(id, provisioned);
+        }
     }
 
     /// The same, from the store.

@@ -9,6 +9,7 @@
 //! | `f` and a file's name, `card` or `push` | SHA-256 of what was applied; of pushes, several |
 //! | `p` and a device's id | [`Provisioned`] |
 
+use crate::gateway::Options;
 use crate::gateway::seam::Change;
 use crate::proto::session::client::Nonces;
 use serde::de::DeserializeOwned;
@@ -21,6 +22,9 @@ pub(super) struct ServerRecord {
     /// Whether an operator lets it be bootstrapped.
     #[serde(default)]
     pub(super) approved: bool,
+    /// Whether an operator forbids it to be bootstrapped.
+    #[serde(default)]
+    pub(super) denied: bool,
     /// Where its account came from: `factory`, `card`, `push`, `fetch`, `session`.
     #[serde(default)]
     pub(super) source: Option<String>,
@@ -66,6 +70,24 @@ pub(super) struct Settings {
     /// Whether servers are told of devices that come and go.
     #[serde(default)]
     pub(super) attach_alert: bool,
+}
+
+impl Settings {
+    /// What of them counts: nothing where the configuration does not let DM servers set anything,
+    /// and nothing that it locks.
+    pub(super) fn in_use(&self, options: &Options) -> Self {
+        if !options.management.remote_settings {
+            return Self::default();
+        }
+        let mut settings = self.clone();
+        let locked = options.management.locked;
+        settings.public_address.take_if(|_| locked.public_address);
+        settings.share_address.take_if(|_| locked.share_address);
+        for lan in options.lans.iter().filter(|lan| lan.policy_locked) {
+            settings.policies.remove(&*lan.name);
+        }
+        settings
+    }
 }
 
 /// A change on trial: how things were before.

@@ -1,15 +1,19 @@
 //! Sessions with DM servers: how they begin, go on and end.
 
 use super::accounts::{Accounts, Changed};
+use super::failures::{of_status, of_why};
 use super::obey::Done;
 use super::records::{ServerRecord, change, removal};
 use super::trial::Trial;
 use super::wishes::Cause;
 use super::{Purpose, Server, Then};
+use crate::codes;
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Queued;
+use crate::gateway::audit::Audit;
 use crate::gateway::event::EventKind;
-use crate::gateway::seam::{Call, CallId, CallKind, CallResult, Change, Now, Reply};
+use crate::gateway::health::Failed;
+use crate::gateway::seam::{Call, CallId, CallKind, CallResult, Change, CommitId, Now, Reply};
 use crate::limits;
 use crate::proto::auth::Scheme;
 use crate::proto::bootstrap::{Account, AuthenticationKind, Credential, Level};
@@ -45,6 +49,8 @@ pub(super) struct Saved {
     /// The nonces before.
     nonces: Nonces,
     accounts: Changed,
+    /// What is written down of it.
+    audits: Vec<Audit>,
 }
 
 impl Gateway {
@@ -66,13 +72,15 @@ impl Gateway {
         if !secure && !allow_http {
             let why =
                 "its account goes over plain HTTP, which `[[server]] allow-http` does not allow";
-            return self.session_failed(server, cause, why, None, now);
+            let failed = Failed::new(codes::PLAIN_HTTP, why);
+            return self.session_failed(server, cause, failed, None, now);
         }
         if lacks_proof(&account, secure) {
             let why = "its account wants the server to prove itself (SRVCRED), and that could not \
                        be checked: there is no AAuthSecret, or the AAuthType is none of BASIC, \
                        DIGEST and HMAC";
-            return self.session_failed(server, cause, why, None, now);
+            let failed = Failed::new(codes::UNPROVEN, why);
+            return self.session_failed(server, cause, failed, None, now);
         }
         let session_id = match cause {
             Cause::Package0(id) => id,
@@ -126,7 +134,7 @@ impl Gateway {
                 self.post(server, &mut running, outgoing);
                 self.put_back(server, running);
             }
-            Err(why) => self.session_failed(server, cause, &why.to_string(), None, now),
+            Err(why) => self.session_failed(server, cause, of_why(why), None, now),
         }
     }
 
@@ -147,24 +155,17 @@ impl Gateway {
         running.call = None;
         let reply = match result {
             Ok(Reply::Http(reply)) => reply,
-            Ok(_) => return self.broken_off(server, *running, None, "no answer", None, now),
-            Err(why) => return self.broken_off(server, *running, None, &why, None, now),
+            Ok(_) => return self.broken_off(server, *running, None, "no answer".into(), None, now),
+            Err(failed) => return self.broken_off(server, *running, None, failed, None, now),
         };
         let encoding = reply.content_type.as_deref().and_then(Encoding::of_content_type);
         let (200, Some(encoding)) = (reply.status, encoding) else {
-            let why = match reply.status {
-                200 => "the answer is not SyncML by its Content-Type".to_owned(),
-                300..=399 => format!(
-                    "the server answers with HTTP status {}: redirects are not followed",
-                    reply.status
-                ),
-                status => format!("the server answers with HTTP status {status}"),
-            };
+            let failed = of_status(reply.status);
             return self.broken_off(
                 server,
                 *running,
                 Some(reply.status),
-                &why,
+                failed,
                 reply.retry_after,
                 now,
             );
@@ -179,8 +180,9 @@ impl Gateway {
 
     /// Goes on after a commit.
     pub(super) fn session_committed(&mut self, saved: Saved, ok: bool, now: Now) {
-        let Saved { server, trial, nonces, accounts } = saved;
+        let Saved { server, trial, nonces, accounts, audits } = saved;
         let server = &*server;
+        self.audit_commit(audits, ok);
         if ok {
             self.accounts_changed(&accounts, now);
         } else {
@@ -243,13 +245,20 @@ impl Gateway {
                     }
                     self.begin_trial(server, running.number, &done, &accounts, &mut changes, now);
                 }
+                let audits = self.changes_by(server, &done);
                 let nonces = std::mem::replace(&mut running.nonces, nonces);
                 self.put_back(server, running);
                 self.commit_open(
                     changes,
                     done.transaction,
                     done.settings,
-                    Then::Session(Saved { server: server.to_owned(), trial, nonces, accounts }),
+                    Then::Session(Saved {
+                        server: server.to_owned(),
+                        trial,
+                        nonces,
+                        accounts,
+                        audits,
+                    }),
                 );
             }
             Step::Send(outgoing) => {
@@ -306,7 +315,7 @@ impl Gateway {
         server: &str,
         mut running: Running,
         status: Option<u16>,
-        why: &str,
+        failed: Failed,
         retry_after: Option<Duration>,
         now: Now,
     ) {
@@ -314,7 +323,7 @@ impl Gateway {
         if ending.why == Why::Done {
             ending.why = Why::NoAnswer(status);
         }
-        self.end(server, running, &ending, Some(why), retry_after, now);
+        self.end(server, running, &ending, Some(failed), retry_after, now);
     }
 
     fn session_ended(
@@ -333,7 +342,7 @@ impl Gateway {
         server: &str,
         running: Running,
         ending: &Ending,
-        why: Option<&str>,
+        failed: Option<Failed>,
         retry_after: Option<Duration>,
         now: Now,
     ) {
@@ -353,8 +362,8 @@ impl Gateway {
             self.keep_server(server);
         }
         if !ok {
-            let why = why.map_or_else(|| ending.why.to_string(), str::to_owned);
-            return self.session_failed(server, running.cause, &why, retry_after, now);
+            let failed = failed.unwrap_or_else(|| of_why(ending.why));
+            return self.session_failed(server, running.cause, failed, retry_after, now);
         }
         if let Some(entry) = self.management.servers.get_mut(server) {
             entry.failures = 0;
@@ -377,11 +386,10 @@ impl Gateway {
     }
 
     /// Has what is known of a server made durable.
-    pub(super) fn keep_server(&mut self, server: &str) {
-        if let Some(entry) = self.management.servers.get(server) {
-            let change = change(format!("s{server}"), &entry.record);
-            self.commit_alone(vec![change]);
-        }
+    pub(super) fn keep_server(&mut self, server: &str) -> Option<CommitId> {
+        let entry = self.management.servers.get(server)?;
+        let change = change(format!("s{server}"), &entry.record);
+        Some(self.commit_alone(vec![change]))
     }
 
     fn tell_executed(&mut self, server: &str, outgoing: &Outgoing) {
@@ -390,6 +398,7 @@ impl Gateway {
             let (code, meaning) = (executed.code.0, executed.code.meaning());
             let why = format!("{}{blank}{}: {code} {meaning}", executed.command, executed.uri);
             let why = why.trim_end();
+            self.audit_command(server, executed);
             self.tell_of_server(EventKind::Command, server, why);
         }
     }

@@ -4,6 +4,8 @@ use super::Management;
 use super::bootstrap::Search;
 use super::live::Live;
 use crate::gateway::Gateway;
+use crate::gateway::audit::SECRET;
+use crate::gateway::health::Failed;
 use crate::gateway::seam::Now;
 use crate::gateway::view::TrialView;
 use crate::proto::syncml::{Encoding, StatusCode, Verb};
@@ -24,10 +26,10 @@ pub struct NodeView {
     pub kind: String,
     /// The value of a leaf; octets as base64, secrets as `(secret)`.
     pub value: Option<String>,
+    /// Whether `[gateway] locked` keeps DM servers from setting it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
 }
-
-/// What stands for a value that nobody may read.
-const SECRET: &str = "(secret)";
 
 impl Management {
     /// The change that is on trial.
@@ -38,9 +40,19 @@ impl Management {
     }
 
     /// Servers with an account whose last session failed, and why it did.
-    pub(in crate::gateway) fn failed_servers(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(in crate::gateway) fn failed_servers(&self) -> impl Iterator<Item = (&str, &Failed)> {
         let servers = self.servers.iter().filter(|(id, _)| self.has_account(id));
-        servers.filter_map(|(id, server)| Some((id.as_str(), server.why.as_deref()?)))
+        servers.filter_map(|(id, server)| Some((id.as_str(), server.why.as_ref()?)))
+    }
+
+    /// Where the account with a server goes.
+    pub(in crate::gateway) fn account_url(&self, server: &str) -> Option<String> {
+        self.account(server)?.url()
+    }
+
+    /// Why the last session with a server failed, or the last search for an account.
+    pub(in crate::gateway) fn failure(&self, server: &str) -> Option<&Failed> {
+        self.servers.get(server)?.why.as_ref()
     }
 }
 
@@ -50,6 +62,7 @@ impl Gateway {
     /// # Errors
     /// For people: there is none, or it is no URI.
     pub fn tree(&mut self, uri: &str, now: Now) -> Result<Vec<NodeView>, String> {
+        self.report(None, now);
         let mut nodes = Vec::new();
         let path = uri.strip_prefix("./").unwrap_or(uri).trim_end_matches('/');
         let root = if path == "." { path.to_owned() } else { format!("./{path}") };
@@ -75,7 +88,8 @@ impl Gateway {
         let kind = self.read(uri, "Type", now).unwrap_or_default();
         let is_interior = format == "node";
         let value = if is_interior { None } else { Some(self.leaf(uri, now)) };
-        nodes.push(NodeView { uri: uri.to_owned(), format, kind, value });
+        let locked = self.is_locked(uri);
+        nodes.push(NodeView { uri: uri.to_owned(), format, kind, value, locked });
         if is_interior && depth < crate::limits::TREE_DEPTH {
             for name in self.names_below(uri, now) {
                 self.walk(&format!("{uri}/{name}"), now, nodes, depth + 1)?;
@@ -103,7 +117,12 @@ impl Gateway {
     /// A Get of the gateway itself, as text.
     fn get(&mut self, uri: &str, now: Now) -> Result<String, StatusCode> {
         let management = &mut self.management;
-        let mut live = Live::new(&self.options, &self.inventory, &management.settings, now);
+        let mut live = Live::new(
+            &self.options,
+            &self.inventory,
+            (&management.settings, &management.report),
+            now,
+        );
         let mut transaction = management.tree.begin();
         let request =
             Request { verb: Verb::Get, uri, source: None, kind: None, format: None, data: None };
@@ -124,6 +143,17 @@ impl Gateway {
         })
     }
 
+    /// How a server stands with the gateway, in a word.
+    pub(in crate::gateway) fn server_condition(&self, server: &str) -> &'static str {
+        let record = self.management.servers.get(server).map(|it| &it.record);
+        match record {
+            _ if self.management.has_account(server) => "account",
+            Some(record) if record.denied => "denied",
+            Some(record) if record.approved => "approved",
+            _ => "neither approved nor denied",
+        }
+    }
+
     /// The state of a server that the gateway manages itself with, or is to, and why.
     pub(in crate::gateway) fn server_state(
         &self,
@@ -131,7 +161,7 @@ impl Gateway {
         wanted: bool,
     ) -> Option<(&'static str, Option<String>)> {
         let entry = self.management.servers.get(server);
-        let why = entry.and_then(|entry| entry.why.clone());
+        let why = entry.and_then(|entry| Some(entry.why.as_ref()?.why.clone()));
         if self.management.has_account(server) {
             let proven = entry.is_some_and(|entry| entry.record.proven);
             return Some(match (&why, proven) {
@@ -147,6 +177,10 @@ impl Gateway {
             _ if self.options.management.sources.is_empty() => (
                 "wanted",
                 Some("no `[bootstrap] sources`; try: dm-gateway bootstrap apply FILE".to_owned()),
+            ),
+            _ if entry.is_some_and(|entry| entry.record.denied) => (
+                "denied",
+                Some(format!("by an operator; try: dm-gateway servers approve {server}")),
             ),
             _ if !self.may_bootstrap(server) => (
                 "pending-approval",

@@ -3,6 +3,7 @@
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
 use crate::gateway::event::EventKind;
+use crate::gateway::health::Failed;
 use crate::gateway::seam::Now;
 use crate::limits;
 use std::time::Duration;
@@ -114,15 +115,16 @@ impl Gateway {
         &mut self,
         server: &str,
         cause: Cause,
-        why: &str,
+        failed: impl Into<Failed>,
         retry_after: Option<Duration>,
         now: Now,
     ) {
+        let failed = failed.into();
         self.metrics.counters.managed_sessions_failed += 1;
-        self.tell_of_server(EventKind::SessionFailed, server, why);
+        self.tell_of_server(EventKind::SessionFailed, server, &failed.why);
         let Some(entry) = self.management.servers.get_mut(server) else { return };
         entry.failures = entry.failures.saturating_add(1);
-        entry.why = Some(why.to_owned());
+        entry.why = Some(failed);
         let (failures, proven) = (entry.failures, entry.record.proven);
         if !self.management.has_account(server) {
             return;

@@ -361,11 +361,11 @@ impl Walk {
 /// The octets of hexadecimal digits.
 fn unhex(digits: &str) -> Option<Vec<u8>> {
     let digit = |octet: u8| char::from(octet).to_digit(16).map(|digit| digit as u8);
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    };
+    digits.as_bytes().chunks(2).map(pair).collect()
 }
 
 fn select(by: u8, id: &[u8]) -> Vec<u8> {
@@ -425,10 +425,10 @@ fn first_place(octets: &[u8], depth: usize) -> Option<Place> {
             return Some(place);
         }
         // Constructed.
-        if tag & 0x20 != 0
-            && let Some(place) = first_place(value, depth + 1)
-        {
-            return Some(place);
+        if tag & 0x20 != 0 {
+            if let Some(place) = first_place(value, depth + 1) {
+                return Some(place);
+            }
         }
     }
     None

@@ -6,8 +6,10 @@
 use super::wbxml;
 use crate::limits;
 use crate::proto::wire::{DecodeError, DecodeErrorKind};
+use quick_xml::encoding::EncodingError;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
+use std::borrow::Cow;
 
 /// An element with what stands in it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -193,13 +195,13 @@ fn xml(octets: &[u8]) -> Result<Element, DecodeError> {
         let done = match event {
             Event::Start(start) => element(&start).and_then(|element| builder.start(element)),
             Event::End(_) => builder.end(),
-            Event::Text(text) => builder.content(Content::Text(text.xml10_content().into_owned())),
-            Event::CData(text) => builder.content(Content::Text(text.xml10_content().into_owned())),
-            Event::GeneralRef(name) => match reference(&name) {
+            Event::Text(text) => text_of(text.xml10_content()).and_then(|it| builder.content(it)),
+            Event::CData(text) => text_of(text.xml10_content()).and_then(|it| builder.content(it)),
+            Event::GeneralRef(name) => match utf8(&name).ok().and_then(reference) {
                 Some(text) => builder.content(Content::Text(text)),
                 None => return malformed("undeclared entity"),
             },
-            Event::DocType(text) if text.contains('[') || builder.depth() > 0 => {
+            Event::DocType(text) if text.contains(&b'[') || builder.depth() > 0 => {
                 return malformed("DOCTYPE declares something");
             }
             Event::Eof => return builder.finish().map_err(error),
@@ -211,13 +213,13 @@ fn xml(octets: &[u8]) -> Result<Element, DecodeError> {
 
 fn element(start: &BytesStart<'_>) -> Result<Element, DecodeErrorKind> {
     let mut element =
-        Element { name: start.local_name().into_inner().into(), ..Element::default() };
+        Element { name: utf8(start.local_name().into_inner())?.into(), ..Element::default() };
     // Duplicates are found below, with a bound on their number.
     for attribute in start.attributes().with_checks(false) {
         let malformed = || DecodeErrorKind::Malformed("attribute");
         let attribute = attribute.map_err(|_| malformed())?;
         let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| malformed())?;
-        let name = attribute.key.into_inner();
+        let name = utf8(attribute.key.into_inner())?;
         if element.attributes.len() >= limits::ATTRIBUTES {
             return Err(DecodeErrorKind::Limit("attributes"));
         }
@@ -227,6 +229,15 @@ fn element(start: &BytesStart<'_>) -> Result<Element, DecodeErrorKind> {
         element.attributes.push((name.to_owned(), value.into_owned()));
     }
     Ok(element)
+}
+
+/// A part of the input as text, which the whole input is.
+fn utf8(octets: &[u8]) -> Result<&str, DecodeErrorKind> {
+    std::str::from_utf8(octets).map_err(|_| DecodeErrorKind::Text)
+}
+
+fn text_of(text: Result<Cow<'_, str>, EncodingError>) -> Result<Content, DecodeErrorKind> {
+    text.map(|it| Content::Text(it.into_owned())).map_err(|_| DecodeErrorKind::Text)
 }
 
 /// What `&name;` stands for: the five of XML and characters.

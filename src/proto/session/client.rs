@@ -335,10 +335,10 @@ impl ClientSession {
             let answered = |sent: &&Answer| *sent.command.command_id() == status.command_ref;
             let Some(sent) = self.sent.iter().find(answered) else { continue };
             let chunk = outbox::more_data(&sent.command);
-            if let Some(outcome) = sent.alert.and_then(|alert| self.outcomes.get_mut(alert))
-                && (!chunk || !status.code.is_success())
-            {
-                *outcome = Some(status.code);
+            if let Some(outcome) = sent.alert.and_then(|alert| self.outcomes.get_mut(alert)) {
+                if !chunk || !status.code.is_success() {
+                    *outcome = Some(status.code);
+                }
             }
             if chunk && !status.code.is_success() {
                 self.stop_sending();

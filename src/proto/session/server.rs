@@ -271,12 +271,13 @@ impl ServerSession {
         let Turn { verdict, mut statuses, aborted, is_final, .. } = turn;
         let accepted = verdict == Verdict::Accepted && statuses[0].code.is_success();
         let authenticated_now = statuses[0].code == StatusCode::AUTHENTICATED;
-        if let Some(scheme) = self.credentials.scheme
-            && (verdict != Verdict::Accepted
-                || authenticated_now && scheme == Scheme::Md5 && !next_nonce.is_empty())
-        {
-            self.credentials.client_nonce = next_nonce.to_vec();
-            statuses[0].challenge = Some(auth::challenge(scheme, next_nonce));
+        if let Some(scheme) = self.credentials.scheme {
+            if verdict != Verdict::Accepted
+                || authenticated_now && scheme == Scheme::Md5 && !next_nonce.is_empty()
+            {
+                self.credentials.client_nonce = next_nonce.to_vec();
+                statuses[0].challenge = Some(auth::challenge(scheme, next_nonce));
+            }
         }
         let hopeless = self.tries >= limits::AUTHENTICATION_TRIES
             || self.own_tries >= limits::AUTHENTICATION_TRIES

@@ -97,10 +97,11 @@ impl Budget {
 pub(super) fn no_controls(octets: &[u8]) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let allowed = |octet: &u8| *octet >= 0x20 || matches!(octet, b'\t' | b'\n' | b'\r');
-    let (words, rest) = octets.as_chunks::<8>();
+    let words = octets.chunks_exact(8);
+    let rest = words.remainder();
     // Eight octets at a time: the high bit of a difference is set where an octet is below 0x20.
-    words.iter().all(|word| {
-        let value = u64::from_ne_bytes(*word);
+    words.into_iter().all(|word| {
+        let value = u64::from_ne_bytes(word.try_into().expect("a chunk of eight"));
         let below = value.wrapping_sub(ONES * 0x20) & !value & (ONES * 0x80);
         below == 0 || word.iter().all(allowed)
     }) && rest.iter().all(allowed)

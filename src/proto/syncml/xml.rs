@@ -13,6 +13,7 @@ use crate::proto::wire::{DecodeError, DecodeErrorKind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use quick_xml::Reader;
+use quick_xml::encoding::EncodingError;
 use quick_xml::errors::{Error, IllFormedError};
 use quick_xml::events::Event;
 use std::borrow::Cow;
@@ -82,7 +83,8 @@ impl<'a> XmlLexer<'a> {
             let token = match event {
                 Event::Start(element) => {
                     self.budget.enter().map_err(|kind| self.error(kind))?;
-                    Token::Start((self.names)(element.local_name().into_inner()))
+                    let name = self.utf8(element.local_name().into_inner())?;
+                    Token::Start((self.names)(name))
                 }
                 Event::End(_) => {
                     self.budget.leave();
@@ -91,11 +93,11 @@ impl<'a> XmlLexer<'a> {
                 Event::Text(text) => Token::Text(self.counted(text.xml10_content())?),
                 Event::CData(text) => Token::Markup(self.counted(text.xml10_content())?),
                 Event::GeneralRef(name) => {
-                    let text = self.reference(&name)?;
-                    Token::Text(self.counted(text)?)
+                    let text = self.reference(self.utf8(&name)?)?;
+                    Token::Text(self.counted(Ok(text))?)
                 }
                 Event::DocType(declaration) => {
-                    if declaration.contains('[') {
+                    if declaration.contains(&b'[') {
                         return Err(self.malformed("DOCTYPE declares something"));
                     }
                     if self.budget.depth() > 0 {
@@ -108,6 +110,11 @@ impl<'a> XmlLexer<'a> {
             };
             return Ok(Some(token));
         }
+    }
+
+    /// A part of the input as text, which the whole input is.
+    fn utf8<'b>(&self, octets: &'b [u8]) -> Result<&'b str, DecodeError> {
+        std::str::from_utf8(octets).map_err(|_| self.error(DecodeErrorKind::Text))
     }
 
     /// What `&name;` stands for. What cannot be a reference is an `&` that was not escaped.
@@ -140,7 +147,11 @@ impl<'a> XmlLexer<'a> {
         Ok(Cow::Borrowed(text))
     }
 
-    fn counted(&mut self, text: Cow<'a, str>) -> Result<Cow<'a, str>, DecodeError> {
+    fn counted(
+        &mut self,
+        text: Result<Cow<'a, str>, EncodingError>,
+    ) -> Result<Cow<'a, str>, DecodeError> {
+        let text = text.map_err(|_| self.error(DecodeErrorKind::Text))?;
         match self.budget.text(text.len()) {
             Ok(()) => Ok(text),
             Err(kind) => Err(self.error(kind)),

@@ -25,6 +25,9 @@ pub const GW_CONFIG: &str = include_str!("ddf/gwconfig.ddf");
 /// `./GwDeviceInventory`, the Gw Device Inventory MO of this gateway.
 pub const GW_DEVICE_INVENTORY: &str = include_str!("ddf/gwdeviceinventory.ddf");
 
+/// `./GwStatus`, how this gateway is: an object of its own.
+pub const GW_STATUS: &str = include_str!("ddf/gwstatus.ddf");
+
 /// `Type` of the Inbox: what is added to it is handed out instead of kept.
 pub(super) const INBOX_TYPE: &str = "urn:oma:mo:oma-dm-inbox:1.0";
 

@@ -273,12 +273,13 @@ impl Command<'_> {
     /// Creates one node. A server that may not replace the parent gets rights to an interior node
     /// of its own. (TND 1.2.1, 7.7.1.)
     pub(super) fn create(&mut self, parent: NodeId, name: &str, mut facts: Facts) -> Done<NodeId> {
-        if facts.is_interior()
-            && let Subject::Server(server) = self.caller.subject
-            && !self.may(parent, Rights::REPLACE)
-        {
-            const OWN: Rights = Rights::ADD.with(Rights::DELETE).with(Rights::REPLACE);
-            facts.acl = Some(Box::new(Acl::of_server(server, OWN)));
+        if facts.is_interior() {
+            if let Subject::Server(server) = self.caller.subject {
+                if !self.may(parent, Rights::REPLACE) {
+                    const OWN: Rights = Rights::ADD.with(Rights::DELETE).with(Rights::REPLACE);
+                    facts.acl = Some(Box::new(Acl::of_server(server, OWN)));
+                }
+            }
         }
         if facts.is_interior() && facts.kind.is_none() {
             let rule = self.tree.rules.of_child(self.tree.node(parent).rule, name);

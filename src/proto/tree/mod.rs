@@ -37,7 +37,9 @@ pub mod uri;
 mod value;
 
 pub use acl::{Acl, Rights};
-pub use description::{DEV_DETAIL, DEV_INFO, DM_ACC, GW_CONFIG, GW_DEVICE_INVENTORY, INBOX};
+pub use description::{
+    DEV_DETAIL, DEV_INFO, DM_ACC, GW_CONFIG, GW_DEVICE_INVENTORY, GW_STATUS, INBOX,
+};
 pub use execute::{Caller, Delivery, DeliveryContent, Outcome, Request, Subject};
 pub use node::{Facts, Mount};
 pub use property::{Format, Properties, Property};

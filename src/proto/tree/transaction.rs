@@ -138,9 +138,8 @@ impl Tree {
         mark: Mark,
         provider: &mut dyn Provider,
     ) {
-        while transaction.steps.len() > mark.0
-            && let Some(step) = transaction.steps.pop()
-        {
+        while transaction.steps.len() > mark.0 {
+            let Some(step) = transaction.steps.pop() else { break };
             match step {
                 Step::Added(id) => {
                     self.detach(id);

@@ -403,15 +403,16 @@ impl Manager {
         number(&mut commands, &mut 0);
         let options = &self.options;
         let (mut name, mut credentials) = (None, None);
-        if let Some(account) = &options.server
-            && options.misbehaviour != Some(Misbehaviour::NoCredentials)
-            && account.scheme != Scheme::Mac
-            && !session.believed
-        {
-            let (secret, nonce) = self.proof(account);
-            let user = &account.name;
-            credentials = Some(auth::credentials(account.scheme, user, &secret, &nonce));
-            name = Some(user.clone().into());
+        if let Some(account) = &options.server {
+            if options.misbehaviour != Some(Misbehaviour::NoCredentials)
+                && account.scheme != Scheme::Mac
+                && !session.believed
+            {
+                let (secret, nonce) = self.proof(account);
+                let user = &account.name;
+                credentials = Some(auth::credentials(account.scheme, user, &secret, &nonce));
+                name = Some(user.clone().into());
+            }
         }
         let uri = match (options.misbehaviour, &options.url) {
             (Some(Misbehaviour::PrivateUri), _) => PRIVATE,

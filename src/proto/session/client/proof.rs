@@ -81,8 +81,11 @@ impl ClientSession {
                     return Err(Why::Refused(code));
                 }
                 let kind = challenge.kind.as_deref().unwrap_or_else(|| account.scheme.name());
-                let scheme = Scheme::of_name(kind).filter(|it| self.may_use(account.scheme, *it));
-                self.scheme = Some(scheme.ok_or(Why::SchemeRefused)?);
+                self.scheme = match Scheme::of_name(kind) {
+                    Some(asked) if self.may_use(account.scheme, asked) => Some(asked),
+                    Some(Scheme::Basic) => return Err(Why::BasicAsked),
+                    _ => return Err(Why::SchemeRefused),
+                };
                 return Ok(true);
             }
             code if code.0 >= 300 => return Err(Why::Refused(code)),

@@ -25,6 +25,8 @@ pub enum Why {
     Refused(StatusCode),
     /// The server wants a proof that the account does not allow.
     SchemeRefused,
+    /// The server wants `syncml:auth-basic`, the secret itself, and the account says otherwise.
+    BasicAsked,
     /// The server did not prove who it is.
     ServerNotAuthenticated,
     /// The account wants `syncml:auth-basic` where the transport is not secure.
@@ -54,6 +56,10 @@ impl fmt::Display for Why {
             Self::OutOfOrder => "the answer is out of order",
             Self::Refused(code) => return write!(f, "the server refuses us: Status {}", code.0),
             Self::SchemeRefused => "the server wants a proof that the account does not allow",
+            Self::BasicAsked => {
+                "the server asks for basic authentication (syncml:auth-basic), which the account \
+                 does not allow"
+            }
             Self::ServerNotAuthenticated => "the server did not prove who it is",
             Self::BasicInClear => "syncml:auth-basic needs a secure transport",
             Self::Version(code) => {

@@ -1,0 +1,154 @@
+//! Programs of the administrator's that are told of events: `[events] directory`.
+//!
+//! Each executable file there is run once for each event, by name in order, one at a time: the
+//! line that `monitor --json` prints on its standard input, `GW_EVENT` in its environment. A file
+//! whose name ends in a dot and the name of an event (`50-notify.conflict`) is told of that event
+//! only. Each run ends within [`HOOK_TIME`](limits::HOOK_TIME); at most
+//! [`HOOK_EVENTS`](limits::HOOK_EVENTS) events wait, further ones are counted and left out.
+//!
+//! Files that others than their owner can write to, in the group or at all, are not run, nor those
+//! of anybody but root and the daemon's own user; hidden ones and those that editors and packages
+//! leave behind are passed over. A program may what the service may: the unit's CAP_NET_ADMIN is
+//! ambient and passes to it. Without the key nothing of this is there, and no event is made
+//! for it.
+
+use super::shell::Shell;
+use crate::codes;
+use crate::control;
+use crate::gateway::event::{Event, EventKind};
+use crate::gateway::journal::ENTRIES;
+use crate::io::program;
+use crate::limits;
+use smol::channel::{self, Receiver, Sender};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What the programs are told, and how they do.
+pub(super) struct Hooks {
+    directory: PathBuf,
+    send: Sender<(EventKind, String)>,
+    receive: Receiver<(EventKind, String)>,
+    programs: RefCell<Programs>,
+    /// When each file was complained of last.
+    complained: RefCell<HashMap<PathBuf, Duration>>,
+    pub(super) run: Cell<u64>,
+    pub(super) failed: Cell<u64>,
+    pub(super) dropped: Cell<u64>,
+}
+
+/// The directory as it was.
+#[derive(Default)]
+struct Programs {
+    /// When it was looked at; never, if nothing.
+    looked: Option<Duration>,
+    files: Vec<(PathBuf, Option<EventKind>)>,
+}
+
+impl Hooks {
+    pub(super) fn new(directory: &Path) -> Self {
+        let (send, receive) = channel::bounded(limits::HOOK_EVENTS);
+        Self {
+            directory: directory.to_owned(),
+            send,
+            receive,
+            programs: RefCell::default(),
+            complained: RefCell::default(),
+            run: Cell::default(),
+            failed: Cell::default(),
+            dropped: Cell::default(),
+        }
+    }
+
+    /// Those that want to be told of an event, by the directory as it was a moment ago.
+    fn wanting(&self, kind: EventKind, now: Duration) -> Vec<PathBuf> {
+        let mut programs = self.programs.borrow_mut();
+        if programs.looked.is_none_or(|looked| now >= looked + limits::HOOK_LOOK) {
+            programs.looked = Some(now);
+            programs.files = self.look(now);
+        }
+        let wanting = programs.files.iter().filter(|(_, only)| only.is_none_or(|it| it == kind));
+        wanting.map(|(path, _)| path.clone()).collect()
+    }
+
+    fn look(&self, now: Duration) -> Vec<(PathBuf, Option<EventKind>)> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let why = format!("cannot be read: {}", crate::io::plain(&error));
+                self.complain(&self.directory, &why, now);
+                return Vec::new();
+            }
+        };
+        let mut files = Vec::new();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(".");
+            let Ok(file) = fs::metadata(&path) else { continue };
+            if super::calls::is_left_over(&path) || !file.is_file() || file.mode() & 0o111 == 0 {
+                continue;
+            }
+            if file.mode() & 0o022 != 0 {
+                self.complain(&path, "is not run: others than its owner can write to it", now);
+                continue;
+            }
+            if file.uid() != 0 && file.uid() != nix::unistd::geteuid().as_raw() {
+                self.complain(&path, "is not run: it belongs neither to root nor to us", now);
+                continue;
+            }
+            let kind = name.rsplit_once('.').and_then(|(_, end)| {
+                ENTRIES.iter().map(|entry| entry.kind).find(|kind| kind.name() == end)
+            });
+            files.push((path, kind));
+        }
+        files.sort();
+        files
+    }
+
+    /// A line in the log, at most one a minute for each file.
+    fn complain(&self, path: &Path, why: &str, now: Duration) {
+        let mut complained = self.complained.borrow_mut();
+        if complained.get(path).is_some_and(|at| now < *at + limits::LOG_WINDOW) {
+            return;
+        }
+        complained.retain(|_, at| now < *at + limits::LOG_WINDOW);
+        complained.insert(path.to_owned(), now);
+        log::warn!("{}: {} {why}", codes::HOOK, path.display());
+    }
+}
+
+impl Shell {
+    /// Has the programs told of an event, if there are any.
+    pub(super) fn tell_hooks(&self, event: &Event) {
+        let Some(hooks) = &self.hooks else { return };
+        let now = self.clock.now();
+        if hooks.wanting(event.kind, now.uptime).is_empty() {
+            return;
+        }
+        let line = format!("{}\n", control::event_line(event, now));
+        if hooks.send.try_send((event.kind, line)).is_err() {
+            hooks.dropped.set(hooks.dropped.get() + 1);
+            let why = format!("works too slowly: {} events were left out", hooks.dropped.get());
+            hooks.complain(&hooks.directory, &why, now.uptime);
+        }
+    }
+
+    /// Runs the programs, for ever.
+    pub(super) async fn hooks(self: Rc<Self>) {
+        let Some(hooks) = &self.hooks else { return };
+        while let Ok((kind, line)) = hooks.receive.recv().await {
+            for path in hooks.wanting(kind, self.clock.now().uptime) {
+                let variable = ("GW_EVENT", kind.name());
+                let result = program::run(&path, variable, &line, limits::HOOK_TIME).await;
+                hooks.run.set(hooks.run.get() + 1);
+                if let Err(why) = result {
+                    hooks.failed.set(hooks.failed.get() + 1);
+                    hooks.complain(&path, &why, self.clock.now().uptime);
+                }
+            }
+        }
+    }
+}

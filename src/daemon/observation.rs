@@ -1,0 +1,55 @@
+//! What others see of the daemon by HTTP: metrics, and whether it lives and works.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/metrics` | OpenMetrics |
+//! | `/livez` | 200: the one thread that does everything answered |
+//! | `/readyz` | 200 if healthy or degraded (`status` exits with 0 or 1), 503 if down (2); the health lines |
+
+use super::shell::Shell;
+use crate::control::{StatusAnswer, openmetrics};
+use crate::gateway::view::Health;
+use crate::io::page_server::{Page, PageListener, PageRequest};
+use std::rc::Rc;
+
+impl Shell {
+    /// Serves metrics and health, for ever.
+    pub(super) async fn observers(self: Rc<Self>, listener: PageListener) {
+        let handler = |request: PageRequest| {
+            let page = self.observed(&request.path);
+            async move { page }
+        };
+        listener.serve(handler).await;
+    }
+
+    fn observed(&self, path: &str) -> Page {
+        match path {
+            "/metrics" => Page {
+                content_type: openmetrics::CONTENT_TYPE,
+                ..Page::text(200, openmetrics::render(&self.status_answer()))
+            },
+            "/livez" => Page::text(200, "alive\n"),
+            "/readyz" => ready(&self.status_answer()),
+            _ => Page::text(404, "there are /metrics, /livez and /readyz\n"),
+        }
+    }
+
+    /// What [`Request::Status`](crate::control::Request::Status) is answered with.
+    pub(super) fn status_answer(&self) -> StatusAnswer {
+        let status = self.gateway.borrow().status(self.clock.now());
+        let configuration = self.configuration_state();
+        StatusAnswer { status, io: self.io_counters(), configuration }
+    }
+}
+
+fn ready(answer: &StatusAnswer) -> Page {
+    let (code, mut text) = match answer.status.health {
+        Health::Healthy => (200, "healthy\n".to_owned()),
+        Health::Degraded => (200, "degraded\n".to_owned()),
+        Health::Down => (503, "down\n".to_owned()),
+    };
+    for problem in &answer.status.problems {
+        text.push_str(&format!("{problem}\n"));
+    }
+    Page::text(code, text)
+}

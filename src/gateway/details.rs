@@ -1,0 +1,133 @@
+//! Everything known about one end device or one DM server, with what is odd and what to do.
+
+use crate::codes::{self, Trouble};
+use crate::gateway::Gateway;
+use crate::gateway::seam::Now;
+use crate::gateway::view::{DeviceDetails, DeviceView, ServerDetails, ServerView};
+use crate::limits;
+
+impl Gateway {
+    /// One end device, by its id, an alias, or a part of the id that no other device has.
+    ///
+    /// # Errors
+    /// A sentence, if there is none or if it could be several.
+    pub fn device_details(&self, id: &str, now: Now) -> Result<DeviceDetails, String> {
+        let known = self.find_by_header(id, &mut String::new());
+        let device = match known.and_then(|key| self.inventory.device(key)) {
+            Some(device) => self.device(device, now),
+            None => only(id, self.devices(now), |device| &device.id, "device", "devices")?,
+        };
+        let policy = self.options.lans.iter().find(|lan| *lan.name == *device.lan);
+        let servers = device.servers.iter();
+        Ok(DeviceDetails {
+            policy: policy.map(|lan| lan.policy.to_string()),
+            pushes: servers.map(|server| self.explain(server, &device.id)).collect(),
+            troubles: troubles_of_device(&device),
+            device,
+        })
+    }
+
+    /// One DM server, by its id or a part of it that no other server has.
+    ///
+    /// # Errors
+    /// A sentence, if there is none or if it could be several.
+    pub fn server_details(&self, id: &str, now: Now) -> Result<ServerDetails, String> {
+        let servers = self.servers(now);
+        let exact = servers.iter().find(|server| server.id == id).cloned();
+        let server = match exact {
+            Some(server) => server,
+            None => only(id, servers, |server| &server.id, "DM server", "servers")?,
+        };
+        let mut pushes = Vec::new();
+        for (_, device) in self.inventory.iter() {
+            if device.names(&server.id) {
+                pushes.push(self.explain(&server.id, &device.record.id.to_string()));
+            }
+        }
+        pushes.sort_by(|a, b| a.device.cmp(&b.device));
+        let account = self.management.has_account(&server.id);
+        Ok(ServerDetails { account, pushes, troubles: troubles_of_server(&server), server })
+    }
+}
+
+/// The only one whose id has `part` in it.
+fn only<T>(
+    part: &str,
+    all: Vec<T>,
+    id: impl Fn(&T) -> &String,
+    what: &str,
+    command: &str,
+) -> Result<T, String> {
+    let lower = part.to_ascii_lowercase();
+    let is = |it: &T| !part.is_empty() && id(it).to_ascii_lowercase().contains(&lower);
+    let mut found: Vec<T> = all.into_iter().filter(is).collect();
+    match found.len() {
+        0 => Err(format!("no {what} {part} is known; try: dm-gateway {command}")),
+        1 => Ok(found.remove(0)),
+        number => {
+            let names = found.iter().take(limits::NAMES_TOLD).map(|it| id(it).as_str());
+            let names = names.collect::<Vec<_>>().join(", ");
+            let more = if number > limits::NAMES_TOLD { ", …" } else { "" };
+            Err(format!("{part} could be {number} of them: {names}{more}; try: the whole id"))
+        }
+    }
+}
+
+fn troubles_of_device(device: &DeviceView) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    if let Some(rival) = &device.conflict {
+        let mac = rival.mac.as_deref().map_or_else(String::new, |mac| format!(" ({mac})"));
+        let sentence = format!(
+            "another device claims this identity; cause: it speaks from {}{mac}, {} times, last \
+             {} s ago; pushes still go to the one that was here first; try: find out what is at \
+             {}; if it is the real one, take the other off the LAN",
+            rival.address, rival.count, rival.age, rival.address
+        );
+        troubles.push(Trouble::new(codes::CONFLICT, &sentence));
+    }
+    if !device.named && device.servers.is_empty() {
+        let cause = match device.detection {
+            Some(200) | None => "it has not opened a session with the gateway".to_owned(),
+            Some(code) => format!("it answered the Device Detection Alert with {code}"),
+        };
+        let sentence = format!(
+            "it has named no DM server; cause: {cause}; try: dm-gateway devices provision {}, if \
+             it is a DM client at all",
+            device.id
+        );
+        troubles.push(Trouble::new(codes::SILENT, &sentence));
+    }
+    if device.unconfirmed {
+        let sentence = "it has since sent empty lists of servers; cause: a reset, or a client \
+                        that tells its list only once; try: wait for its next session; what it \
+                        named before stays until then";
+        troubles.push(Trouble::new(codes::UNCONFIRMED, sentence));
+    }
+    troubles
+}
+
+fn troubles_of_server(server: &ServerView) -> Vec<Trouble> {
+    let why = server.why.as_deref().unwrap_or("no reason is known");
+    let id = &server.id;
+    match server.state.as_str() {
+        "failed" => {
+            let sentence = format!("the last session or search failed; cause: {why}");
+            let next = format!("dm-gateway session {id} --wait");
+            vec![Trouble::new(codes::SESSION, &sentence).or_try(&next)]
+        }
+        "pending-approval" => {
+            let sentence = format!(
+                "devices ask for this server and nobody has allowed it; try: dm-gateway servers \
+                 approve {id}"
+            );
+            vec![Trouble::new(codes::WANTED, &sentence)]
+        }
+        "wanted" => {
+            let sentence =
+                format!("devices ask for this server and it has no account; cause: {why}");
+            let next = "dm-gateway bootstrap apply FILE";
+            vec![Trouble::new(codes::NO_ACCOUNT, &sentence).or_try(next)]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,107 @@
+//! Programs in events.d: who is run, with what, for how long, and what it costs the daemon.
+
+use crate::live::Live;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+const DEVICE: &str = "IMEI:490154203237518";
+
+fn program(directory: &Path, name: &str, mode: u32, script: &str) {
+    let path = directory.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn programs_are_told_each_event_and_nothing_else() {
+    let live = Live::new(12, "[events]\ndirectory = \"DIR/events.d\"");
+    let (directory, out) = (live.path().join("events.d"), live.path().join("out"));
+    fs::create_dir(&directory).unwrap();
+    fs::create_dir(&out).unwrap();
+    let out = out.display();
+    program(
+        &directory,
+        "50-all",
+        0o755,
+        &format!("cat >> {out}/all\nenv >> {out}/env\npwd >> {out}/pwd"),
+    );
+    program(&directory, "50-some.mapped", 0o700, &format!("echo $GW_EVENT >> {out}/mapped"));
+    program(&directory, "60-fails.sh", 0o755, "echo 'no modem' >&2; exit 7");
+    program(&directory, "70-plain", 0o644, &format!("touch {out}/never"));
+    program(&directory, "70-open", 0o777, &format!("touch {out}/never"));
+    program(&directory, ".hidden", 0o755, &format!("touch {out}/never"));
+    program(&directory, "80-old~", 0o755, &format!("touch {out}/never"));
+    let mut live = live;
+    let mut command = live.command(&["run"]);
+    command.env("CANARY", "of-the-daemons-environment");
+    live.run(command);
+    live.session(20, DEVICE, &["com.example.dms", "urn:dms:2"]);
+    let read = |live: &Live, name: &str| {
+        fs::read_to_string(live.path().join("out").join(name)).unwrap_or_default()
+    };
+    live.until("both are told", |live| read(live, "mapped").lines().count() == 2);
+    live.until("the failure is told", |live| {
+        live.log().contains("60-fails.sh ended with exit code 7: no modem")
+    });
+    assert_eq!(read(&live, "mapped"), "mapped\nmapped\n");
+    assert_eq!(live.log().matches("60-fails.sh").count(), 1, "once a minute");
+    assert!(live.log().contains("70-open is not run: others than its owner"), "{}", live.log());
+    assert_eq!(read(&live, "never"), "");
+    let events: Vec<serde_json::Value> =
+        read(&live, "all").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mapped = events.iter().find(|event| event["event"] == "mapped").unwrap();
+    assert_eq!((&mapped["schema"], &mapped["device"]), (&1.into(), &DEVICE.into()));
+    let environment = read(&live, "env");
+    assert!(environment.contains("GW_EVENT=mapped\n") && environment.contains("PATH="));
+    assert!(!environment.contains("CANARY") && !environment.contains("DM_GATEWAY"));
+    assert!(read(&live, "pwd").lines().all(|line| line == "/"));
+    let io = live.json(&["status"])["io"].clone();
+    assert!(io["hooks_run"].as_u64() > Some(4) && io["hooks_failed"].as_u64() > Some(1), "{io}");
+
+    // What is put there while the daemon runs counts.
+    program(&directory, "90-late.refused", 0o755, &format!("cat > {out}/late"));
+    live.until("it is told", |live| {
+        live.push("com.example.stranger", DEVICE, 9);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        read(live, "late").contains("unknown-server")
+    });
+}
+
+#[test]
+fn a_slow_program_ends_and_a_flood_is_bounded() {
+    let live = Live::new(13, "[events]\ndirectory = \"DIR/events.d\"");
+    let directory = live.path().join("events.d");
+    fs::create_dir(&directory).unwrap();
+    let out = live.path().join("out");
+    // A grandchild that holds everything open ends with it.
+    let script = format!("echo $$ >> {}\nsleep 600 & sleep 601", out.display());
+    program(&directory, "slow", 0o755, &script);
+    let mut live = live;
+    let command = live.command(&["run"]);
+    live.run(command);
+    for session in 0..400 {
+        live.push("com.example.stranger", DEVICE, session);
+    }
+    live.until("events are left out", |live| {
+        live.json(&["status"])["io"]["hooks_dropped"].as_u64() > Some(100)
+    });
+    assert!(live.log().contains("works too slowly: "), "{}", live.log());
+    live.until("the program ends", |live| {
+        live.log().contains("took longer than 10 s and was killed")
+    });
+    let first = fs::read_to_string(&out).unwrap().lines().next().unwrap().to_owned();
+    assert!(!Path::new("/proc").join(first).exists());
+    // Meanwhile the daemon works.
+    live.session(20, DEVICE, &["com.example.dms"]);
+    live.push("com.example.dms", DEVICE, 1);
+    live.until("it forwards", |live| live.json(&["status"])["counters"]["forwarded"] == 1);
+}
+
+#[test]
+fn a_missing_directory_is_told_and_hurts_nobody() {
+    let live = Live::start(14, "[events]\ndirectory = \"DIR/nowhere\"");
+    live.session(20, DEVICE, &["com.example.dms"]);
+    live.until("it is told", |live| live.log().contains("GW-OBS-02: "));
+    assert!(live.log().contains("nowhere cannot be read: No such file"), "{}", live.log());
+}
