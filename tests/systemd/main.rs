@@ -163,9 +163,10 @@ fn the_service_is_confined_tells_how_it_is_and_comes_back_when_it_dies_or_hangs(
     };
     assert_ne!(field("Uid"), "0");
     // CAP_NET_ADMIN is number 12.
-    for set in ["CapEff", "CapPrm", "CapBnd", "CapAmb"] {
+    for set in ["CapEff", "CapPrm", "CapBnd"] {
         assert_eq!(u64::from_str_radix(&field(set), 16).unwrap(), 1 << 12, "{set}");
     }
+    assert_eq!(u64::from_str_radix(&field("CapAmb"), 16).unwrap(), 0, "nobody inherits it");
     assert_eq!((field("NoNewPrivs"), field("Seccomp")), ("1".to_owned(), "2".to_owned()));
     let modes =
         "stat -c '%a %U:%G' /var/lib/dm-gateway /run/dm-gateway /run/dm-gateway/control.sock";
@@ -231,12 +232,27 @@ fn with_the_units_capability_a_neighbour_is_probed_and_with_one_less_it_is_not()
     let Some((machine, _)) = machine_and_package(test) else { return };
     installed(&machine);
     assert_eq!(machine.property("CapabilityBoundingSet"), "cap_net_admin");
+    // A program in events.d has none.
+    machine.write(
+        "/etc/dm-gateway/events.d/10-status",
+        "#!/bin/sh\ngrep ^Cap /proc/self/status > /var/lib/dm-gateway/hook\n",
+    );
+    machine.sh("chmod 755 /etc/dm-gateway/events.d/10-status");
+    let hooks = "[events]\ndirectory = \"/etc/dm-gateway/events.d\"\n";
+    machine.write("/etc/dm-gateway/dm-gateway.toml", &format!("{CONFIGURATION}{hooks}"));
+    machine.sh("systemctl restart dm-gateway");
     machine.sh(&format!(
         "ip netns exec radio dm-gateway simulate device --id {RADIO} --listen 192.168.4.20:2948 \
              --gateway http://192.168.4.1:8080/dm --server acme=http://192.0.2.9/dm \
              --open-session --wait list-answered --timeout 60"
     ));
     machine.until("dm-gateway map list --json", "mapped", |list| list.contains("acme"));
+
+    let none = format!("{:016x}", 0);
+    machine.until("cat /var/lib/dm-gateway/hook", "the program was run", |sets| {
+        let of = |name: &str| sets.lines().find_map(|line| line.strip_prefix(name));
+        ["CapPrm:\t", "CapEff:\t", "CapAmb:\t"].iter().all(|name| of(name) == Some(&none))
+    });
 
     assert!(probed(&machine, 1), "with the capability");
 
