@@ -51,9 +51,12 @@ fn configuration(scene: &Scene) -> Vec<Finding> {
 
 fn configuration_file(scene: &Scene) -> Vec<Finding> {
     let user = scene.service();
-    match obstacle(&scene.path, &user, READ) {
-        None => vec![Finding::ok(format!("{} may read it", user.name))],
-        Some(why) => vec![Finding::fail(codes::CONFIG_READ, why)],
+    let bad = scene.written.iter().filter_map(|file| obstacle(file, &user, READ));
+    let bad: Vec<_> = bad.map(|why| Finding::fail(codes::CONFIG_READ, why)).collect();
+    match scene.written.len() {
+        _ if !bad.is_empty() => bad,
+        1 => vec![Finding::ok(format!("{} may read it", user.name))],
+        number => vec![Finding::ok(format!("{} may read its {number} files", user.name))],
     }
 }
 
@@ -90,10 +93,11 @@ fn writable(scene: &Scene) -> Vec<Finding> {
     let open = scene.files.iter().filter(|file| others(&file.path) & WRITE != 0);
     let mut found: Vec<_> =
         open.map(|file| complain(file, codes::WRITABLE, "change", "chmod o-w")).collect();
-    if others(&scene.path) & WRITE != 0 {
-        let what = format!("everybody may change {}", scene.path.display());
-        found.push(Finding::warn(codes::WRITABLE, what));
-    }
+    let open = scene.written.iter().filter(|file| others(file) & WRITE != 0);
+    found.extend(open.map(|file| {
+        let what = format!("everybody may change {}", file.display());
+        Finding::warn(codes::WRITABLE, what).then(format!("chmod o-w {}", file.display()))
+    }));
     some(found)
 }
 
