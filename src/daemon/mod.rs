@@ -23,6 +23,7 @@ mod operators;
 mod probes;
 mod progress;
 mod pushes;
+mod rehearsal;
 mod shell;
 mod traces;
 
