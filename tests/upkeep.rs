@@ -391,7 +391,11 @@ fn a_store_of_a_newer_version_is_left_alone_and_one_of_the_older_is_read() {
         let (_, said) = bench.fails(words);
         assert!(said.contains("was written by a newer dm-gateway"), "{said}");
         assert!(said.contains("dm-gateway factory-reset"), "{said}");
+        assert!(said.contains("error[GW-STORE-07]: downgrade refused: "), "{said}");
     }
+    let checked = bench.run(&["check", "GW-STORE-05"]);
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(said.contains("FAIL  GW-STORE-07") && said.contains("downgrade refused"), "{said}");
     assert!(bench.state().join("store/db").exists());
     assert!(!bench.state().join("store.broken").exists());
     bench.text(&["factory-reset", "--yes"]);

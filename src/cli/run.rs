@@ -45,7 +45,7 @@ fn run(given: Given) -> Result<u8, Stop> {
         logger::set_levels(Levels { all, module: None });
         logger::set_form(config.observe.log_form);
         let started = start(&layout, config, before.take());
-        let (daemon, config) = started.map_err(|error| Stop::with(codes::START, &error))?;
+        let (daemon, config) = started.map_err(|error| Stop::with(error.code, &error.why))?;
         match daemon.run_with(&mut orders) {
             Ended::Stopped => return Ok(0),
             Ended::Restart => before = Some(config),
@@ -71,7 +71,7 @@ fn start(
     layout: &Layout,
     config: Config,
     before: Option<Config>,
-) -> Result<(Daemon, Config), String> {
+) -> Result<(Daemon, Config), Unstarted> {
     let error = match Daemon::start(&config) {
         Ok(daemon) => return Ok((daemon, config)),
         Err(error) => error,
