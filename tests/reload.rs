@@ -18,7 +18,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dm-gateway");
@@ -319,6 +319,69 @@ fn a_token_that_cannot_be_read_any_more_opens_no_door() {
     assert!(text.contains("applied: wan.http-push.token-file (its file)"), "{text}");
     assert!(push("0123456789abcdef-one").contains("403"));
     assert!(push("0123456789abcdef-two").contains("400"));
+}
+
+/// A certificate of this name, and its key.
+fn certificate(name: &str, certificate: &Path, key: &Path) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-days", "30", "-subj", &format!("/CN={name}")])
+        .args([Path::new("-keyout"), key, Path::new("-out"), certificate])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+}
+
+/// Whose certificate a listener shows.
+fn shown_by(address: &str) -> String {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-connect", address]).stdin(Stdio::null());
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let subject = text.lines().find_map(|line| line.strip_prefix("subject="));
+    subject.unwrap_or_default().replace(' ', "")
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_after_a_reload_and_its_key_may_be_a_credential() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        assert!(std::env::var_os("DM_GATEWAY_REQUIRE_TOOLS").is_none(), "no openssl");
+        return println!("left out: openssl not installed");
+    }
+    let mut bench = Bench::new(15);
+    let listens = "127.43.15.2:8443";
+    bench.configure(&format!(
+        "http-push-listen = \"{listens}\"\n[wan.http-push]\ncertificate = \"push.pem\"\n\
+         key = \"credential:push-key\"\ntoken-file = \"token\"\n[[server]]\nid = \"acme\"\n\
+         client-certificate = \"push.pem\"\nclient-key = \"credential:push-key\"\n"
+    ));
+    bench.file("token", "0123456789abcdef-one\n");
+    bench.file("credentials/README", "");
+    let (pem, key) = (bench.path("push.pem"), bench.path("credentials/push-key"));
+    certificate("one", &pem, &key);
+    // Who is not the service takes it on trust; the service does not.
+    let (text, code) = bench.say(&["config", "check"]);
+    assert_eq!(code, 0, "{text}");
+    let (text, code) = bench.say(&["run"]);
+    assert!(
+        code == 1 && text.contains("names a credential, and systemd handed over none"),
+        "{text}"
+    );
+    bench.run(&[("CREDENTIALS_DIRECTORY", bench.path("credentials").to_str().unwrap())]);
+    assert_eq!(shown_by(listens), "CN=one");
+
+    // Half of a new pair is none: the old one is shown on.
+    certificate("two", &pem, &bench.path("key-of-two"));
+    let (text, code) = bench.say(&["reload"]);
+    assert!(code == 1 && text.contains("is not the key of the certificate"), "{text}");
+    assert_eq!(shown_by(listens), "CN=one");
+    fs::rename(bench.path("key-of-two"), &key).unwrap();
+    let reloaded = bench.json(&["reload"]);
+    let applied = reloaded["applied"].as_array().unwrap();
+    for key in ["wan.http-push.certificate", "wan.http-push.key", "server.acme.client-key"] {
+        assert!(applied.contains(&format!("{key} (its file)").into()), "{reloaded}");
+    }
+    assert_eq!(reloaded["restart"], Value::Array(Vec::new()));
+    assert_eq!(shown_by(listens), "CN=two");
 }
 
 #[test]
