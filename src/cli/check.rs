@@ -14,7 +14,7 @@ mod iptables;
 mod network;
 mod system;
 
-use crate::cli::client::{Stop, print};
+use crate::cli::client::{Stop, print, rows};
 use crate::cli::definition::{
     self, Choice, Command, Form, Given, Kind, Operand, PRINTING, Times, flag, nearest, option,
 };
@@ -22,7 +22,7 @@ use crate::cli::status;
 use crate::codes::{Code, Trouble};
 use crate::config::files::{Named, named, written};
 use crate::config::{self, Config, ConfigError};
-use crate::control::{Document, Request, SCHEMA, StatusAnswer};
+use crate::control::{self, Document, Request, StatusAnswer};
 use crate::io::clock::Clock;
 use crate::io::control_socket;
 use crate::io::inspect::{self, Account};
@@ -186,7 +186,8 @@ fn check(given: Given) -> Result<u8, Stop> {
             of(Verdict::Ok),
             of(Verdict::Skipped)
         ))?,
-        _ => print_json(&Findings { checks })?,
+        Form::Lines => print(&rows(&control::document(Findings { checks })))?,
+        Form::Json => print_json(&Findings { checks })?,
     }
     Ok(u8::from(fails > 0 || warnings > 0 && given.has("warnings-as-errors")))
 }
@@ -224,9 +225,7 @@ fn list(checks: &[&Check], form: Form) -> Result<u8, Stop> {
 }
 
 fn print_json(body: &impl Serialize) -> Result<(), Stop> {
-    let document = Document { schema: SCHEMA, body };
-    let text = serde_json::to_string(&document).expect("findings are text");
-    print(&format!("{text}\n"))
+    print(&format!("{}\n", control::document(body)))
 }
 
 fn line(finding: &Finding) -> String {

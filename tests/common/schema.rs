@@ -35,7 +35,12 @@ pub fn of_command(arguments: &[&str]) -> Option<&'static str> {
         ("config", "doc") => "config-doc",
         ("reload", _) => "reloaded",
         ("apply", _) => "applied",
-        ("confirm" | "log-level", _) => "done",
+        ("confirm" | "log-level" | "backup", _) => "done",
+        ("audit", _) if arguments.contains(&"--verify") => "audit-verified",
+        ("audit", _) => "audit",
+        ("check", _) if arguments.contains(&"--list") => "check-list",
+        ("check", _) => "check",
+        ("support-bundle", _) => "support-bundle",
         ("decode", _) => "decoded",
         _ => return None,
     })
