@@ -255,6 +255,7 @@
 //! | async-signal | SIGTERM and SIGINT as an event | Apache-2.0 OR MIT |
 //! | socket2 | socket options that must be set before binding | MIT OR Apache-2.0 |
 //! | nix | recvmmsg and sendmmsg, netlink, inotify, peer credentials, serial ports, without unsafe code of our own | MIT |
+//! | rustix | what nix lacks: the ambient set of capabilities, emptied; async-io has it anyway | Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT |
 //! | quick-xml | the XML event reader under SyncML and the payloads; no serde, no entities, no namespaces | MIT |
 //! | sled | the store, exactly 0.34.7: the one release that survived the kill tests | MIT OR Apache-2.0 |
 //! | log | the logging facade; the logger is ours, [`io::logger`]: journal, text or JSON | MIT OR Apache-2.0 |

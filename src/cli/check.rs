@@ -5,10 +5,12 @@
 //! ```
 //!
 //! Works without the daemon, without a network and with a configuration that is not valid. Reads,
-//! and changes nothing. `files`, `network` and `system` have the checks, `firewall` reads rules.
+//! and changes nothing. `files`, `network` and `system` have the checks, `firewall` reads rules,
+//! `iptables` older ones.
 
 mod files;
 mod firewall;
+mod iptables;
 mod network;
 mod system;
 
@@ -18,7 +20,7 @@ use crate::cli::definition::{
 };
 use crate::cli::status;
 use crate::codes::{Code, Trouble};
-use crate::config::files::{Named, named};
+use crate::config::files::{Named, named, written};
 use crate::config::{self, Config, ConfigError};
 use crate::control::{Document, Request, SCHEMA, StatusAnswer};
 use crate::io::clock::Clock;
@@ -133,6 +135,9 @@ struct Listed {
 struct Scene {
     path: PathBuf,
     config: Result<Config, ConfigError>,
+    /// The files of the configuration.
+    written: Vec<PathBuf>,
+    /// The files that those name.
     files: Vec<Named>,
     /// Whom the service runs as, and whether that user exists.
     user_name: String,
@@ -315,6 +320,7 @@ impl Scene {
         let clock = Clock::start().map_err(|error| Stop::failed(&error.to_string()))?;
         Ok(Self {
             config: Config::load(&path),
+            written: written(&path),
             files: named(&path),
             user_name,
             user,

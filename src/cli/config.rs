@@ -5,7 +5,7 @@ use crate::cli::client::{Call, Stop, note, print};
 use crate::cli::definition::{
     self, ASKING, Command, Form, Given, Kind, Operand, PRINTING, Times, flag, option,
 };
-use crate::cli::table::printable;
+use crate::cli::table::{count, printable};
 use crate::codes::{self, Trouble};
 use crate::config::check::{Findings, check};
 use crate::config::keys::{self, Key};
@@ -114,14 +114,10 @@ fn report(findings: &Findings) -> String {
     for warning in &findings.warnings {
         text.push_str(&format!("warning: {}\n", printable(warning)));
     }
-    let files = match findings.files.len() {
-        1 => "1 file".to_owned(),
-        number => format!("{number} files"),
-    };
+    let files = count(findings.files.len() as u64, "file");
     text.push_str(&match findings.errors.len() {
         0 => format!("the configuration is valid: {files}\n"),
-        1 => format!("1 error in {files}\n"),
-        number => format!("{number} errors in {files}\n"),
+        number => format!("{} in {files}\n", count(number as u64, "error")),
     });
     text
 }

@@ -50,7 +50,8 @@ impl AuditTask {
         let mut entries = self.waiting.take();
         let lost = self.lost.take();
         if lost > 0 {
-            let why = Some(format!("{lost} entries found no room while the audit failed"));
+            let lines = if lost == 1 { "1 entry".into() } else { format!("{lost} entries") };
+            let why = Some(format!("{lines} found no room while the audit failed"));
             entries.push(Entry::new(time, "daemon", "lost").failed(why));
         }
         entries

@@ -1,7 +1,7 @@
 //! LANs, the WAN, what the kernel forwards, names.
 
 use super::firewall::{Fate, Packet, fate};
-use super::{Check, Finding, Scene, seconds};
+use super::{Check, Finding, Scene, iptables, seconds};
 use crate::codes;
 use crate::config::Config;
 use crate::gateway::policy::Verify;
@@ -170,15 +170,10 @@ fn port(scene: &Scene, address: SocketAddr, tcp: bool, taken: &[Listening]) -> F
 
 fn firewall(scene: &Scene) -> Vec<Finding> {
     scene.configured(|config| {
-        let listed = inspect::output("nft", &["-j", "list", "ruleset"], limits::CHECK_QUESTION);
-        let rules = listed.and_then(|text| Ok(serde_json::from_slice(&text)?));
-        let rules: serde_json::Value = match rules {
-            Ok(rules) => rules,
-            Err(error) => {
-                let why = format!("the rules cannot be read with nft: {}", plain(&error));
-                return vec![Finding::skipped(why)];
-            }
-        };
+        let (rules, unread) = rules();
+        if let (true, Some(why)) = (rules.is_empty(), unread) {
+            return vec![Finding::skipped(why)];
+        }
         let pushes = config.push_listen.iter().map(|address| (address, "udp"));
         let http = config.http_push.listen.iter().map(|address| (address, "tcp"));
         let outside = pushes.chain(http).filter(|(address, _)| !address.ip().is_loopback());
@@ -187,13 +182,22 @@ fn firewall(scene: &Scene) -> Vec<Finding> {
         let interface = interface.unwrap_or_default();
         let judge = |(address, protocol): (&SocketAddr, &str)| {
             let (port, v6) = (address.port(), address.is_ipv6());
-            match fate(&rules, Packet { interface: &interface, protocol, port, v6 }) {
+            let packet = Packet { interface: &interface, protocol, port, v6 };
+            let fates: Vec<_> = rules.iter().map(|rules| fate(rules, packet)).collect();
+            let closed = fates.iter().find(|fate| matches!(fate, Fate::Closed(_)));
+            let unknown = fates.iter().find(|fate| **fate == Fate::Unknown);
+            match closed.or(unknown).unwrap_or(&Fate::Open) {
                 Fate::Open => Finding::ok(format!("{protocol} {address} is let in")),
                 Fate::Unknown => Finding::skipped(format!("{protocol} {address}: cannot tell")),
                 Fate::Closed(chain) => {
                     let what =
                         format!("the firewall drops {protocol} {address}, in the chain {chain}");
-                    let next = format!("nft insert rule {chain} {protocol} dport {port} accept");
+                    let next = match chain.split(' ').nth(1) {
+                        Some(program) if program.ends_with("tables-legacy") => {
+                            format!("{program} -I INPUT -p {protocol} --dport {port} -j ACCEPT")
+                        }
+                        _ => format!("nft insert rule {chain} {protocol} dport {port} accept"),
+                    };
                     Finding::fail(codes::FIREWALL, what).then(next)
                 }
             }
@@ -205,6 +209,35 @@ fn firewall(scene: &Scene) -> Vec<Finding> {
             found
         }
     })
+}
+
+/// The rules of the kernel: nft's, which are also those of today's iptables, and those of
+/// iptables-legacy, where that is in use; and why there are none.
+fn rules() -> (Vec<serde_json::Value>, Option<String>) {
+    let ask =
+        |program, arguments: &[&str]| inspect::output(program, arguments, limits::CHECK_QUESTION);
+    let listed = ask("nft", &["-j", "list", "ruleset"]);
+    let nft = listed.and_then(|text| Ok(serde_json::from_slice(&text)?));
+    let why =
+        |error: &std::io::Error| format!("the rules cannot be read with nft: {}", plain(error));
+    let unread = nft.as_ref().err().map(why);
+    let mut all = Vec::from_iter(nft.ok());
+    for (names, program, v6) in [
+        ("/proc/net/ip_tables_names", "iptables-legacy", false),
+        ("/proc/net/ip6_tables_names", "ip6tables-legacy", true),
+    ] {
+        // Only a table that is there already is asked for: to ask for another one would load it.
+        let names = fs::read_to_string(names).unwrap_or_default();
+        if !names.lines().any(|name| name == "filter") {
+            continue;
+        }
+        let plain_name = program.trim_end_matches("-legacy");
+        let listed = ask(program, &["-S"]).or_else(|_| ask(plain_name, &["-S"]));
+        let text = listed.ok().and_then(|text| String::from_utf8(text).ok());
+        // Rules that are there and cannot be listed leave it open.
+        all.push(text.map_or(serde_json::Value::Null, |text| iptables::ruleset(&text, v6)));
+    }
+    (all, unread)
 }
 
 fn forwarding(scene: &Scene) -> Vec<Finding> {
