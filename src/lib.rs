@@ -240,7 +240,7 @@
 //!
 //! # Dependencies
 //!
-//! Each has to earn its line. 104 crates in all with this one, for a router as with the simulators,
+//! Each has to earn its line. 105 crates in all with this one, for a router as with the simulators,
 //! those counted in that only run at build time as macros.
 //!
 //! ```text
@@ -268,6 +268,7 @@
 //! | rustls-webpki | rustls' judge of certificates, to tell what it said | ISC |
 //! | simple-dns | DNS messages, for SRV: one crate; hickory-proto brings 50 | MIT |
 //! | sd-notify | READY, STATUS and WATCHDOG for systemd | MIT OR Apache-2.0 |
+//! | sd-listen-fds | sockets that systemd holds, without unsafe code of our own | MIT OR Apache-2.0 |
 //! | lexopt | command line arguments, without macros or dependencies | MIT |
 //! | serde, serde_json | `--json`, the lines of the control socket, records of the management | MIT OR Apache-2.0 |
 //! | toml | the configuration file, with line numbers in its errors | MIT OR Apache-2.0 |

@@ -37,6 +37,7 @@ use crate::io::clock::Clock;
 use crate::io::committer::Committer;
 use crate::io::control_socket::ControlSocket;
 use crate::io::http_server::LanListener;
+use crate::io::inherited;
 use crate::io::leases::LeaseWatch;
 use crate::io::logger;
 use crate::io::page_server::PageListener;
@@ -146,6 +147,11 @@ impl Daemon {
             let receiver = bound(PushReceiver::bind(address, config.wan_interface.as_deref()))
                 .map_err(|error| advise_address(&error, address, "[wan] push-listen"))?;
             push_ports.push(PushPort { address, receiver });
+        }
+        for address in inherited::unused() {
+            log::warn!(
+                "the service manager holds a socket at {address}, which no push-listen names"
+            );
         }
         let metrics = config.observe.metrics.as_ref();
         let metrics = metrics.map(PageListener::bind).transpose();

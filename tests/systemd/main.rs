@@ -69,9 +69,11 @@ fn the_units_are_valid_and_their_exposure_is_at_most_one_and_a_half() {
     let text = text.replace("ExecStart=/usr/bin/dm-gateway", "ExecStart=/bin/true");
     let service = directory.path().join("dm-gateway.service");
     fs::write(&service, text).unwrap();
+    let socket = directory.path().join("dm-gateway.socket");
+    fs::copy(unit("sockets/dm-gateway.socket"), &socket).unwrap();
 
     let (stdout, stderr) =
-        run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&service));
+        run(Command::new("systemd-analyze").args(["verify", "--man=no"]).args([&service, &socket]));
     let of_ours = |line: &&str| line.contains("dm-gateway");
     // Before 253 the line above it counts, as the unit says.
     let known = |line: &&str| !line.ends_with("ignoring: notify-reload");
@@ -95,6 +97,8 @@ fn a_package_waits_for_its_configuration_and_leaves_nothing_when_it_is_purged() 
     assert!(printed.contains("systemctl start dm-gateway"), "{printed}");
     assert_eq!(machine.property("ActiveState"), "inactive");
     assert_eq!(machine.property("UnitFileState"), "enabled");
+    let optional = machine.try_sh("systemctl is-enabled dm-gateway.socket").stdout;
+    assert_eq!(String::from_utf8_lossy(&optional), "disabled\n");
     assert!(machine.journal().contains("still the example"), "{}", machine.journal());
     assert_eq!(
         machine.sh("stat -c '%a %U:%G' /etc/dm-gateway/bootstrap.d"),
@@ -201,6 +205,17 @@ fn the_service_is_confined_tells_how_it_is_and_comes_back_when_it_dies_or_hangs(
     machine.sh("systemctl stop dm-gateway");
     assert_eq!(machine.property("Result"), "success");
     assert_eq!(machine.try_sh("dm-gateway status").status.code(), Some(3));
+
+    // Optional: systemd holds the port for pushes. What arrives without a service starts one, which
+    // finds it there.
+    machine.sh("systemctl start dm-gateway.socket");
+    machine.sh("bash -c 'echo early >/dev/udp/127.0.0.1/2948'");
+    machine.until("dm-gateway status --json", "the push that waited", |status| {
+        status.contains("\"pushes\":1,")
+    });
+    let journal = machine.journal();
+    assert!(journal.contains("a socket at [::]:2948, which no push-listen names"), "{journal}");
+    machine.sh("systemctl stop dm-gateway.socket dm-gateway");
 
     // Secrets: a copy that only the service can read. A missing one keeps it from starting.
     machine.write("/etc/dm-gateway/secrets/user-pin", "1234\n");
