@@ -91,7 +91,7 @@ fn role(key: &str, value: &str) -> Option<Role> {
         "trust" | "certificate" | "client-certificate" | "client-ca" | "bootstrap-certificate" => {
             Some(Role::Certificate)
         }
-        _ if value.starts_with("credential:") => None,
+        _ if value.starts_with("credential:") || value.starts_with(super::CREDENTIALS) => None,
         "key" | "client-key" | "bootstrap-key" => Some(Role::Secret),
         _ if key.ends_with("-file") => Some(Role::Secret),
         _ => None,
@@ -108,6 +108,7 @@ mod tests {
         let path = directory.path().join("a.toml");
         let text = "[gateway]\nid = 7\n[[lan]]\nlease-file = \"leases\"\n[wan.http-push]\n\
                     key = \"/k.pem\"\ntoken-file = \"credential:token\"\n\
+                    [bootstrap]\nuser-pin-file = \"/run/credentials/dm-gateway.service/pin\"\n\
                     [[server]]\ntrust = \"ca.pem\"\n[[server]]\ntrust = \"system\"\n";
         std::fs::write(&path, text).unwrap();
         let mut found: Vec<_> = named(&path).into_iter().map(|it| (it.path, it.role)).collect();

@@ -227,7 +227,9 @@ pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), C
 pub(super) fn note(value: &Value<'_>, path: &Path, octets: &[u8]) {
     let mut hasher = DefaultHasher::new();
     octets.hash(&mut hasher);
-    value.note_file(path, hasher.finish(), is_credential(value));
+    // systemd lets the service read them by an access list, which no mode shows.
+    let is_credential = is_credential(value) || path.starts_with(super::CREDENTIALS);
+    value.note_file(path, hasher.finish(), is_credential);
 }
 
 /// Whether a value names a credential that only the service is handed. Operators' commands run
