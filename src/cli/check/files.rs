@@ -181,7 +181,7 @@ fn opened(directory: &Path) -> Result<usize, (bool, String)> {
         Err(error) => Err((false, format!("it cannot be copied: {}", plain(&error)))),
         Ok(_) => SledStore::open(&place)
             .and_then(|mut store| store.load())
-            .map(|records| records.len())
+            .map(|records| records.iter().len())
             .map_err(|error| (true, error.to_string())),
     };
     for leftover in [place.clone(), place.with_extension("lock"), beside(&place, ".broken")] {
