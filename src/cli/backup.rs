@@ -204,7 +204,7 @@ fn restore(given: Given) -> Result<u8, Stop> {
     let dry_run = given.has("dry-run");
     let mut store = open(&state_dir, dry_run)?;
     let before = match &mut store {
-        Some(store) => store.load().map_err(failed)?,
+        Some(store) => store.load().map_err(failed)?.to_vec(),
         None => Vec::new(),
     };
     let changes = backup::changes(&before, &after);
@@ -349,7 +349,7 @@ pub(super) fn identity(given: &Given) -> Result<(String, String), Stop> {
 /// The records of a store that nobody has open; `None` if there is none.
 pub(super) fn records(state_dir: &Path) -> Result<Option<Vec<Record>>, Stop> {
     let store = SledStore::open_existing(&state_dir.join("store")).map_err(failed)?;
-    store.map(|mut store| store.load().map_err(failed)).transpose()
+    store.map(|mut store| Ok(store.load().map_err(failed)?.to_vec())).transpose()
 }
 
 fn open(state_dir: &Path, dry_run: bool) -> Result<Option<SledStore>, Stop> {

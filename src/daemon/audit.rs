@@ -203,7 +203,7 @@ impl Shell {
     async fn records(&self) -> Result<Vec<Record>, String> {
         for _ in 0..limits::STORE_WAITS {
             if let Some(records) = self.committer.records() {
-                return records.map_err(|error| error.to_string());
+                return records.map_or_else(|error| Err(error.to_string()), |it| Ok(it.to_vec()));
             }
             pause(limits::STORE_WAIT).await;
         }

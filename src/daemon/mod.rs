@@ -183,7 +183,8 @@ impl Daemon {
         })?;
         let records = store.load().map_err(|error| error.to_string())?;
         let now = clock.now();
-        let mut gateway = Gateway::new(config.options.clone(), records, clock.entropy(), now);
+        let mut gateway = Gateway::new(config.options.clone(), &records, clock.entropy(), now);
+        drop(records);
         gateway.log(logger::levels().all);
         let mut shell = Shell::new(gateway, clock, Committer::new(store), config);
         shell.hooks = config.observe.events.as_deref().map(Hooks::new);

@@ -188,7 +188,7 @@ fn opened(directory: &Path) -> Result<usize, (Option<codes::Code>, String)> {
         Err(error) => Err((None, format!("it cannot be copied: {}", plain(&error)))),
         Ok(_) => SledStore::open(&place)
             .and_then(|mut store| store.load())
-            .map(|records| records.len())
+            .map(|records| records.iter().len())
             .map_err(|error| {
                 let code = sled_store::code(&error).unwrap_or(codes::STORE_UNREADABLE);
                 (Some(code), codes::Trouble::new(code, &error.0).what)
