@@ -331,7 +331,8 @@ codes! {
     FIREWALL: "GW-WAN-03",
         "the firewall does not let pushes in",
         "a chain at the input hook drops what comes to the push port",
-        "nft add rule inet filter input udp dport 2948 accept, before the rule that drops";
+        "a rule for the WAN and your DM servers only, before the rule that drops: dm-gateway check \
+         GW-WAN-03 words it, the quick start has it; keep it where your firewall's rules are kept";
     LOSSES: "GW-WAN-04",
         "the kernel threw pushes away",
         "they came faster than they were read, or a send buffer was full",

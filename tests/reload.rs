@@ -464,6 +464,9 @@ fn a_check_tells_every_mistake_at_once_and_no_consequence_of_one() {
     schema::check("config-doc", &serde_json::from_str(&doc).unwrap());
     let (text, code) = bench.say_alone(&["config", "doc", "lan.crew.polcy"]);
     assert!(code == 1 && text.contains("try: lan.NAME.policy?"), "{text}");
+    let (text, code) = bench.say_alone(&["config", "doc", "lan.polcy"]);
+    assert!(code == 1 && text.contains("no key lan.polcy\n  try: lan.NAME.policy?"), "{text}");
+    assert_eq!(bench.say_alone(&["config", "doc", "lan.crew"]).1, 0);
     // A running daemon knows none of this: the files are shown without one.
     let (text, code) = bench.say(&["config", "show", "lan.crew.policy"]);
     assert!(code == 0 && text.contains("no daemon answers: this is what the files say"), "{text}");

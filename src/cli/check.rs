@@ -240,8 +240,10 @@ fn line(finding: &Finding) -> String {
     if matches!(finding.verdict, Verdict::Warn | Verdict::Fail) {
         let mut row = |name: &str, what: &Option<String>| {
             if let Some(what) = what {
-                let what = crate::cli::table::printable(what);
-                text.push_str(&format!("{:19}{name}: {what}\n", ""));
+                let row = format!("{name}: {}", crate::cli::table::printable(what));
+                // A command is told in one piece.
+                let row = if name == "try" { row } else { status::wrapped(&row) };
+                text.push_str(&format!("{:19}{row}\n", ""));
             }
         };
         row("cause", &finding.trouble.cause);

@@ -193,6 +193,13 @@ pub fn named(path: &str) -> Vec<&'static Key> {
     }
 }
 
+/// Whether a path names one of several sections by what is rather a slip of one of their keys:
+/// `lan.polcy`.
+pub fn is_slip(path: &str) -> bool {
+    let Some((form, Some(id), None)) = parse_path(path) else { return false };
+    nearest(id, &form.keys()).is_some()
+}
+
 /// The path most like one that names nothing.
 pub fn nearest_path(path: &str) -> Option<String> {
     let last = path.rsplit('.').next().unwrap_or(path);
