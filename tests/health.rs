@@ -47,6 +47,13 @@ fn a_disk_is_told_of_before_it_is_full() {
 }
 
 #[test]
+fn a_factory_reset_that_is_to_come_is_told_of() {
+    let mut lab = Lab::transparent();
+    lab.handle(Input::Facts(Facts { reset_ordered: true, ..healthy_facts() }));
+    told(&lab, codes::RESET_ORDERED, Severity::Warn, "the next start forgets everything");
+}
+
+#[test]
 fn sockets_that_wait_are_told_of_and_not_twice_where_their_interface_is_down() {
     let mut lab = Lab::new(options(&[Policy::Transparent, Policy::Ignore]));
     let waits = |kind, lan: Option<&str>, address: &str| Socket {

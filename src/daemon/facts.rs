@@ -4,6 +4,7 @@ use super::shell::Shell;
 use crate::gateway::health::{Facts, Socket, SocketKind};
 use crate::gateway::seam::Input;
 use crate::io::facts;
+use crate::io::state::Reset;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -60,6 +61,7 @@ impl Shell {
             sockets: sockets.borrow().iter().map(socket).collect(),
             wan: self.wan_interface.clone().map(|name| (name, wan_running.get())),
             lost: io.pushes_dropped_by_kernel + io.pushes_unsent,
+            reset_ordered: Reset::is_ordered(state_dir),
         };
         self.handle(Input::Facts(facts));
     }

@@ -51,6 +51,8 @@ pub struct Facts {
     pub wan: Option<(String, bool)>,
     /// Pushes that the kernel threw away since the start, on their way in or out.
     pub lost: u64,
+    /// Whether the next start begins with a factory reset.
+    pub reset_ordered: bool,
 }
 
 /// A disk.
@@ -232,6 +234,9 @@ impl Gateway {
     }
 
     fn storage_health(&self, lines: &mut Lines) {
+        if self.facts.reset_ordered {
+            lines.warn(codes::RESET_ORDERED, "the next start forgets everything: factory-reset");
+        }
         let disk = self.facts.disk.and_then(|disk| disk.trouble());
         if let Some(error) = &self.store_error {
             let what = format!("the store fails: {error}; what it cannot keep is refused");
