@@ -53,6 +53,8 @@ pub struct Facts {
     pub lost: u64,
     /// Whether the next start begins with a factory reset.
     pub reset_ordered: bool,
+    /// What is wrong with programs that are to be told of events, the latest first.
+    pub hooks: Vec<String>,
 }
 
 /// A disk.
@@ -182,7 +184,9 @@ impl Gateway {
         if facts.lost > self.facts.lost {
             self.lost_at = Some(now.uptime);
         }
+        self.tell_of_wan_link(&facts);
         self.facts = facts;
+        self.tell_of_lan_links(None);
     }
 
     /// `name` of a `[[lan]]`.
@@ -221,6 +225,13 @@ impl Gateway {
         self.wan_health(&mut lines, now);
         self.server_health(&mut lines, now);
         self.device_health(&mut lines, status, now);
+        if let Some(first) = self.facts.hooks.first() {
+            let more = match self.facts.hooks.len() {
+                1 => String::new(),
+                number => format!(", and {} more", number - 1),
+            };
+            lines.warn(codes::HOOK, format!("events are not told to a program: {first}{more}"));
+        }
         let mut lines = lines.0;
         lines.sort_by_key(|line| std::cmp::Reverse(line.severity));
         let health = if lines.iter().all(|line| line.severity < Severity::Fail) {
