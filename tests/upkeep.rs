@@ -428,10 +428,36 @@ fn a_factory_reset_while_the_daemon_runs_is_done_at_its_next_start() {
     let said = bench.text(&["factory-reset", "--yes"]);
     assert!(said.contains("systemctl restart dm-gateway"), "{said}");
     assert!(bench.text(&["map", "list"]).contains(DMS));
+    for words in [&["status"][..], &["check", "--only", "GW-RUN-08"]] {
+        let output = bench.run(words);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("the next start forgets everything"), "{text}");
+    }
     bench.signal("KILL");
     bench.start();
+    assert!(!bench.text(&["status"]).contains("GW-RESET-02"));
     assert!(!bench.text(&["map", "list"]).contains(DMS));
     assert!(bench.text(&["audit", "--verify"]).contains("is whole"));
+}
+
+#[test]
+fn a_factory_reset_takes_what_was_applied_and_kept_in_conf_d() {
+    let mut bench = used(29);
+    let drop_in = bench.path().join("conf.d/90-applied.toml");
+    fs::create_dir(bench.path().join("conf.d")).unwrap();
+    let change = bench.path().join("change.toml");
+    fs::write(&change, "[gateway]\npush-rate = 7\n").unwrap();
+    bench.text(&["apply", change.to_str().unwrap()]);
+    bench.text(&["confirm"]);
+    assert!(drop_in.exists());
+    let would = bench.text(&["factory-reset", "--dry-run"]);
+    assert!(would.contains("conf.d/90-applied.toml goes"), "{would}");
+    bench.text(&["factory-reset", "--yes"]);
+    bench.stop();
+    assert!(drop_in.exists());
+    bench.start();
+    assert!(!drop_in.exists());
+    assert!(!bench.text(&["config", "show"]).contains("90-applied"));
 }
 
 // --- The support bundle ----------------------------------------------------------------------

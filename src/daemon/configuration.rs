@@ -11,6 +11,7 @@
 //! What each would do is told by `rehearsal`.
 
 use super::Signal;
+use super::journal;
 use super::pause;
 use super::shell::Shell;
 use crate::codes::{self, Trouble};
@@ -19,10 +20,11 @@ use crate::config::{Config, Layout, view};
 use crate::control::{
     self, Applied, ConfigurationState, Done, InForce, Reloaded, Request, document, refusal,
 };
+use crate::gateway::event::{Event, EventKind};
 use crate::io::logger::{self, Levels};
 use crate::io::trial::{Trial, TrialFiles};
 use crate::limits;
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 use smol::future;
 use smol::lock::Mutex;
 use std::cell::{Cell, RefCell};
@@ -133,7 +135,8 @@ impl Shell {
         let new = match result {
             Ok(new) => new,
             Err(error) => {
-                log::error!("the new configuration is not used, the old one stays: {error}");
+                let why = format!("the old one stays: {error}");
+                self.tell(&Event::new(EventKind::ConfigRefused, why));
                 let sentence =
                     format!("nothing is applied, the old configuration stays; cause: {error}");
                 let trouble = Trouble::new(codes::RELOAD, &sentence);
@@ -160,7 +163,7 @@ impl Shell {
         self.send();
         self.caller.configure(config.client.clone());
         for warning in &config.warnings {
-            log::warn!("{warning}");
+            journal::write_coded(Level::Warn, codes::CONFIG_ODD, warning);
         }
         let warnings = config.warnings.clone();
         *state.running.borrow_mut() = config;
@@ -172,11 +175,9 @@ impl Shell {
         // Files that were applied already are known by their content.
         self.bootstrap_files();
         let list = |keys: &[String]| if keys.is_empty() { "none".into() } else { keys.join(", ") };
-        log::info!(
-            "the configuration is read anew; changed: {}; waiting for a restart: {}",
-            list(&applied),
-            list(&restart)
-        );
+        let (changed, waiting) = (list(&applied), list(&restart));
+        let why = format!("changed: {changed}; waiting for a restart: {waiting}");
+        self.tell(&Event::new(EventKind::Configured, why));
         let remote = report.remote;
         Reloaded { applied, restart, remote, trial: report.trial, warnings, restarts: false }
     }

@@ -111,7 +111,8 @@ fn troubles_of_server(server: &ServerView) -> Vec<Trouble> {
         "failed" => {
             let sentence = format!("the last session or search failed; cause: {why}");
             let next = format!("dm-gateway session {id} --wait");
-            vec![Trouble::new(codes::SESSION, &sentence).or_try(&next)]
+            let code = server.code.as_deref().and_then(codes::find).unwrap_or(&codes::SESSION);
+            vec![Trouble::new(*code, &sentence).or_try(&next)]
         }
         "pending-approval" => {
             let sentence = format!(

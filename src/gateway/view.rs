@@ -315,7 +315,7 @@ impl Gateway {
         status
     }
 
-    fn lan_is_up(&self, lan: LanId) -> Option<bool> {
+    pub(super) fn lan_is_up(&self, lan: LanId) -> Option<bool> {
         if !self.neighbours_available {
             return None;
         }
