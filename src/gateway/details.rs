@@ -17,10 +17,8 @@ impl Gateway {
             Some(device) => self.device(device, now),
             None => only(id, self.devices(now), |device| &device.id, "device", "devices")?,
         };
-        let policy = self.options.lans.iter().find(|lan| *lan.name == *device.lan);
         let servers = device.servers.iter();
         Ok(DeviceDetails {
-            policy: policy.map(|lan| lan.policy.to_string()),
             pushes: servers.map(|server| self.explain(server, &device.id)).collect(),
             troubles: troubles_of_device(&device),
             device,
