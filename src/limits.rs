@@ -750,6 +750,9 @@ pub const HOOK_TIME: Duration = Duration::from_secs(10);
 /// Events that wait for programs in events.d: what a dozen devices do when they come at once.
 pub const HOOK_EVENTS: usize = 256;
 
+/// How long `status` tells of a program in events.d that failed, unless it works again before.
+pub const HOOK_MEMORY: Duration = Duration::from_secs(3600);
+
 /// How long what was found in events.d is taken for what is there.
 pub const HOOK_LOOK: Duration = Duration::from_secs(1);
 

@@ -192,6 +192,12 @@ fn no_changing_command_changes_anything_with_dry_run() {
         &["servers", "deny", DMS],
         &["servers", "approve", DMS],
         &["bootstrap", "apply", document],
+        &["reload"],
+        &["reload", "--restart"],
+        &["confirm"],
+        &["confirm", "--discard"],
+        &["log-level", "debug"],
+        &["session", DMS],
     ] {
         let views = ["devices", "servers", "audit"].map(|view| bench.json(&[view]));
         let mut dry = words.to_vec();
@@ -199,7 +205,9 @@ fn no_changing_command_changes_anything_with_dry_run() {
         let would = bench.run(&dry);
         let text = String::from_utf8(would.stdout.clone()).unwrap();
         assert!(
-            !would.status.success() || text.ends_with("nothing was changed\n"),
+            !would.status.success()
+                || text.ends_with("nothing was changed\n")
+                || text.ends_with("nothing is applied: this was a dry run\n"),
             "{words:?}: {would:?}"
         );
         let after = ["devices", "servers", "audit"].map(|view| bench.json(&[view]));
@@ -383,7 +391,11 @@ fn a_store_of_a_newer_version_is_left_alone_and_one_of_the_older_is_read() {
         let (_, said) = bench.fails(words);
         assert!(said.contains("was written by a newer dm-gateway"), "{said}");
         assert!(said.contains("dm-gateway factory-reset"), "{said}");
+        assert!(said.contains("error[GW-STORE-07]: downgrade refused: "), "{said}");
     }
+    let checked = bench.run(&["check", "GW-STORE-05"]);
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(said.contains("FAIL  GW-STORE-07") && said.contains("downgrade refused"), "{said}");
     assert!(bench.state().join("store/db").exists());
     assert!(!bench.state().join("store.broken").exists());
     bench.text(&["factory-reset", "--yes"]);
@@ -416,10 +428,36 @@ fn a_factory_reset_while_the_daemon_runs_is_done_at_its_next_start() {
     let said = bench.text(&["factory-reset", "--yes"]);
     assert!(said.contains("systemctl restart dm-gateway"), "{said}");
     assert!(bench.text(&["map", "list"]).contains(DMS));
+    for words in [&["status"][..], &["check", "--only", "GW-RUN-08"]] {
+        let output = bench.run(words);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("the next start forgets everything"), "{text}");
+    }
     bench.signal("KILL");
     bench.start();
+    assert!(!bench.text(&["status"]).contains("GW-RESET-02"));
     assert!(!bench.text(&["map", "list"]).contains(DMS));
     assert!(bench.text(&["audit", "--verify"]).contains("is whole"));
+}
+
+#[test]
+fn a_factory_reset_takes_what_was_applied_and_kept_in_conf_d() {
+    let mut bench = used(29);
+    let drop_in = bench.path().join("conf.d/90-applied.toml");
+    fs::create_dir(bench.path().join("conf.d")).unwrap();
+    let change = bench.path().join("change.toml");
+    fs::write(&change, "[gateway]\npush-rate = 7\n").unwrap();
+    bench.text(&["apply", change.to_str().unwrap()]);
+    bench.text(&["confirm"]);
+    assert!(drop_in.exists());
+    let would = bench.text(&["factory-reset", "--dry-run"]);
+    assert!(would.contains("conf.d/90-applied.toml goes"), "{would}");
+    bench.text(&["factory-reset", "--yes"]);
+    bench.stop();
+    assert!(drop_in.exists());
+    bench.start();
+    assert!(!drop_in.exists());
+    assert!(!bench.text(&["config", "show"]).contains("90-applied"));
 }
 
 // --- The support bundle ----------------------------------------------------------------------
@@ -637,6 +675,32 @@ fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
     assert!(!bench.text(&["servers"]).contains("com.example.dm"));
     bench.stop();
     bench.text(&["provision", "--from-mount"]);
+}
+
+#[test]
+fn a_running_daemon_takes_a_bundle_over_with_a_reload() {
+    let mut bench = Bench::new(14);
+    let signer = bench.text_alone(&["provision", "keygen", &bench.file("key.pem")]);
+    bench.trusts(signer.trim());
+    bench.start();
+    let bundle = bench.bundle("bundle.toml", 1, "", "[gateway]\npush-rate = 7\n");
+    bench.text_alone(&["provision", "sign", "--key", &bench.file("key.pem"), &bundle]);
+    let done = bench.text(&["provision", &bundle]);
+    assert!(done.contains("it counts after: dm-gateway reload --restart, or "), "{done}");
+    assert!(!bench.text(&["servers"]).contains("com.example.dm"));
+    let reloaded = bench.json(&["reload", "--restart"]);
+    assert_eq!(reloaded["applied"], serde_json::json!(["gateway.push-rate"]), "{reloaded}");
+    assert_eq!(reloaded["restarts"], false);
+    let late = Instant::now() + Duration::from_secs(30);
+    while !bench.text(&["servers"]).contains("com.example.dm") {
+        assert!(Instant::now() < late, "no account");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Once only.
+    let accounts = || bench.json(&["audit"])["audit"].as_array().unwrap().len();
+    let before = accounts();
+    bench.text(&["reload"]);
+    assert_eq!(bench.audit(before + 1).len(), before + 1, "the reload alone");
 }
 
 impl Bench {

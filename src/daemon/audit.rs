@@ -2,7 +2,8 @@
 //! block. Nothing happens, and nobody wakes up, while nothing changes.
 
 use super::shell::Shell;
-use super::{Signal, pause};
+use super::{Signal, journal, pause};
+use crate::codes;
 use crate::control::{self, BackupHead, Request};
 use crate::gateway::audit::{Audit, By};
 use crate::gateway::backup;
@@ -10,6 +11,7 @@ use crate::gateway::store::Record;
 use crate::io::audit::{self, AuditLog, Entry};
 use crate::io::control_socket::ControlConnection;
 use crate::limits;
+use log::Level;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -50,7 +52,8 @@ impl AuditTask {
         let mut entries = self.waiting.take();
         let lost = self.lost.take();
         if lost > 0 {
-            let why = Some(format!("{lost} entries found no room while the audit failed"));
+            let lines = if lost == 1 { "1 entry".into() } else { format!("{lost} entries") };
+            let why = Some(format!("{lines} found no room while the audit failed"));
             entries.push(Entry::new(time, "daemon", "lost").failed(why));
         }
         entries
@@ -152,7 +155,8 @@ impl Shell {
             self.audit.log.replace(Some(log));
             if let Err(error) = result {
                 if std::mem::replace(&mut works, false) {
-                    log::error!("the audit cannot be written: {error}");
+                    let why = format!("the audit cannot be written: {error}");
+                    journal::write_coded(Level::Error, codes::AUDIT_READ, &why);
                 }
                 self.put_back(entries);
                 pause(limits::STORE_RETRY).await;

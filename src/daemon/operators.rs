@@ -2,6 +2,7 @@
 
 use super::audit::audited;
 use super::configuration::is_of_configuration;
+use super::journal;
 use super::pause;
 use super::shell::Shell;
 use crate::control::{self, IoCounters, Request};
@@ -149,6 +150,12 @@ impl Shell {
         let mut monitors = self.monitors.borrow_mut();
         monitors.retain(|monitor| !monitor.lines.is_closed());
         self.gateway.borrow_mut().observe(!monitors.is_empty() || self.hooks.is_some());
+    }
+
+    /// Tells of something that the gateway does not know of.
+    pub(super) fn tell(&self, event: &Event) {
+        journal::write(event, 0);
+        self.publish(event);
     }
 
     pub(super) fn publish(&self, event: &Event) {

@@ -14,6 +14,7 @@ use super::progress::{Beats, Part};
 use super::pushes::{Lan, WanPort};
 use super::traces::Traces;
 use super::{Listener, Signal, bind_listener, is_absent, pause};
+use crate::codes;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::health::SocketKind;
@@ -26,6 +27,7 @@ use crate::io::leases::LeaseWatch;
 use crate::io::netlink::{Event as KernelEvent, Netlink};
 use crate::io::sled_store::SledStore;
 use crate::limits;
+use log::Level;
 use smol::channel::{self, Receiver, Sender};
 use smol::{LocalExecutor, future};
 use std::cell::{Cell, RefCell};
@@ -129,7 +131,8 @@ impl Shell {
         match Netlink::open() {
             Ok(netlink) => *shell.netlink.borrow_mut() = Some(netlink),
             Err(error) => {
-                log::error!("the kernel's neighbour table cannot be read: {error}");
+                let why = format!("the kernel's neighbour table cannot be read: {error}");
+                journal::write_coded(Level::Error, codes::NEIGHBOURS, &why);
                 shell.handle(Input::Neighbour(NeighbourEvent::Unavailable));
             }
         }
@@ -258,7 +261,8 @@ impl Shell {
                     self.handle(Input::Leases { lan, leases: &leases });
                 }
                 Err(error) if std::mem::replace(&mut readable, false) => {
-                    log::error!("cannot read the lease file: {error}");
+                    let why = format!("cannot read the lease file: {error}");
+                    journal::write_coded(Level::Error, codes::LEASES, &why);
                 }
                 Err(_) => {}
             }
@@ -311,6 +315,7 @@ impl Shell {
                     if self.wan_interface.as_ref() == Some(&event.name) {
                         self.watched.wan_running.set(index != 0 && event.running);
                         self.wan_changed(index);
+                        self.feed(Input::Facts(self.facts()));
                     }
                     self.feed(Input::Link(event));
                 }
@@ -322,7 +327,8 @@ impl Shell {
     }
 
     fn lose_kernel(&self, error: &io::Error) {
-        log::error!("the kernel's neighbour table cannot be read any more: {error}");
+        let why = format!("the kernel's neighbour table cannot be read any more: {error}");
+        journal::write_coded(Level::Error, codes::NEIGHBOURS, &why);
         *self.netlink.borrow_mut() = None;
         self.feed(Input::Neighbour(NeighbourEvent::Unavailable));
     }

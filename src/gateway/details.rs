@@ -17,10 +17,8 @@ impl Gateway {
             Some(device) => self.device(device, now),
             None => only(id, self.devices(now), |device| &device.id, "device", "devices")?,
         };
-        let policy = self.options.lans.iter().find(|lan| *lan.name == *device.lan);
         let servers = device.servers.iter();
         Ok(DeviceDetails {
-            policy: policy.map(|lan| lan.policy.to_string()),
             pushes: servers.map(|server| self.explain(server, &device.id)).collect(),
             troubles: troubles_of_device(&device),
             device,
@@ -113,7 +111,8 @@ fn troubles_of_server(server: &ServerView) -> Vec<Trouble> {
         "failed" => {
             let sentence = format!("the last session or search failed; cause: {why}");
             let next = format!("dm-gateway session {id} --wait");
-            vec![Trouble::new(codes::SESSION, &sentence).or_try(&next)]
+            let code = server.code.as_deref().and_then(codes::find).unwrap_or(&codes::SESSION);
+            vec![Trouble::new(*code, &sentence).or_try(&next)]
         }
         "pending-approval" => {
             let sentence = format!(

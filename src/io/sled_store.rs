@@ -24,6 +24,7 @@ use nix::libc::c_ulong;
 use nix::sys::prctl::set_timerslack;
 use sled::{Batch, Config, Db, Mode};
 
+use crate::codes::{self, Code};
 use crate::gateway::seam::{Change, StoreError};
 use crate::gateway::store::{Records, Store};
 use crate::limits::STORE_CACHE;
@@ -334,18 +335,34 @@ fn beside(directory: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
+/// Part of what is said of a store of a newer version.
+const BY_NEWER: &str = " was written by a newer dm-gateway";
+
+/// How what is said of a store begins that somebody has open.
+const IN_USE: &str = "another dm-gateway uses";
+
+/// The code of why a store cannot be opened, where that has one of its own: somebody has it open, or
+/// it is of a newer version.
+pub fn code(error: &StoreError) -> Option<Code> {
+    if error.0.starts_with(IN_USE) {
+        Some(codes::BUSY)
+    } else {
+        error.0.contains(BY_NEWER).then_some(codes::STORE_NEWER)
+    }
+}
+
 /// The image was rolled back, and its state was not.
 fn newer(directory: &Path, schema: u32) -> StoreError {
     StoreError(format!(
-        "the store {} was written by a newer dm-gateway (its records have version {schema}, this \
-         one knows up to {SCHEMA}); try: the newer version again and its dm-gateway backup, or \
-         dm-gateway factory-reset with this one",
-        directory.display()
+        "downgrade refused: the store {}{BY_NEWER} (its records have version {schema}, this one \
+         knows up to {SCHEMA}); try: {}",
+        directory.display(),
+        codes::STORE_NEWER.remedy
     ))
 }
 
 fn in_use(directory: &Path) -> StoreError {
-    StoreError(format!("another dm-gateway uses the store {}", directory.display()))
+    StoreError(format!("{IN_USE} the store {}", directory.display()))
 }
 
 impl OpenError {

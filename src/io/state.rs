@@ -2,8 +2,8 @@
 //!
 //! A factory reset is ordered by one file, and done by whoever holds the store's lock next: the
 //! command that ordered it, or the daemon at its start. What goes is first moved aside, so it is
-//! gone at once, and then removed. Each step may be done again, so a power cut only delays it. The
-//! audit stays.
+//! gone at once, and then removed. Each step may be done again, so a power cut only delays it. What
+//! was applied by command and is kept beside the administrator's files goes as well. The audit stays.
 
 use super::audit::{AuditLog, Entry};
 use super::explain;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// An order to go back to the image's factory files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +43,21 @@ const ASIDE: &str = "factory-reset.old";
 const STATE: [&str; 5] = ["store", "store.broken", "config", PROVISIONED, BUNDLES];
 
 impl Reset {
-    /// What there is that a reset takes away.
-    pub fn takes(state_dir: &Path) -> Vec<&'static str> {
+    /// What there is that a reset takes away. `applied` is where what was applied by command is kept
+    /// outside of the state directory.
+    pub fn takes(state_dir: &Path, applied: &Path) -> Vec<PathBuf> {
+        let state = Self::takes_of_state(state_dir).into_iter().map(|name| state_dir.join(name));
+        state.chain([applied.to_owned()]).filter(|path| path.symlink_metadata().is_ok()).collect()
+    }
+
+    fn takes_of_state(state_dir: &Path) -> Vec<&'static str> {
         let there = |name: &&str| state_dir.join(name).symlink_metadata().is_ok();
         STATE.into_iter().filter(there).collect()
+    }
+
+    /// Whether a reset is ordered and not done yet.
+    pub fn is_ordered(state_dir: &Path) -> bool {
+        state_dir.join(ORDER).symlink_metadata().is_ok()
     }
 
     /// Orders a reset: from here on it will be done.
@@ -58,12 +69,13 @@ impl Reset {
         write_whole(&state_dir.join(ORDER), &text)
     }
 
-    /// Does what is ordered, if anything is. The order that was done.
+    /// Does what is ordered, if anything is. The order that was done. `applied` is as for
+    /// [`takes`](Self::takes).
     ///
     /// # Errors
     /// `WouldBlock` if a daemon runs, which then does it at its next start; else what the file
     /// system says: it is done by the next who tries.
-    pub fn finish(state_dir: &Path) -> io::Result<Option<Self>> {
+    pub fn finish(state_dir: &Path, applied: &Path) -> io::Result<Option<Self>> {
         let order = state_dir.join(ORDER);
         let text = match fs::read(&order) {
             Err(error) if is_absent(&error) => return Ok(None),
@@ -76,7 +88,7 @@ impl Reset {
             identity: None,
         });
         let aside = state_dir.join(ASIDE);
-        let taken = Self::takes(state_dir);
+        let taken = Self::takes_of_state(state_dir);
         match DirBuilder::new().mode(0o700).create(&aside) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -88,6 +100,8 @@ impl Reset {
             fs::rename(state_dir.join(name), to)?;
         }
         sync(state_dir)?;
+        remove(applied)
+            .map_err(|error| explain(format_args!("cannot remove {}", applied.display()), error))?;
         if let Some(identity) = &reset.identity {
             make_directory(&state_dir.join("config"))?;
             write_whole(&state_dir.join(IDENTITY), identity.as_bytes())?;
@@ -224,8 +238,13 @@ mod tests {
             fs::write(state.path().join(name).join("file"), "x").unwrap();
         }
         fs::write(state.path().join("store.broken"), "even as a file").unwrap();
+        fs::write(applied(&state), "").unwrap();
         AuditLog::new(state.path()).append(&[Entry::new(1, "uid:0", "block")]).unwrap();
         state
+    }
+
+    fn applied(state: &tempfile::TempDir) -> PathBuf {
+        state.path().join("90-applied.toml")
     }
 
     fn names(state: &Path) -> Vec<String> {
@@ -238,8 +257,8 @@ mod tests {
     #[test]
     fn nothing_is_done_that_nobody_ordered() {
         let state = planted();
-        assert_eq!(Reset::finish(state.path()).unwrap(), None);
-        assert_eq!(Reset::takes(state.path()).len(), STATE.len());
+        assert_eq!(Reset::finish(state.path(), &applied(&state)).unwrap(), None);
+        assert_eq!(Reset::takes(state.path(), &applied(&state)).len(), STATE.len() + 1);
     }
 
     #[test]
@@ -247,7 +266,10 @@ mod tests {
         for identity in [None, Some("[gateway]\n")] {
             let state = planted();
             reset(identity).order(state.path()).unwrap();
-            assert_eq!(Reset::finish(state.path()).unwrap(), Some(reset(identity)));
+            assert_eq!(
+                Reset::finish(state.path(), &applied(&state)).unwrap(),
+                Some(reset(identity))
+            );
             let lines = audit::lines(state.path()).unwrap();
             assert!(lines[1].text.contains("\"factory-reset\""), "{lines:?}");
             assert_eq!(audit::verify(&lines), Ok(2));
@@ -259,7 +281,7 @@ mod tests {
                 vec!["audit", "store.lock"]
             };
             assert_eq!(names(state.path()), left);
-            assert_eq!(Reset::finish(state.path()).unwrap(), None);
+            assert_eq!(Reset::finish(state.path(), &applied(&state)).unwrap(), None);
         }
     }
 
@@ -277,7 +299,7 @@ mod tests {
                 // It was begun anew between.
                 fs::create_dir(state.path().join("store")).unwrap();
             }
-            assert!(Reset::finish(state.path()).unwrap().is_some());
+            assert!(Reset::finish(state.path(), &applied(&state)).unwrap().is_some());
             assert_eq!(names(state.path()), ["audit", "store.lock"]);
         }
     }
@@ -287,11 +309,13 @@ mod tests {
         let state = planted();
         let lock = lock_store(&state.path().join("store")).unwrap();
         reset(None).order(state.path()).unwrap();
-        let error = Reset::finish(state.path()).unwrap_err();
+        let error = Reset::finish(state.path(), &applied(&state)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        assert!(state.path().join("store/file").exists());
+        assert!(state.path().join("store/file").exists() && applied(&state).exists());
+        assert!(Reset::is_ordered(state.path()));
         drop(lock);
-        assert!(Reset::finish(state.path()).unwrap().is_some());
+        assert!(Reset::finish(state.path(), &applied(&state)).unwrap().is_some());
+        assert!(!Reset::is_ordered(state.path()));
     }
 
     #[test]

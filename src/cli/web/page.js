@@ -391,7 +391,8 @@ function pulse(event) {
 
 // --- Events ------------------------------------------------------------------------------
 
-const BAD = ["conflict", "session-failed", "bootstrap-failed", "rolled-back", "store"];
+const BAD = ["conflict", "session-failed", "bootstrap-failed", "rolled-back", "store",
+  "lan-down", "wan-down", "config-refused", "hook-failed"];
 
 function tell(event, isNew) {
   const line = make("li");

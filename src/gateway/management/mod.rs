@@ -465,30 +465,13 @@ impl Gateway {
     /// Tells of something that concerns a server.
     fn tell_of_server(&mut self, kind: EventKind, server: &str, why: &str) {
         self.audit_event(kind, server, why);
-        self.tell(Event {
-            kind,
-            device: None,
-            server: ServerId::new(server).ok(),
-            lan: None,
-            address: None,
-            reason: None,
-            why: why.to_owned(),
-        });
+        self.tell(Event { server: ServerId::new(server).ok(), ..Event::new(kind, why) });
     }
 
     /// Tells of something that concerns a LAN.
     fn tell_of_lan(&mut self, kind: EventKind, lan: LanId, why: &str) {
         let name = self.options.lans[lan.0].name.clone();
         self.audit_event(kind, &name, why);
-        let (lan, why) = (Some(name), why.to_owned());
-        self.tell(Event {
-            kind,
-            device: None,
-            server: None,
-            lan,
-            address: None,
-            reason: None,
-            why,
-        });
+        self.tell(Event { lan: Some(name), ..Event::new(kind, why) });
     }
 }
