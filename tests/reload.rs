@@ -468,6 +468,8 @@ fn more_is_logged_for_some_time_only() {
     assert!(code == 1 && text.contains("there is no module nowhere"), "{text}");
     assert_eq!(bench.say(&["log-level", "loud"]).1, 64);
     bench.json(&["log-level", "debug"]);
+    assert_eq!(bench.say(&["log-level", "info"]).0, "the level is info, as it usually is\n");
+    assert_eq!(bench.say(&["log-level"]).0, "the level is info\n");
 }
 
 // --- The service manager ------------------------------------------------------------------------

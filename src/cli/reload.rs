@@ -3,6 +3,7 @@
 use crate::cli::client::{Call, Stop};
 use crate::cli::definition::{self, ASKING, Command, Given, PRINTING, flag};
 use crate::cli::table::printable;
+use crate::codes;
 use crate::config::view;
 use crate::control::{Reloaded, Request};
 
@@ -34,7 +35,7 @@ fn reload(given: Given) -> Result<u8, Stop> {
 
 /// What a reload did, for people.
 pub(super) fn report(reloaded: &Reloaded) -> String {
-    let Reloaded { applied, restart, remote, trial, warnings, restarts } = reloaded;
+    let Reloaded { applied, restart, remote, trial, warnings, restarts, .. } = reloaded;
     let mut text = String::new();
     if applied.is_empty() && restart.is_empty() {
         text.push_str("nothing has changed\n");
@@ -54,7 +55,7 @@ pub(super) fn report(reloaded: &Reloaded) -> String {
         text.push_str(&format!("a change of {server} is on trial, before and after\n"));
     }
     for warning in warnings {
-        text.push_str(&format!("warning: {}\n", printable(warning)));
+        text.push_str(&format!("warning[{}]: {}\n", codes::CONFIG_ODD, printable(warning)));
     }
     if *restarts {
         text.push_str("the daemon starts anew now\n");
