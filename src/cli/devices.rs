@@ -131,7 +131,11 @@ fn show(given: Given) -> Result<u8, Stop> {
 
 fn details(details: &DeviceDetails) -> String {
     let DeviceDetails { device, policy, pushes, troubles } = details;
-    let identity = if device.named { "given by the device" } else { "its Ethernet address" };
+    let identity = match (device.configured, device.named) {
+        (true, _) => "[[device]] of the configuration",
+        (false, true) => "given by the device",
+        (false, false) => "its Ethernet address",
+    };
     let policy = policy.as_deref().unwrap_or("not configured any more");
     let answered = |code| format!("answered the Device Detection Alert with {code}");
     let facts = [
@@ -264,6 +268,7 @@ mod tests {
             servers: Vec::new(),
             aliases: Vec::new(),
             named: false,
+            configured: false,
             seen: None,
             unconfirmed: false,
             detection: None,
@@ -272,7 +277,20 @@ mod tests {
             blocked: false,
             added: Vec::new(),
             removed: Vec::new(),
+            allowed: Vec::new(),
         }
+    }
+
+    #[test]
+    fn it_is_told_who_gave_a_device_its_identity() {
+        let told = |configured, named| {
+            let device = DeviceView { configured, named, ..device("IMEI:1") };
+            let (policy, pushes, troubles) = (None, Vec::new(), Vec::new());
+            details(&DeviceDetails { device, policy, pushes, troubles })
+        };
+        assert!(told(true, true).contains("  identity   [[device]] of the configuration\n"));
+        assert!(told(false, true).contains("  identity   given by the device\n"));
+        assert!(told(false, false).contains("  identity   its Ethernet address\n"));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! The structures are the JSON of `--json`, schema 1: a field may be added, none changes its
 //! meaning. Ages and waits are seconds.
 
-use crate::codes::Trouble;
 use crate::gateway::Gateway;
 use crate::gateway::alert::ServerId;
+pub use crate::gateway::details::{DeviceDetails, NextView, ServerDetails, SessionView};
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
@@ -142,6 +142,9 @@ pub struct DeviceView {
     pub aliases: Vec<String>,
     /// Whether the device itself gave its identity.
     pub named: bool,
+    /// Whether a `[[device]]` of the configuration has its identity.
+    #[serde(default)]
+    pub configured: bool,
     /// How long ago it answered or was confirmed last; null if not since the start.
     pub seen: Option<u64>,
     /// Whether its list was followed by empty ones.
@@ -161,6 +164,9 @@ pub struct DeviceView {
     /// Servers that may not wake it by an operator's word.
     #[serde(default)]
     pub removed: Vec<String>,
+    /// Servers that may wake it, by whatever rule.
+    #[serde(default)]
+    pub allowed: Vec<String>,
 }
 
 /// A rival's claim.
@@ -218,35 +224,6 @@ pub struct ServerView {
     pub wanted: usize,
     /// Age of the oldest list that names it, by the wall clock; null if none does.
     pub age: Option<u64>,
-}
-
-/// Everything known about one end device.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct DeviceDetails {
-    /// What the list of all devices tells of it.
-    #[serde(flatten)]
-    pub device: DeviceView,
-    /// Policy of its LAN; absent if the LAN is not configured any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<String>,
-    /// For each server that it named, whether a push would pass.
-    pub pushes: Vec<Explanation>,
-    /// What is odd about it, and what to do.
-    pub troubles: Vec<Trouble>,
-}
-
-/// Everything known about one DM server.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct ServerDetails {
-    /// What the list of all servers tells of it.
-    #[serde(flatten)]
-    pub server: ServerView,
-    /// Whether the gateway has an account with it.
-    pub account: bool,
-    /// For each device that names it, whether a push would pass.
-    pub pushes: Vec<Explanation>,
-    /// What is odd about it, and what to do.
-    pub troubles: Vec<Trouble>,
 }
 
 impl Gateway {
@@ -334,6 +311,7 @@ impl Gateway {
             servers: servers.map(ToString::to_string).collect(),
             aliases: hardware.filter(|alias| *alias != record.id).map(|a| a.to_string()).collect(),
             named: record.named,
+            configured: self.options.account(record.id.normal()).is_some(),
             seen: device.last_seen.map(|seen| ago(now, seen)),
             unconfirmed: record.list.as_ref().is_some_and(|list| list.unconfirmed.is_some()),
             detection: device.detection.map(|code| code.0),
@@ -352,6 +330,7 @@ impl Gateway {
             blocked: record.ruling.blocked,
             added: record.ruling.added.iter().map(ToString::to_string).collect(),
             removed: record.ruling.removed.iter().map(ToString::to_string).collect(),
+            allowed: self.allowed(device).map(ToString::to_string).collect(),
         }
     }
 
