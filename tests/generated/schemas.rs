@@ -35,7 +35,7 @@ const DOCUMENTS: &[(&str, &str, &str)] = &[
     ("reloaded", "Reloaded", "dm-gateway reload"),
     ("applied", "Applied", "dm-gateway apply"),
     ("in-force", "InForce", "the control socket, for config show"),
-    ("trace", "TraceLine", "dm-gateway trace, each line but the first"),
+    ("trace", "TraceLine", "dm-gateway trace, each line"),
     ("done", "Done", "what a command that changes something did"),
     ("error", "Failure", "the last document of a command that could not do its work"),
     ("decoded", "Decoded", "dm-gateway decode"),
