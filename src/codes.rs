@@ -202,8 +202,13 @@ codes! {
         "df -h and df -i on the directory, and make room before it is full";
     STORE_UNREADABLE: "GW-STORE-05",
         "the store cannot be read",
-        "its files are damaged, or written by a newer version",
+        "its files are damaged",
         "dm-gateway restore FILE of a backup, or move the directory `store` away and start anew";
+
+    STORE_NEWER: "GW-STORE-07",
+        "the store is of a newer version: a downgrade is refused",
+        "an older program was installed, or the image was rolled back, and the state was not",
+        "the newer version again and its dm-gateway backup, or dm-gateway factory-reset with this one";
 
     // --- Files -----------------------------------------------------------------------------
     UNREADABLE: "GW-FILE-01",
@@ -330,7 +335,8 @@ codes! {
     FIREWALL: "GW-WAN-03",
         "the firewall does not let pushes in",
         "a chain at the input hook drops what comes to the push port",
-        "nft add rule inet filter input udp dport 2948 accept, before the rule that drops";
+        "a rule for the WAN and your DM servers only, before the rule that drops: dm-gateway check \
+         GW-WAN-03 words it, the quick start has it; keep it where your firewall's rules are kept";
     LOSSES: "GW-WAN-04",
         "the kernel threw pushes away",
         "they came faster than they were read, or a send buffer was full",

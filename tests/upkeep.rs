@@ -192,6 +192,12 @@ fn no_changing_command_changes_anything_with_dry_run() {
         &["servers", "deny", DMS],
         &["servers", "approve", DMS],
         &["bootstrap", "apply", document],
+        &["reload"],
+        &["reload", "--restart"],
+        &["confirm"],
+        &["confirm", "--discard"],
+        &["log-level", "debug"],
+        &["session", DMS],
     ] {
         let views = ["devices", "servers", "audit"].map(|view| bench.json(&[view]));
         let mut dry = words.to_vec();
@@ -199,7 +205,9 @@ fn no_changing_command_changes_anything_with_dry_run() {
         let would = bench.run(&dry);
         let text = String::from_utf8(would.stdout.clone()).unwrap();
         assert!(
-            !would.status.success() || text.ends_with("nothing was changed\n"),
+            !would.status.success()
+                || text.ends_with("nothing was changed\n")
+                || text.ends_with("nothing is applied: this was a dry run\n"),
             "{words:?}: {would:?}"
         );
         let after = ["devices", "servers", "audit"].map(|view| bench.json(&[view]));
@@ -376,14 +384,18 @@ fn a_store_of_a_newer_version_is_left_alone_and_one_of_the_older_is_read() {
     };
     set("1");
     let mut store = SledStore::open(&bench.state().join("store")).unwrap();
-    assert!(!store.load().unwrap().is_empty());
+    assert!(!store.load().unwrap().to_vec().is_empty());
     drop(store);
     set("3");
     for words in [&["run"][..], &["backup", "/dev/null"], &["restore", &file]] {
         let (_, said) = bench.fails(words);
         assert!(said.contains("was written by a newer dm-gateway"), "{said}");
         assert!(said.contains("dm-gateway factory-reset"), "{said}");
+        assert!(said.contains("error[GW-STORE-07]: downgrade refused: "), "{said}");
     }
+    let checked = bench.run(&["check", "GW-STORE-05"]);
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(said.contains("FAIL  GW-STORE-07") && said.contains("downgrade refused"), "{said}");
     assert!(bench.state().join("store/db").exists());
     assert!(!bench.state().join("store.broken").exists());
     bench.text(&["factory-reset", "--yes"]);
@@ -693,6 +705,32 @@ fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
     assert!(!bench.text(&["servers"]).contains("com.example.dm"));
     bench.stop();
     bench.text(&["provision", "--from-mount"]);
+}
+
+#[test]
+fn a_running_daemon_takes_a_bundle_over_with_a_reload() {
+    let mut bench = Bench::new(14);
+    let signer = bench.text_alone(&["provision", "keygen", &bench.file("key.pem")]);
+    bench.trusts(signer.trim());
+    bench.start();
+    let bundle = bench.bundle("bundle.toml", 1, "", "[gateway]\npush-rate = 7\n");
+    bench.text_alone(&["provision", "sign", "--key", &bench.file("key.pem"), &bundle]);
+    let done = bench.text(&["provision", &bundle]);
+    assert!(done.contains("it counts after: dm-gateway reload --restart, or "), "{done}");
+    assert!(!bench.text(&["servers"]).contains("com.example.dm"));
+    let reloaded = bench.json(&["reload", "--restart"]);
+    assert_eq!(reloaded["applied"], serde_json::json!(["gateway.push-rate"]), "{reloaded}");
+    assert_eq!(reloaded["restarts"], false);
+    let late = Instant::now() + Duration::from_secs(30);
+    while !bench.text(&["servers"]).contains("com.example.dm") {
+        assert!(Instant::now() < late, "no account");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Once only.
+    let accounts = || bench.json(&["audit"])["audit"].as_array().unwrap().len();
+    let before = accounts();
+    bench.text(&["reload"]);
+    assert_eq!(bench.audit(before + 1).len(), before + 1, "the reload alone");
 }
 
 impl Bench {

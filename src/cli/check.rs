@@ -5,22 +5,24 @@
 //! ```
 //!
 //! Works without the daemon, without a network and with a configuration that is not valid. Reads,
-//! and changes nothing. `files`, `network` and `system` have the checks, `firewall` reads rules.
+//! and changes nothing. `files`, `network` and `system` have the checks, `firewall` reads rules,
+//! `iptables` older ones.
 
 mod files;
 mod firewall;
+mod iptables;
 mod network;
 mod system;
 
-use crate::cli::client::{Stop, print};
+use crate::cli::client::{Stop, print, rows};
 use crate::cli::definition::{
     self, Choice, Command, Form, Given, Kind, Operand, PRINTING, Times, flag, nearest, option,
 };
 use crate::cli::status;
 use crate::codes::{Code, Trouble};
-use crate::config::files::{Named, named};
+use crate::config::files::{Named, named, written};
 use crate::config::{self, Config, ConfigError};
-use crate::control::{Document, Request, SCHEMA, StatusAnswer};
+use crate::control::{self, Document, Request, StatusAnswer};
 use crate::io::clock::Clock;
 use crate::io::control_socket;
 use crate::io::inspect::{self, Account};
@@ -133,6 +135,9 @@ struct Listed {
 struct Scene {
     path: PathBuf,
     config: Result<Config, ConfigError>,
+    /// The files of the configuration.
+    written: Vec<PathBuf>,
+    /// The files that those name.
     files: Vec<Named>,
     /// Whom the service runs as, and whether that user exists.
     user_name: String,
@@ -181,7 +186,8 @@ fn check(given: Given) -> Result<u8, Stop> {
             of(Verdict::Ok),
             of(Verdict::Skipped)
         ))?,
-        _ => print_json(&Findings { checks })?,
+        Form::Lines => print(&rows(&control::document(Findings { checks })))?,
+        Form::Json => print_json(&Findings { checks })?,
     }
     Ok(u8::from(fails > 0 || warnings > 0 && given.has("warnings-as-errors")))
 }
@@ -219,9 +225,7 @@ fn list(checks: &[&Check], form: Form) -> Result<u8, Stop> {
 }
 
 fn print_json(body: &impl Serialize) -> Result<(), Stop> {
-    let document = Document { schema: SCHEMA, body };
-    let text = serde_json::to_string(&document).expect("findings are text");
-    print(&format!("{text}\n"))
+    print(&format!("{}\n", control::document(body)))
 }
 
 fn line(finding: &Finding) -> String {
@@ -236,8 +240,10 @@ fn line(finding: &Finding) -> String {
     if matches!(finding.verdict, Verdict::Warn | Verdict::Fail) {
         let mut row = |name: &str, what: &Option<String>| {
             if let Some(what) = what {
-                let what = crate::cli::table::printable(what);
-                text.push_str(&format!("{:19}{name}: {what}\n", ""));
+                let row = format!("{name}: {}", crate::cli::table::printable(what));
+                // A command is told in one piece.
+                let row = if name == "try" { row } else { status::wrapped(&row) };
+                text.push_str(&format!("{:19}{row}\n", ""));
             }
         };
         row("cause", &finding.trouble.cause);
@@ -315,6 +321,7 @@ impl Scene {
         let clock = Clock::start().map_err(|error| Stop::failed(&error.to_string()))?;
         Ok(Self {
             config: Config::load(&path),
+            written: written(&path),
             files: named(&path),
             user_name,
             user,

@@ -47,12 +47,6 @@ pub fn doc(key: &Key) -> String {
     text
 }
 
-/// What `config doc` prints of several keys: a line each.
-pub fn overview(keys: &[&Key]) -> String {
-    let width = keys.iter().map(|key| key.path().len()).max().unwrap_or_default();
-    keys.iter().map(|key| format!("{:width$}  {}\n", key.path(), key.what)).collect()
-}
-
 /// The chapter of the manual.
 pub fn markdown() -> String {
     let mut text = format!(

@@ -16,9 +16,6 @@ pub struct DeviceDetails {
     /// What the list of all devices tells of it.
     #[serde(flatten)]
     pub device: DeviceView,
-    /// Policy of its LAN; absent if the LAN is not configured any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<String>,
     /// For each server that it named, whether a push would pass.
     pub pushes: Vec<Explanation>,
     /// What is odd about it, and what to do.
@@ -86,10 +83,8 @@ impl Gateway {
             Some(device) => self.device(device, now),
             None => only(id, self.devices(now), |device| &device.id, "device", "devices")?,
         };
-        let policy = self.options.lans.iter().find(|lan| *lan.name == *device.lan);
         let servers = device.servers.iter();
         Ok(DeviceDetails {
-            policy: policy.map(|lan| lan.policy.to_string()),
             pushes: servers.map(|server| self.explain(server, &device.id)).collect(),
             troubles: troubles_of_device(&device),
             device,

@@ -11,7 +11,7 @@ use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
 use crate::gateway::health::{ClockView, Disk, HealthLine, Severity, SocketView};
 use crate::gateway::metrics::Counters;
-use crate::gateway::policy::Policy;
+use crate::gateway::policy::{Policy, Verify};
 pub use crate::gateway::rule::Explanation;
 use crate::gateway::seam::{LanId, Now};
 use crate::limits;
@@ -41,6 +41,12 @@ pub struct Status {
     pub devices: DeviceCounts,
     /// Mappings in force.
     pub mappings: usize,
+    /// DM servers that devices name or the gateway has an account with.
+    #[serde(default)]
+    pub servers: usize,
+    /// Seconds since the last push came, whatever became of it; absent if none came since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_push: Option<u64>,
     /// Servers that bootstrap LANs want and the gateway has no account with.
     pub wanted: usize,
     /// Triggers that wait for their device.
@@ -145,6 +151,13 @@ pub struct DeviceView {
     /// Whether a `[[device]]` of the configuration has its identity.
     #[serde(default)]
     pub configured: bool,
+    /// Policy of its LAN: its mode; absent if the LAN is not configured any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// `verified`: tied to an Ethernet address by the kernel's neighbour table; `unverified`: its
+    /// LAN takes its word; `random-mac`: nothing is known but an Ethernet address that is made up.
+    #[serde(default)]
+    pub identity: String,
     /// How long ago it answered or was confirmed last; null if not since the start.
     pub seen: Option<u64>,
     /// Whether its list was followed by empty ones.
@@ -261,6 +274,8 @@ impl Gateway {
             lans,
             devices,
             mappings: servers.iter().map(|server| server.mapped).sum(),
+            servers: servers.len(),
+            last_push: metrics.last_push.map(|then| ago(now, then)),
             wanted: servers
                 .iter()
                 .filter(|server| server.wanted > 0 && !self.management.has_account(&server.id))
@@ -302,6 +317,14 @@ impl Gateway {
         let address = device.best_address(|_| true).filter(|_| attached);
         let hardware = record.hardware.iter().map(|mac| DeviceId::of_mac(*mac));
         let servers = record.list.iter().flat_map(|list| &list.servers);
+        let lan = self.options.lans.iter().find(|lan| lan.name == record.lan);
+        let is_proven = lan.is_some_and(|lan| lan.verify == Verify::Neighbour);
+        let identity = match record.id.mac() {
+            Some(mac) if mac.is_local() && !record.named => "random-mac",
+            Some(_) if is_proven => "verified",
+            None if is_proven && !record.hardware.is_empty() => "verified",
+            _ => "unverified",
+        };
         DeviceView {
             id: record.id.to_string(),
             address: address.map(|address| address.ip.to_string()),
@@ -312,6 +335,8 @@ impl Gateway {
             aliases: hardware.filter(|alias| *alias != record.id).map(|a| a.to_string()).collect(),
             named: record.named,
             configured: self.options.account(record.id.normal()).is_some(),
+            policy: lan.map(|lan| lan.policy.to_string()),
+            identity: identity.to_owned(),
             seen: device.last_seen.map(|seen| ago(now, seen)),
             unconfirmed: record.list.as_ref().is_some_and(|list| list.unconfirmed.is_some()),
             detection: device.detection.map(|code| code.0),

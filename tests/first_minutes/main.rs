@@ -143,6 +143,36 @@ fn fault_4_the_wan_port_is_closed() {
          add rule inet closed input iifname wan0 udp dport 2948 drop'"
     ));
     names(&checks(&bench.check(&[])), "GW-WAN-03", "inet closed input");
+    // A policy of drop, and what `check` says to try; then the quick start's own rule.
+    let nft = |what: &str| sh(&format!("ip netns exec {gateway} nft '{what}'"));
+    nft("flush ruleset; add table inet filter; \
+         add chain inet filter input { type filter hook input priority 0; policy drop; }");
+    let told = names(&checks(&bench.check(&["GW-WAN-03"])), "GW-WAN-03", "inet filter input");
+    let next = told["try"].as_str().unwrap();
+    let rule = next.strip_prefix("nft ").unwrap().split_once("; and the same").unwrap().0;
+    assert!(rule.contains("iifname wan0 ip saddr YOUR-DM-SERVERS udp dport 2948"), "{rule}");
+    let manual =
+        fs::read_to_string(format!("{}/src/manual/quick-start.md", env!("CARGO_MANIFEST_DIR")))
+            .unwrap();
+    let manual = manual.lines().find(|line| line.contains("udp dport 2948")).unwrap();
+    let manual = format!("add rule inet filter input {}", manual.replace("wwan0", "wan0"));
+    for rule in [rule.replace("YOUR-DM-SERVERS", "198.51.100.0/24"), manual] {
+        nft("flush chain inet filter input");
+        nft(&rule);
+        let check = bench.check(&["GW-WAN-03"]);
+        let found = checks(&check);
+        assert_eq!(check.status.code(), Some(0), "{found:?}");
+        assert!(found.iter().all(|it| it["verdict"] == "ok"), "{found:?}");
+    }
+    // With the default's two sockets: the manual's rule says nothing of IPv6, and that is no fault.
+    let text = fs::read_to_string(&bench.config).unwrap();
+    let both = text.replace("push-listen = \"0.0.0.0:2948\"\n", "");
+    fs::write(&bench.config, both).unwrap();
+    let check = bench.check(&["GW-WAN-03"]);
+    assert_eq!(check.status.code(), Some(0), "{}", said(&check));
+    assert!(said(&check).contains("lets no push in over IPv6"), "{}", said(&check));
+    fs::write(&bench.config, text).unwrap();
+    nft("flush ruleset");
     // Another program has the port, and the daemon is not running.
     drop(_daemon);
     let _squatter =
