@@ -100,7 +100,7 @@ async fn read(
 
 /// What becomes of a value on trial; `before` it is what counts now.
 fn told(difference: &Difference, discard: bool) -> String {
-    let of = |value: &Option<Value>| value.as_ref().map_or("unset".to_owned(), view::toml);
+    let of = |value: &Option<Value>| value.as_ref().map_or_else(|| "unset".to_owned(), view::toml);
     let (key, now, old) = (&difference.key, of(&difference.before), of(&difference.after));
     match discard {
         true => format!("take back: {key} = {now}, then it is {old}"),

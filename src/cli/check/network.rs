@@ -420,12 +420,23 @@ mod tests {
         let prefix = |ip: &str, length| Prefix { address: ip.parse().unwrap(), length };
         let trusted =
             [prefix("203.0.113.0", 24), prefix("2001:db8::", 32), prefix("192.0.2.1", 32)];
-        let [v4, v6] = ["0.0.0.0:2948", "[::]:2948"].map(|it| it.parse().unwrap());
+        let rule = |chain, trusted: &[Prefix], interface, address: &str| {
+            opening(chain, trusted, interface, (address.parse().unwrap(), "udp")).0
+        };
         assert_eq!(
-            opening(&trusted, "wan0", v4),
-            "iifname wan0 ip saddr { 203.0.113.0/24, 192.0.2.1/32 }"
+            rule("inet filter input", &trusted, "wan0", "0.0.0.0:2948"),
+            "nft insert rule inet filter input iifname wan0 \
+             ip saddr { 203.0.113.0/24, 192.0.2.1/32 } udp dport 2948 accept"
         );
-        assert_eq!(opening(&trusted, "wan0", v6), "iifname wan0 ip6 saddr 2001:db8::/32");
-        assert_eq!(opening(&[], "", v4), "iifname WAN-INTERFACE ip saddr YOUR-DM-SERVERS");
+        assert_eq!(
+            rule("ip filter INPUT", &[], "", "[::]:2948"),
+            "nft insert rule ip filter INPUT iifname WAN-INTERFACE \
+             ip6 saddr YOUR-DM-SERVERS udp dport 2948 accept"
+        );
+        assert_eq!(
+            rule("ip iptables-legacy INPUT", &trusted, "wan0", "0.0.0.0:2948"),
+            "iptables-legacy -I INPUT -i wan0 -s 203.0.113.0/24,192.0.2.1/32 \
+             -p udp --dport 2948 -j ACCEPT"
+        );
     }
 }
