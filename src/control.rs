@@ -93,6 +93,9 @@ pub struct Reloaded {
     /// What is permitted and yet rarely meant.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The same, each with its code.
+    #[serde(default)]
+    pub oddities: Vec<Trouble>,
     /// Whether the daemon starts anew now.
     #[serde(default)]
     pub restarts: bool,

@@ -744,6 +744,13 @@ pub const PAGE_NEWS: Duration = Duration::from_secs(15);
 /// Events that the status page keeps for browsers that come.
 pub const PAGE_EVENTS: usize = 100;
 
+/// Most keys of one change of the configuration that the audit has the values of.
+pub const AUDIT_KEYS: usize = 16;
+
+/// Events that the daemon remembers for a support bundle, those that were lines of the log: some
+/// 30 KiB.
+pub const RECENT_EVENTS: usize = 100;
+
 /// Longest run of a program in events.d.
 pub const HOOK_TIME: Duration = Duration::from_secs(10);
 

@@ -188,6 +188,10 @@ fn a_failed_session_is_told_of_by_what_made_it_fail() {
         // Wherever it is told, it has the same code.
         let details = managed.lab.gateway.server_details(ONE, managed.lab.now).unwrap();
         assert_eq!(details.troubles[0].code, code.id);
+        let session = details.session.unwrap();
+        assert!(!session.ok && session.trouble.unwrap().code == code.id);
+        assert!(details.url.unwrap().starts_with("http") && details.failures > 0);
+        assert!(!details.running);
         let [event] = &managed.lab.take_events(EventKind::SessionFailed)[..] else { panic!() };
         assert_eq!(event.code(), Some(code));
     }
@@ -201,6 +205,8 @@ fn a_failed_session_is_told_of_by_what_made_it_fail() {
         managed.servers.get_mut(ONE).unwrap().set_misbehaviour(None);
         managed.session(ONE, "");
         assert_eq!(lines(&managed.lab), []);
+        let details = managed.lab.gateway.server_details(ONE, managed.lab.now).unwrap();
+        assert!(details.session.unwrap().ok && details.failures == 0);
     }
 }
 

@@ -62,6 +62,10 @@ fn factory_reset(given: Given) -> Result<u8, Stop> {
     let by = format!("uid:{}", nix::unistd::getuid());
     Reset { by, time: now(), identity }.order(&state_dir).map_err(failed)?;
     match Reset::finish(&state_dir, &applied) {
+        Ok(_) if applied.symlink_metadata().is_ok() => {
+            let sentence = format!("all is reset but {0}; try: as root: rm {0}", applied.display());
+            return Err(Stop::with(codes::RESET, &sentence));
+        }
         Ok(_) => lines.push("done".to_owned()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => lines.push(
             "the daemon runs: it is done at its next start; try: systemctl restart dm-gateway"

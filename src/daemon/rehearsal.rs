@@ -5,7 +5,7 @@ use super::shell::Shell;
 use crate::codes::{self, Trouble};
 use crate::config::reload::{Changes, take_over};
 use crate::config::view::{self, Difference};
-use crate::config::{Config, Layout};
+use crate::config::{Config, Layout, check};
 use crate::control::{Applied, Rehearsed, Reloaded, Request, document};
 use crate::io::logger;
 use serde_json::Value;
@@ -82,7 +82,9 @@ impl Shell {
         let gateway = self.gateway.borrow();
         let (remote, trial) = (gateway.remote_values(), gateway.server_on_trial());
         let warnings = config.warnings;
-        let reloaded = Reloaded { applied, restart, remote, trial, warnings, restarts: false };
+        let oddities = check::oddities(&warnings);
+        let restarts = false;
+        let reloaded = Reloaded { applied, restart, remote, trial, warnings, oddities, restarts };
         Applied { differences, reloaded, seconds: 0 }
     }
 }

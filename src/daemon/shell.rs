@@ -72,6 +72,8 @@ pub(super) struct Shell {
     pub(super) octets: Octets,
     pub(super) hooks: Option<Hooks>,
     pub(super) traces: Traces,
+    /// The newest events that were lines of the log, as they are told.
+    pub(super) recent: RefCell<VecDeque<String>>,
 }
 
 /// Octets of what is said, without what carries it.
@@ -119,6 +121,7 @@ impl Shell {
             octets: Octets::default(),
             hooks: None,
             traces: Traces::default(),
+            recent: RefCell::default(),
             caller: Caller::new(config.client.clone()),
             configuration: Configuration::new(config, now.unix, now.uptime),
             beats: Beats::default(),
@@ -215,7 +218,7 @@ impl Shell {
                 Output::Operated { operation, result } => self.caller.operated(operation, result),
                 Output::Audit(audit) => self.write_down(audit),
                 Output::Event(event) => self.publish(&event),
-                Output::Log { event, held_back } => journal::write(&event, held_back),
+                Output::Log { event, held_back } => self.log(&event, held_back),
             }
         }
         if let Some(due) = gateway.poll_timeout() {

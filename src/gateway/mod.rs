@@ -58,7 +58,6 @@ use crate::gateway::event::{Event, EventKind, Reason};
 use crate::gateway::health::{Facts, Rival};
 use crate::gateway::inventory::Inventory;
 use crate::gateway::journal::{Heed, Journal, Source};
-use crate::gateway::links::Down;
 use crate::gateway::management::{Management, OperationId};
 use crate::gateway::metrics::Metrics;
 use crate::gateway::policy::{DeviceAuth, Policy, Verify};
@@ -236,7 +235,7 @@ pub struct Gateway {
     /// When pushes that the kernel lost were noticed last.
     lost_at: Option<Duration>,
     rival: Option<Rival>,
-    down: Down,
+    down: links::Down,
     timers: Timers,
     outputs: Outputs,
     datagrams: Vec<u8>,
@@ -284,7 +283,7 @@ impl Gateway {
             facts: Facts::default(),
             lost_at: None,
             rival: None,
-            down: Down::default(),
+            down: links::Down::default(),
             timers: Timers::default(),
             outputs: Outputs::default(),
             datagrams: Vec::new(),

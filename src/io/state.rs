@@ -6,8 +6,9 @@
 //! was applied by command and is kept beside the administrator's files goes as well. The audit stays.
 
 use super::audit::{AuditLog, Entry};
-use super::explain;
 use super::sled_store::lock_store;
+use super::{explain, plain};
+use crate::codes;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -100,16 +101,21 @@ impl Reset {
             fs::rename(state_dir.join(name), to)?;
         }
         sync(state_dir)?;
-        remove(applied)
-            .map_err(|error| explain(format_args!("cannot remove {}", applied.display()), error))?;
         if let Some(identity) = &reset.identity {
             make_directory(&state_dir.join("config"))?;
             write_whole(&state_dir.join(IDENTITY), identity.as_bytes())?;
         }
         let kept =
             if reset.identity.is_some() { "the identity is kept" } else { "nothing is kept" };
+        // A root file system that became read-only must not keep the gateway from its start.
+        let stays = remove(applied).err();
+        let stays = stays.map(|error| format!("{} stays: {}", applied.display(), plain(&error)));
+        if let Some(stays) = &stays {
+            log::error!("{}: {stays}", codes::RESET);
+        }
+        let after = [Some(kept.to_owned()), stays].into_iter().flatten().collect::<Vec<_>>();
         let entry = Entry {
-            after: Some(kept.to_owned()),
+            after: Some(after.join("; ")),
             ..Entry::new(reset.time, &*reset.by, "factory-reset")
         };
         if let Err(error) = AuditLog::new(state_dir).append(&[entry]) {

@@ -131,7 +131,7 @@ fn a_program_has_none_of_the_capabilities_that_the_daemon_was_given_to_pass_on()
     if !tried.is_ok_and(|tried| tried.status.success()) {
         return println!("left out: wants root, setpriv and CAP_NET_ADMIN");
     }
-    let mut live = Live::new(15, "[events]\ndirectory = \"DIR/events.d\"");
+    let mut live = Live::new(23, "[events]\ndirectory = \"DIR/events.d\"");
     let directory = live.path().join("events.d");
     fs::create_dir(&directory).unwrap();
     program(&directory, "10-status", 0o755, "cat /proc/self/status > $0.out");

@@ -33,6 +33,7 @@ mod wishes;
 pub use operate::{ANOTHER_FOLLOWS, Operation, OperationId};
 pub use reconfigure::{ReloadReport, RemoteValue};
 pub use view::NodeView;
+pub(super) use view::Sessions;
 
 use crate::gateway::Gateway;
 use crate::gateway::agenda::{Queued, Timer};
@@ -194,6 +195,8 @@ pub(super) struct Server {
     failures: u32,
     /// Why the last of them did.
     why: Option<Failed>,
+    /// When the last session ended, and why it failed if it did.
+    last: Option<(Duration, Option<Failed>)>,
     /// Session ids of Package #0, newest last, with when they came.
     heard: VecDeque<(u16, Duration)>,
     search: Search,

@@ -126,6 +126,7 @@ impl Gateway {
         self.tell(Event { server: ServerId::new(server).ok(), code: Some(failed.code), ..event });
         let Some(entry) = self.management.servers.get_mut(server) else { return };
         entry.failures = entry.failures.saturating_add(1);
+        entry.last = Some((now.uptime, Some(failed.clone())));
         entry.why = Some(failed);
         let (failures, proven) = (entry.failures, entry.record.proven);
         if !self.management.has_account(server) {
