@@ -2,7 +2,7 @@
 
 use crate::cli::client::{Call, Stop, broken, note, print, refused};
 use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, flag, option};
-use crate::cli::table::{Table, printable};
+use crate::cli::table::{self, Table, printable};
 use crate::codes;
 use crate::control::{Request, document};
 use crate::io::audit::{self, Entry, Line};
@@ -89,7 +89,14 @@ fn audit(given: Given) -> Result<u8, Stop> {
         }
     }
     if odd > 0 {
-        note(&format!("{odd} lines are no entries; try: dm-gateway audit --verify"));
+        note(&format!(
+            "{}; try: dm-gateway audit --verify",
+            if odd == 1 {
+                "1 line is no entry".to_owned()
+            } else {
+                format!("{odd} lines are no entries")
+            }
+        ));
     }
     match given.form() {
         definition::Form::Lines => {
@@ -147,7 +154,7 @@ fn verify(given: &Given, lines: &[Line]) -> Result<u8, Stop> {
     let newest = lines.last().and_then(|line| audit::hash_of(&line.text)).map(str::to_owned);
     if given.form() == definition::Form::Table {
         let newest = newest.map_or_else(String::new, |hash| format!("; the newest hash is {hash}"));
-        print(&format!("the chain of {count} lines is whole{newest}\n"))?;
+        print(&format!("the chain of {} is whole{newest}\n", table::count(count as u64, "line")))?;
     } else {
         print(&format!("{}\n", document(Verified { whole: true, lines: count, newest })))?;
     }

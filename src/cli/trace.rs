@@ -2,7 +2,7 @@
 
 use crate::cli::client::{Call, Stop, broken, note, understand, write};
 use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, operand, option};
-use crate::cli::table::printable;
+use crate::cli::table::{count, printable};
 use crate::control::{Request, TraceLine, Watching};
 use crate::limits;
 use std::io;
@@ -67,7 +67,7 @@ fn trace(given: Given) -> Result<u8, Stop> {
 fn people(message: &TraceLine) -> String {
     let mut text = String::new();
     if let Some(lost) = message.lost {
-        text.push_str(&format!("({lost} messages left out: the reader is too slow)\n"));
+        text.push_str(&format!("({} left out: the reader is too slow)\n", count(lost, "message")));
     }
     let arrow = if message.trace == "in" { "<-" } else { "->" };
     let unix = message.time;

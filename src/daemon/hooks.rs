@@ -131,7 +131,10 @@ impl Shell {
         let line = format!("{}\n", control::event_line(event, now));
         if hooks.send.try_send((event.kind, line)).is_err() {
             hooks.dropped.set(hooks.dropped.get() + 1);
-            let why = format!("works too slowly: {} events were left out", hooks.dropped.get());
+            let why = match hooks.dropped.get() {
+                1 => "works too slowly: 1 event was left out".to_owned(),
+                number => format!("works too slowly: {number} events were left out"),
+            };
             hooks.complain(&hooks.directory, &why, now.uptime);
         }
     }
