@@ -202,8 +202,13 @@ codes! {
         "df -h and df -i on the directory, and make room before it is full";
     STORE_UNREADABLE: "GW-STORE-05",
         "the store cannot be read",
-        "its files are damaged, or written by a newer version",
+        "its files are damaged",
         "dm-gateway restore FILE of a backup, or move the directory `store` away and start anew";
+
+    STORE_NEWER: "GW-STORE-07",
+        "the store is of a newer version: a downgrade is refused",
+        "an older program was installed, or the image was rolled back, and the state was not",
+        "the newer version again and its dm-gateway backup, or dm-gateway factory-reset with this one";
 
     // --- Files -----------------------------------------------------------------------------
     UNREADABLE: "GW-FILE-01",

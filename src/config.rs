@@ -126,6 +126,16 @@ impl Config {
         Ok(Self { layout: Some(layout.clone()), ..config })
     }
 
+    /// What would be if what is on trial were taken back.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`].
+    pub fn load_untried(layout: &Layout) -> Result<Self, ConfigError> {
+        let (tree, errors) = layout.read_untried();
+        let config = Self::first_or(errors, tree)?;
+        Ok(Self { layout: Some(layout.clone()), ..config })
+    }
+
     /// What would be if this text were applied.
     ///
     /// # Errors

@@ -518,6 +518,10 @@ pub const LEASE_FILE: usize = 4 * 1024 * 1024;
 /// its colons. Longer lines are skipped.
 pub const LEASE_LINE: usize = 1024;
 
+/// How often in a row the watch of a lease file is read, each time for about 100 events: the kernel
+/// keeps 16,384 at most, and whoever writes into that directory all the time must not hold us up.
+pub const LEASE_EVENT_READS: usize = 256;
+
 /// Most leases taken from one file: a /18 full of devices.
 pub const LEASES: usize = 16_384;
 

@@ -14,6 +14,7 @@ use dm_gateway::gateway::seam::{
     ConnectionId, Input, LanId, LinkEvent, MacAddress, NeighbourEvent, NeighbourState, Now, Output,
     Request as HttpRequest,
 };
+use dm_gateway::gateway::store::Records;
 use dm_gateway::gateway::{Detect, Gateway, LanOptions, Options};
 use dm_gateway::io::control_socket::{ControlConnection, ControlSocket};
 use dm_gateway::proto::bootstrap::Profile;
@@ -537,7 +538,11 @@ fn one_lan_down() -> World {
 
 fn all_lans_down() -> World {
     let now = Now { uptime: Duration::from_secs(10), unix: 1_799_971_260 };
-    World { gateway: Gateway::new(options(), [], [7; 32], now), now, floods: false }
+    World {
+        gateway: Gateway::new(options(), &Records::default(), [7; 32], now),
+        now,
+        floods: false,
+    }
 }
 
 /// A radio with two mappings, a tablet that wants a server, a neighbour that says nothing; one

@@ -194,6 +194,12 @@ fn no_changing_command_changes_anything_with_dry_run() {
         &["servers", "deny", DMS],
         &["servers", "approve", DMS],
         &["bootstrap", "apply", document],
+        &["reload"],
+        &["reload", "--restart"],
+        &["confirm"],
+        &["confirm", "--discard"],
+        &["log-level", "debug"],
+        &["session", DMS],
     ] {
         let views = ["devices", "servers", "audit"].map(|view| bench.json(&[view]));
         let mut dry = words.to_vec();
@@ -201,7 +207,9 @@ fn no_changing_command_changes_anything_with_dry_run() {
         let would = bench.run(&dry);
         let text = String::from_utf8(would.stdout.clone()).unwrap();
         assert!(
-            !would.status.success() || text.ends_with("nothing was changed\n"),
+            !would.status.success()
+                || text.ends_with("nothing was changed\n")
+                || text.ends_with("nothing is applied: this was a dry run\n"),
             "{words:?}: {would:?}"
         );
         let after = ["devices", "servers", "audit"].map(|view| bench.json(&[view]));
@@ -378,14 +386,18 @@ fn a_store_of_a_newer_version_is_left_alone_and_one_of_the_older_is_read() {
     };
     set("1");
     let mut store = SledStore::open(&bench.state().join("store")).unwrap();
-    assert!(!store.load().unwrap().is_empty());
+    assert!(!store.load().unwrap().to_vec().is_empty());
     drop(store);
     set("3");
     for words in [&["run"][..], &["backup", "/dev/null"], &["restore", &file]] {
         let (_, said) = bench.fails(words);
         assert!(said.contains("was written by a newer dm-gateway"), "{said}");
         assert!(said.contains("dm-gateway factory-reset"), "{said}");
+        assert!(said.contains("error[GW-STORE-07]: downgrade refused: "), "{said}");
     }
+    let checked = bench.run(&["check", "GW-STORE-05"]);
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(said.contains("FAIL  GW-STORE-07") && said.contains("downgrade refused"), "{said}");
     assert!(bench.state().join("store/db").exists());
     assert!(!bench.state().join("store.broken").exists());
     bench.text(&["factory-reset", "--yes"]);
@@ -467,6 +479,8 @@ fn what_is_wrong_is_told_with_its_cause_and_what_to_try() {
             &["backup", &secret, "--with-secrets", "--passphrase-file", &short],
             "shorter than 12 characters\n  cause: ",
         ),
+        (&["check", "FILE", "--config", "/nonexistent"], "skip  GW-FILE-01 "),
+        (&["check", "FILE", "--config", "/nonexistent"], "0 ok, "),
         (&["check", "--only", "NOPE"], "try: dm-gateway check --list"),
         (&["confirm"], "no configuration is on trial\n  cause: "),
         (&["apply", "/nonexistent/c"], "try: ls -l /nonexistent/c"),
@@ -475,7 +489,9 @@ fn what_is_wrong_is_told_with_its_cause_and_what_to_try() {
     ] {
         let output = match words {
             // FILE and --config are the same.
-            ["config", ..] => Command::new(PROGRAM).args(words).output().unwrap(),
+            ["config", ..] | [.., "/nonexistent"] => {
+                Command::new(PROGRAM).args(words).output().unwrap()
+            }
             _ => bench.run(words),
         };
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
@@ -755,7 +771,7 @@ fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
 
 #[test]
 fn the_example_of_a_bundle_is_one() {
-    let bench = Bench::new(14);
+    let bench = Bench::new(18);
     let signer = bench.text_alone(&["provision", "keygen", &bench.file("key.pem")]);
     bench.trusts(signer.trim());
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/provision.toml.example");
@@ -777,6 +793,32 @@ fn the_example_of_a_bundle_is_one() {
     for key in ["`schema`", "`serial`", "`gateways`", "`config`", "`[[file]]`", "`[[bootstrap]]`"] {
         assert!(manual.contains(key), "{key}");
     }
+}
+
+#[test]
+fn a_running_daemon_takes_a_bundle_over_with_a_reload() {
+    let mut bench = Bench::new(14);
+    let signer = bench.text_alone(&["provision", "keygen", &bench.file("key.pem")]);
+    bench.trusts(signer.trim());
+    bench.start();
+    let bundle = bench.bundle("bundle.toml", 1, "", "[gateway]\npush-rate = 7\n");
+    bench.text_alone(&["provision", "sign", "--key", &bench.file("key.pem"), &bundle]);
+    let done = bench.text(&["provision", &bundle]);
+    assert!(done.contains("it counts after: dm-gateway reload --restart, or "), "{done}");
+    assert!(!bench.text(&["servers"]).contains("com.example.dm"));
+    let reloaded = bench.json(&["reload", "--restart"]);
+    assert_eq!(reloaded["applied"], serde_json::json!(["gateway.push-rate"]), "{reloaded}");
+    assert_eq!(reloaded["restarts"], false);
+    let late = Instant::now() + Duration::from_secs(30);
+    while !bench.text(&["servers"]).contains("com.example.dm") {
+        assert!(Instant::now() < late, "no account");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Once only.
+    let accounts = || bench.json(&["audit"])["audit"].as_array().unwrap().len();
+    let before = accounts();
+    bench.text(&["reload"]);
+    assert_eq!(bench.audit(before + 1).len(), before + 1, "the reload alone");
 }
 
 impl Bench {

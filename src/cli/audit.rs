@@ -5,7 +5,7 @@ use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, flag,
 use crate::cli::table::{self, Table, printable};
 use crate::codes;
 use crate::control::{Request, document};
-use crate::io::audit::{self, Entry, Line};
+use crate::io::audit::{self, Chained, Entry, Line};
 use crate::proto::tree::timestamp;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -78,7 +78,10 @@ fn audit(given: Given) -> Result<u8, Stop> {
         }
         None => true,
     };
-    let read = lines.iter().map(|line| (line, serde_json::from_str::<Entry>(&line.text)));
+    let read = lines.iter().map(|line| {
+        let chained = serde_json::from_str::<Chained>(&line.text);
+        (line, chained.map(|chained| chained.entry))
+    });
     let mut odd = 0;
     let mut wanted = Vec::new();
     for (line, entry) in read {
@@ -89,14 +92,11 @@ fn audit(given: Given) -> Result<u8, Stop> {
         }
     }
     if odd > 0 {
-        note(&format!(
-            "{}; try: dm-gateway audit --verify",
-            if odd == 1 {
-                "1 line is no entry".to_owned()
-            } else {
-                format!("{odd} lines are no entries")
-            }
-        ));
+        let odd = match odd {
+            1 => "1 line is no entry".to_owned(),
+            number => format!("{number} lines are no entries"),
+        };
+        note(&format!("{odd}; try: dm-gateway audit --verify"));
     }
     match given.form() {
         definition::Form::Lines => {

@@ -11,6 +11,7 @@ use crate::cli::client::{Call, Stop, broken, print, refused, understand};
 use crate::cli::definition::{
     self, ASKING, CHANGING, Command, Given, Kind, PRINTING, flag, operand, option,
 };
+use crate::cli::table;
 use crate::codes::{self, Trouble};
 use crate::config::Config;
 use crate::control::{BackupHead, Done, Rehearsed, Request, document};
@@ -18,7 +19,7 @@ use crate::gateway::backup::{self, Identity, Line};
 use crate::gateway::store::{Record, Store as _};
 use crate::io::audit::{AuditLog, Entry};
 use crate::io::seal::Sealed;
-use crate::io::sled_store::SledStore;
+use crate::io::sled_store::{self, SledStore};
 use crate::io::state::{IDENTITY, give_to_owner, make_directory, write_whole};
 use crate::io::{plain, read_bounded, terminal};
 use crate::limits;
@@ -131,9 +132,14 @@ fn write_backup(given: Given) -> Result<u8, Stop> {
         Stop::with(codes::BACKUP, &format!("cannot write {path}; cause: {why}; try: {next}"))
     })?;
     let devices = open.iter().filter(|line| matches!(line, Line::Device(_))).count();
+    let number = table::count(count as u64, "line");
+    let devices = match devices {
+        1 => "1 of them a device".to_owned(),
+        number => format!("{number} of them devices"),
+    };
     let with = if secrets { "with" } else { "without" };
     let line = format!(
-        "{}: {count} lines, {devices} of them devices, {with} secrets; a backup of {}",
+        "{}: {number}, {devices}, {with} secrets; a backup of {}",
         path.display(),
         head.gateway
     );
@@ -220,7 +226,7 @@ fn restore(given: Given) -> Result<u8, Stop> {
     let dry_run = given.has("dry-run");
     let mut store = open(&state_dir, dry_run)?;
     let before = match &mut store {
-        Some(store) => store.load().map_err(failed)?,
+        Some(store) => store.load().map_err(failed)?.to_vec(),
         None => Vec::new(),
     };
     let changes = backup::changes(&before, &after);
@@ -240,7 +246,11 @@ fn restore(given: Given) -> Result<u8, Stop> {
     let result = if take == Some(true) { take_identity(&state_dir, &backup.head) } else { Ok(()) };
     let entry = Entry {
         subject: Some(path.display().to_string()),
-        after: Some(format!("{} changes, from a backup of {}", told.len(), backup.head.gateway)),
+        after: Some(format!(
+            "{}, from a backup of {}",
+            table::count(told.len() as u64, "change"),
+            backup.head.gateway
+        )),
         ..Entry::new(now(), format!("uid:{}", nix::unistd::getuid()), "restore")
     };
     let why = result.as_ref().err().map(ToString::to_string);
@@ -367,7 +377,7 @@ pub(super) fn identity(given: &Given) -> Result<(String, String), Stop> {
 /// The records of a store that nobody has open; `None` if there is none.
 pub(super) fn records(state_dir: &Path) -> Result<Option<Vec<Record>>, Stop> {
     let store = SledStore::open_existing(&state_dir.join("store")).map_err(failed)?;
-    store.map(|mut store| store.load().map_err(failed)).transpose()
+    store.map(|mut store| Ok(store.load().map_err(failed)?.to_vec())).transpose()
 }
 
 fn open(state_dir: &Path, dry_run: bool) -> Result<Option<SledStore>, Stop> {
@@ -380,7 +390,7 @@ fn open(state_dir: &Path, dry_run: bool) -> Result<Option<SledStore>, Stop> {
 }
 
 fn failed(error: crate::gateway::seam::StoreError) -> Stop {
-    let code = if error.0.starts_with("another dm-gateway") { codes::BUSY } else { codes::BACKUP };
+    let code = sled_store::code(&error).unwrap_or(codes::BACKUP);
     Stop::Failed(codes::Trouble::new(code, &error.0).or_try(code.remedy).into())
 }
 

@@ -5,22 +5,24 @@
 //! ```
 //!
 //! Works without the daemon, without a network and with a configuration that is not valid. Reads,
-//! and changes nothing. `files`, `network` and `system` have the checks, `firewall` reads rules.
+//! and changes nothing. `files`, `network` and `system` have the checks, `firewall` reads rules,
+//! `iptables` older ones.
 
 mod files;
 mod firewall;
+mod iptables;
 mod network;
 mod system;
 
-use crate::cli::client::{Call, Stop, print};
+use crate::cli::client::{Call, Stop, print, rows};
 use crate::cli::definition::{
     self, Choice, Command, Form, Given, Kind, Operand, PRINTING, Times, flag, nearest, option,
 };
 use crate::cli::status;
 use crate::codes::{self, Code, Trouble};
-use crate::config::files::{Named, named};
+use crate::config::files::{Named, named, written};
 use crate::config::{self, Config, ConfigError};
-use crate::control::{Document, Request, SCHEMA, StatusAnswer};
+use crate::control::{self, Request, StatusAnswer};
 use crate::io::clock::Clock;
 use crate::io::inspect::{self, Account};
 use crate::limits;
@@ -45,7 +47,12 @@ pub const COMMAND: Command = Command {
         &[
             Choice {
                 many: true,
-                ..option("only", "CHECK", Kind::Text, "the same; may be given several times")
+                ..option(
+                    "only",
+                    "CHECK",
+                    Kind::Text,
+                    "the same; several with commas, or several times",
+                )
             },
             flag("list", "lists the checks, and does none"),
             flag("warnings-as-errors", "ends with 1 if there is a warning"),
@@ -132,6 +139,9 @@ struct Listed {
 struct Scene {
     path: PathBuf,
     config: Result<Config, ConfigError>,
+    /// The files of the configuration.
+    written: Vec<PathBuf>,
+    /// The files that those name.
     files: Vec<Named>,
     /// Whom the service runs as, and whether that user exists.
     user_name: String,
@@ -182,7 +192,8 @@ fn check(given: Given) -> Result<u8, Stop> {
             of(Verdict::Ok),
             of(Verdict::Skipped)
         ))?,
-        _ => print_json(&Findings { checks })?,
+        Form::Lines => print(&rows(&control::document(Findings { checks })))?,
+        Form::Json => print_json(&Findings { checks })?,
     }
     Ok(u8::from(fails > 0 || warnings > 0 && given.has("warnings-as-errors")))
 }
@@ -195,7 +206,9 @@ fn all() -> impl Iterator<Item = &'static Check> {
 /// The checks that are asked for.
 fn chosen(given: &Given) -> Result<Vec<&'static Check>, Stop> {
     let only = given.all("only").map(|it| it.to_string_lossy().into_owned());
-    let only: Vec<String> = given.operands.iter().cloned().chain(only).collect();
+    let only = given.operands.iter().cloned().chain(only);
+    let only: Vec<String> =
+        only.flat_map(|it| it.split(',').map(str::to_owned).collect::<Vec<_>>()).collect();
     for name in &only {
         if !all().any(|check| check.is(name)) {
             let areas = all().map(Check::area);
@@ -222,9 +235,7 @@ fn list(checks: &[&Check], form: Form) -> Result<u8, Stop> {
 }
 
 fn print_json(body: &impl Serialize) -> Result<(), Stop> {
-    let document = Document { schema: SCHEMA, body };
-    let text = serde_json::to_string(&document).expect("findings are text");
-    print(&format!("{text}\n"))
+    print(&format!("{}\n", control::document(body)))
 }
 
 fn line(finding: &Finding) -> String {
@@ -323,6 +334,7 @@ impl Scene {
         let clock = Clock::start().map_err(|error| Stop::failed(&error.to_string()))?;
         Ok(Self {
             config: Config::load(&path),
+            written: written(&path),
             files: named(&path),
             user_name,
             user,

@@ -46,7 +46,7 @@ over a power cut, and its configuration is checked first. What a former bundle b
 --from-mount looks for `dm-gateway-ID.toml`, ID being the unit's id, then for `dm-gateway.toml`, in
 [provision] mount. The result is written beside the bundle, where that can be written to.
 
-A running daemon takes it over with `reload`, accounts and what `reload` names with a restart.",
+A running daemon takes it over with `reload`, accounts too; what that names waits for a restart.",
     operands: &[Operand {
         name: "FILE",
         text: "the bundle",
@@ -222,7 +222,8 @@ fn apply(path: &Path, main: &Path, config: &Config, dry_run: bool) -> Result<Vec
     if let Some(last) = last {
         let _ = remove(&state_dir.join(BUNDLES).join(last.to_string()));
     }
-    lines.push("provisioned; try: systemctl restart dm-gateway".to_owned());
+    let next = "dm-gateway reload --restart, or systemctl start dm-gateway";
+    lines.push(format!("provisioned; it counts after: {next}"));
     Ok(lines)
 }
 

@@ -1,10 +1,12 @@
 //! `dm-gateway reload`: the daemon reads its configuration anew.
 
+use crate::cli::apply;
 use crate::cli::client::{Call, Stop};
-use crate::cli::definition::{self, ASKING, Command, Given, PRINTING, flag};
+use crate::cli::definition::{self, ASKING, CHANGING, Command, Given, PRINTING, flag};
 use crate::cli::table::printable;
 use crate::config::view;
-use crate::control::{Reloaded, Request};
+use crate::control::{Applied, Reloaded, Request};
+use crate::gateway::management::RemoteValue;
 
 /// `reload`.
 pub const COMMAND: Command = Command {
@@ -12,10 +14,13 @@ pub const COMMAND: Command = Command {
     summary: "the daemon reads its configuration anew, all of it or nothing",
     text: "With any error nothing changes, and the error is told. Else all that can change without \
            a restart counts at once; keys that need one are listed and keep their old value. \
-           Sessions, mappings and pushes that are held go on. SIGHUP and systemctl reload do the \
+           Sessions, mappings and pushes that are held go on. \
+           Bootstrap documents in the directories of [bootstrap], and those that were provisioned, \
+           are read again. SIGHUP and systemctl reload do the \
            same.",
     options: &[
         &[flag("restart", "starts the daemon anew if something needs that")],
+        CHANGING,
         ASKING,
         PRINTING,
     ],
@@ -27,7 +32,13 @@ pub const COMMAND: Command = Command {
 fn reload(given: Given) -> Result<u8, Stop> {
     let call = Call::of(&given);
     let restart = given.has("restart");
-    let answer = call.ask_for::<Reloaded>(&Request::Reload { restart })?;
+    let request = Request::Reload { restart };
+    if call.dry_run {
+        let answer = call.ask_for::<Applied>(&Request::DryRun { of: request.into() })?;
+        call.print(&answer, apply::rehearsal)?;
+        return Ok(0);
+    }
+    let answer = call.ask_for::<Reloaded>(&request)?;
     call.print(&answer, report)?;
     Ok(0)
 }
@@ -45,6 +56,18 @@ pub(super) fn report(reloaded: &Reloaded) -> String {
     for key in restart {
         text.push_str(&format!("waits for a restart: {}\n", printable(key)));
     }
+    text.push_str(&besides(remote, trial.as_deref(), warnings));
+    if *restarts {
+        text.push_str("the daemon starts anew now\n");
+    } else if !restart.is_empty() {
+        text.push_str("try: dm-gateway reload --restart, or systemctl restart dm-gateway\n");
+    }
+    text
+}
+
+/// What there is to know besides the keys.
+pub(super) fn besides(remote: &[RemoteValue], trial: Option<&str>, warnings: &[String]) -> String {
+    let mut text = String::new();
     for value in remote.iter().filter(|value| !value.locked) {
         let (key, value) = (printable(&value.key), view::toml(&value.value));
         text.push_str(&format!("set by a DM server: {key} = {}\n", printable(&value)));
@@ -56,18 +79,12 @@ pub(super) fn report(reloaded: &Reloaded) -> String {
     for warning in warnings {
         text.push_str(&format!("warning: {}\n", printable(warning)));
     }
-    if *restarts {
-        text.push_str("the daemon starts anew now\n");
-    } else if !restart.is_empty() {
-        text.push_str("try: dm-gateway reload --restart, or systemctl restart dm-gateway\n");
-    }
     text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::management::RemoteValue;
 
     #[test]
     fn a_report_lists_what_counts_and_what_waits() {

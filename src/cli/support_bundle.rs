@@ -242,6 +242,7 @@ fn memory(state_dir: &Path, redactor: &mut Redactor) -> String {
     let records = store.and_then(|mut store| store.load().map_err(|error| error.to_string()));
     match records {
         Ok(records) => {
+            let records = records.to_vec();
             redactor.know_records(&backup::export(&records, true));
             let lines = backup::export(&records, false);
             let line = |line| serde_json::to_string(line).expect("maps with text as keys");

@@ -67,7 +67,8 @@ fn trace(given: Given) -> Result<u8, Stop> {
 fn people(message: &TraceLine) -> String {
     let mut text = String::new();
     if let Some(lost) = message.lost {
-        text.push_str(&format!("({} left out: the reader is too slow)\n", count(lost, "message")));
+        let lost = count(lost, "message");
+        text.push_str(&format!("({lost} left out: the reader is too slow)\n"));
     }
     let arrow = if message.trace == "in" { "<-" } else { "->" };
     let unix = message.time;

@@ -89,10 +89,19 @@ impl Layout {
 
     /// Reads all files.
     pub(super) fn read_all(&self, advice: &str) -> (Tree, Vec<ConfigError>) {
+        self.read_layers(advice, true)
+    }
+
+    /// Reads all files but the one that is on trial.
+    pub(super) fn read_untried(&self) -> (Tree, Vec<ConfigError>) {
+        self.read_layers("`--config FILE` with the daemon's file", false)
+    }
+
+    fn read_layers(&self, advice: &str, with_trial: bool) -> (Tree, Vec<ConfigError>) {
         let (mut tree, mut errors) = self.read(advice, true);
         let Some(state_dir) = state_dir(&tree) else { return (tree, errors) };
         let trial = state_dir.join(StateFiles::TRIAL);
-        if is_there(&trial) {
+        if with_trial && is_there(&trial) {
             // It stands for what was applied before.
             (tree, errors) = self.read(advice, false);
             self.add_applied(&mut tree, Origin::Trial, trial, &mut errors);

@@ -50,7 +50,8 @@ impl AuditTask {
         let mut entries = self.waiting.take();
         let lost = self.lost.take();
         if lost > 0 {
-            let why = Some(format!("{lost} entries found no room while the audit failed"));
+            let lines = if lost == 1 { "1 entry".into() } else { format!("{lost} entries") };
+            let why = Some(format!("{lines} found no room while the audit failed"));
             entries.push(Entry::new(time, "daemon", "lost").failed(why));
         }
         entries
@@ -202,7 +203,7 @@ impl Shell {
     async fn records(&self) -> Result<Vec<Record>, String> {
         for _ in 0..limits::STORE_WAITS {
             if let Some(records) = self.committer.records() {
-                return records.map_err(|error| error.to_string());
+                return records.map_or_else(|error| Err(error.to_string()), |it| Ok(it.to_vec()));
             }
             pause(limits::STORE_WAIT).await;
         }

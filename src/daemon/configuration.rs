@@ -7,6 +7,8 @@
 //!                 ├── confirm ──► 90-applied.toml
 //!                 └── no word in time, also after a restart ──► removed, reload
 //! ```
+//!
+//! What each would do is told by `rehearsal`.
 
 use super::Signal;
 use super::pause;
@@ -30,15 +32,15 @@ use std::time::Duration;
 
 /// What the daemon knows of its configuration.
 pub(super) struct Configuration {
-    running: RefCell<Config>,
+    pub(super) running: RefCell<Config>,
     /// One at a time reads and applies.
-    turn: Mutex<()>,
+    pub(super) turn: Mutex<()>,
     /// Why the last reload failed.
     error: RefCell<Option<Trouble>>,
     restart: RefCell<Vec<String>>,
     files: TrialFiles,
     /// When what is on trial is taken back, by the uptime, and the keys that it changed.
-    trial: RefCell<Option<(Duration, Vec<String>)>>,
+    pub(super) trial: RefCell<Option<(Duration, Vec<String>)>>,
     /// Until when more is logged than usual.
     log_until: Cell<Option<Duration>>,
     changed: Signal,
@@ -67,7 +69,7 @@ impl Configuration {
         }
     }
 
-    fn layout(&self) -> Result<Layout, Trouble> {
+    pub(super) fn layout(&self) -> Result<Layout, Trouble> {
         let layout = self.running.borrow().layout.clone();
         layout.ok_or_else(|| Trouble::new(codes::RELOAD, "this daemon was started without a file"))
     }
@@ -81,14 +83,15 @@ impl Configuration {
 
 /// Whether a request is answered here.
 pub(super) fn is_of_configuration(request: &Request) -> bool {
-    matches!(
-        request,
+    match request {
+        Request::DryRun { of } => is_of_configuration(of),
         Request::Reload { .. }
-            | Request::Configuration
-            | Request::ApplyConfiguration { .. }
-            | Request::Confirm { .. }
-            | Request::LogLevel { .. }
-    )
+        | Request::Configuration
+        | Request::ApplyConfiguration { .. }
+        | Request::Confirm { .. }
+        | Request::LogLevel { .. } => true,
+        _ => false,
+    }
 }
 
 impl Shell {
@@ -111,6 +114,7 @@ impl Shell {
             Request::LogLevel { level, seconds, module } => {
                 self.log_level(level.as_deref(), Duration::from_secs(seconds), module)
             }
+            Request::DryRun { of } => self.rehearse(*of).await.map(|answer| (answer, false)),
             _ => Ok((document(self.in_force()), false)),
         };
         result.unwrap_or_else(|trouble| (refusal(&trouble), false))
@@ -165,9 +169,8 @@ impl Shell {
             logger::set_levels(Levels { all: state.usual_level(), module: None });
             self.gateway.borrow_mut().log(logger::levels().all);
         }
-        if applied.iter().any(|key| key.starts_with("bootstrap.")) {
-            self.bootstrap_files();
-        }
+        // Files that were applied already are known by their content.
+        self.bootstrap_files();
         let list = |keys: &[String]| if keys.is_empty() { "none".into() } else { keys.join(", ") };
         log::info!(
             "the configuration is read anew; changed: {}; waiting for a restart: {}",
@@ -263,9 +266,7 @@ impl Shell {
         let running = state.running.borrow().values();
         let differences = view::differences(&running, &new.values());
         if dry_run {
-            let (_, Changes { applied, restart }) = take_over(&state.running.borrow(), &new);
-            let reloaded = Reloaded { applied, restart, ..Reloaded::default() };
-            return Ok(Applied { differences, reloaded, seconds: 0 });
+            return Ok(self.rehearsed(differences, &new));
         }
         let keys: Vec<_> = differences.iter().map(|it| it.key.clone()).collect();
         let now = self.clock.now();
@@ -367,7 +368,6 @@ impl Shell {
         time: Duration,
         module: Option<String>,
     ) -> Result<(String, bool), Trouble> {
-        let refused = |why: &str| Err(Trouble::new(codes::REFUSED, why));
         let state = &self.configuration;
         let usual = state.usual_level();
         let Some(level) = level else {
@@ -380,19 +380,7 @@ impl Shell {
             }
             return Ok((document(Done { done }), false));
         };
-        let Ok(level) = level.parse::<LevelFilter>() else {
-            return refused("there is no such level; try: error, warn, info, debug or trace");
-        };
-        if time.is_zero() || time > limits::LONGEST_LOG_TIME {
-            return refused("it takes a time from 1 s to 24 h");
-        }
-        let known = |path: &String| {
-            let first = path.split("::").next().unwrap_or_default();
-            MODULES.contains(&first)
-        };
-        if let Some(module) = module.as_ref().filter(|module| !known(module)) {
-            return refused(&format!("there is no module {module}; try: {}", MODULES.join(", ")));
-        }
+        let level = wanted_level(level, time, module.as_deref())?;
         let of = module.as_ref().map_or_else(String::new, |module| format!(" of {module}"));
         logger::set_levels(match module {
             Some(module) => Levels { all: usual, module: Some((module, level)) },
@@ -409,9 +397,34 @@ impl Shell {
     }
 }
 
+/// The level that an operator asks for.
+///
+/// # Errors
+/// If there is no such level or module, or the time is out of range.
+pub(super) fn wanted_level(
+    level: &str,
+    time: Duration,
+    module: Option<&str>,
+) -> Result<LevelFilter, Trouble> {
+    let refused = |why: &str| Err(Trouble::new(codes::REFUSED, why));
+    let Ok(level) = level.parse() else {
+        return refused("there is no such level; try: error, warn, info, debug or trace");
+    };
+    if time.is_zero() || time > limits::LONGEST_LOG_TIME {
+        return refused("it takes a time from 1 s to 24 h");
+    }
+    let first = |path: &str| path.split("::").next().is_some_and(|first| MODULES.contains(&first));
+    match module.filter(|module| !first(module)) {
+        Some(module) => {
+            refused(&format!("there is no module {module}; try: {}", MODULES.join(", ")))
+        }
+        None => Ok(level),
+    }
+}
+
 /// The modules of the program, for `log-level --module`.
 const MODULES: [&str; 6] = ["cli", "config", "control", "daemon", "gateway", "io"];
 
-fn name(level: LevelFilter) -> String {
+pub(super) fn name(level: LevelFilter) -> String {
     level.as_str().to_ascii_lowercase()
 }

@@ -8,9 +8,9 @@
 //!
 //! Files that others than their owner can write to, in the group or at all, are not run, nor those
 //! of anybody but root and the daemon's own user; hidden ones and those that editors and packages
-//! leave behind are passed over. A program may what the service may: the unit's CAP_NET_ADMIN is
-//! ambient and passes to it. Without the key nothing of this is there, and no event is made
-//! for it.
+//! leave behind are passed over. A program runs as the service's user and in its sandbox, without its
+//! capabilities: [`program::keep_privileges`]. Without the key nothing of this is there, and no
+//! event is made for it.
 
 use super::shell::Shell;
 use crate::codes;

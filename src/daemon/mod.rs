@@ -23,9 +23,11 @@ mod operators;
 mod probes;
 mod progress;
 mod pushes;
+mod rehearsal;
 mod shell;
 mod traces;
 
+use crate::codes::{self, Code};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::seam::{Input, LanId};
@@ -35,11 +37,12 @@ use crate::io::clock::Clock;
 use crate::io::committer::Committer;
 use crate::io::control_socket::ControlSocket;
 use crate::io::http_server::LanListener;
+use crate::io::inherited;
 use crate::io::leases::LeaseWatch;
 use crate::io::logger;
 use crate::io::page_server::PageListener;
 use crate::io::push::PushReceiver;
-use crate::io::sled_store::SledStore;
+use crate::io::sled_store::{self, SledStore};
 use crate::io::systemd;
 use crate::limits;
 use bootstraps::BootstrapPort;
@@ -51,6 +54,7 @@ use shell::{Shell, Stoppers};
 use smol::channel::{self, Receiver, Sender};
 use smol::stream::{self, Stream, StreamExt as _};
 use smol::{LocalExecutor, Timer, future};
+use std::fmt;
 use std::fs::DirBuilder;
 use std::future::Future;
 use std::io;
@@ -104,13 +108,34 @@ struct Listener {
     listener: Option<LanListener>,
 }
 
+/// Why a daemon does not start.
+#[derive(Clone, Debug)]
+pub struct Unstarted {
+    /// The code of the reason.
+    pub code: Code,
+    /// A sentence that says what failed and what to try.
+    pub why: String,
+}
+
+impl From<String> for Unstarted {
+    fn from(why: String) -> Self {
+        Self { code: codes::START, why }
+    }
+}
+
+impl fmt::Display for Unstarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
 impl Daemon {
     /// Binds and opens what the configuration names.
     ///
     /// # Errors
     /// A sentence that says what failed and what to try: an address in use, a directory or
     /// socket that cannot be made, a store that cannot be opened, another daemon at work.
-    pub fn start(config: &Config) -> Result<Self, String> {
+    pub fn start(config: &Config) -> Result<Self, Unstarted> {
         for warning in &config.warnings {
             log::warn!("{warning}");
         }
@@ -122,6 +147,11 @@ impl Daemon {
             let receiver = bound(PushReceiver::bind(address, config.wan_interface.as_deref()))
                 .map_err(|error| advise_address(&error, address, "[wan] push-listen"))?;
             push_ports.push(PushPort { address, receiver });
+        }
+        for address in inherited::unused() {
+            log::warn!(
+                "the service manager holds a socket at {address}, which no push-listen names"
+            );
         }
         let metrics = config.observe.metrics.as_ref();
         let metrics = metrics.map(PageListener::bind).transpose();
@@ -144,15 +174,17 @@ impl Daemon {
             }
         }
         let mut store = SledStore::open(&config.state_dir.join("store")).map_err(|error| {
+            let code = sled_store::code(&error).unwrap_or(codes::START);
             if error.0.contains("; try: ") {
-                return error.0;
+                return Unstarted { code, why: error.0 };
             }
             let hint = "`dm-gateway status`, `df`, and `ls -l` on the `state-dir`";
-            format!("{error}; try: {hint}")
+            Unstarted { code, why: format!("{error}; try: {hint}") }
         })?;
         let records = store.load().map_err(|error| error.to_string())?;
         let now = clock.now();
-        let mut gateway = Gateway::new(config.options.clone(), records, clock.entropy(), now);
+        let mut gateway = Gateway::new(config.options.clone(), &records, clock.entropy(), now);
+        drop(records);
         gateway.log(logger::levels().all);
         let mut shell = Shell::new(gateway, clock, Committer::new(store), config);
         shell.hooks = config.observe.events.as_deref().map(Hooks::new);

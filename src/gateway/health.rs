@@ -324,7 +324,10 @@ impl Gateway {
             }
         }
         if self.lost_at.is_some_and(|at| now.uptime < at + limits::LOSS_MEMORY) {
-            let what = format!("{} pushes were lost in the kernel", self.facts.lost);
+            let what = match self.facts.lost {
+                1 => "1 push was lost in the kernel".to_owned(),
+                number => format!("{number} pushes were lost in the kernel"),
+            };
             lines.warn(codes::LOSSES, what);
         }
     }

@@ -65,6 +65,7 @@ use crate::gateway::ruling::Answer;
 use crate::gateway::seam::{
     CommitId, ConnectionId, Input, LanId, MacAddress, Now, Output, Response, StoreError,
 };
+use crate::gateway::store::Records;
 use crate::limits;
 use crate::proto::auth::Secret;
 use crate::proto::bootstrap::Profile;
@@ -255,12 +256,7 @@ struct Interface {
 
 impl Gateway {
     /// A gateway that knows what the store had kept. `seed` comes from the system's entropy.
-    pub fn new(
-        options: Options,
-        stored: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
-        seed: [u8; 32],
-        now: Now,
-    ) -> Self {
+    pub fn new(options: Options, stored: &Records, seed: [u8; 32], now: Now) -> Self {
         let mut entropy = Entropy { seed, counter: 0 };
         let hash_key = (entropy.u64(), entropy.u64());
         let mut gateway = Self {

@@ -23,6 +23,7 @@ pub mod http_client;
 mod http_connection;
 mod http_message;
 pub mod http_server;
+pub mod inherited;
 pub mod inspect;
 pub mod leases;
 pub mod logger;

@@ -124,7 +124,7 @@ fn fault_3_dns_is_dead() {
     bench.resolve_by(SERVER);
     bench.account(&format!("http://{DMS}:8010/dm"));
     let _daemon = bench.start();
-    names(&checks(&bench.check(&[])), "GW-DNS-02", "no name server answers");
+    names(&checks(&bench.check(&[])), "GW-DNS-02", "no name server answers: 198.51.100.1");
     bench.ask(&["session", DMS, "--wait"]);
     let told = bench.status_names("GW-DNS-01", "has no address");
     assert!(told["try"].as_str().unwrap().contains("servers test dms.example"), "{told}");

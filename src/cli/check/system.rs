@@ -37,13 +37,38 @@ fn clock(scene: &Scene) -> Vec<Finding> {
 }
 
 fn synchronised(_: &Scene) -> Vec<Finding> {
-    vec![match facts::synchronised() {
+    vec![match facts::synchronised().or_else(kernel_synchronised) {
         Some(true) => Finding::ok(""),
         Some(false) => {
             Finding::warn(codes::CLOCK_UNSYNCHRONISED, codes::CLOCK_UNSYNCHRONISED.title)
         }
-        None => Finding::skipped("there is no systemd-timesyncd to ask"),
+        None => Finding::skipped(
+            "neither systemd-timesyncd nor chrony nor ntpd tells, nor timedatectl or adjtimex",
+        ),
     }]
+}
+
+/// What the kernel has been told by whoever keeps its clock, asked by programs that only ask.
+fn kernel_synchronised() -> Option<bool> {
+    let ask = |program: &str, arguments: &[&str]| {
+        let text = inspect::output(program, arguments, limits::CHECK_QUESTION).ok()?;
+        String::from_utf8(text).ok()
+    };
+    let systemd = || match ask("timedatectl", &["show", "-p", "NTPSynchronized", "--value"])?.trim()
+    {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    };
+    let busybox = || ask("adjtimex", &[]).or_else(|| ask("busybox", &["adjtimex"]));
+    systemd().or_else(|| unsynchronised(&busybox()?).map(|it| !it))
+}
+
+/// Whether the status that BusyBox's adjtimex prints has STA_UNSYNC.
+fn unsynchronised(text: &str) -> Option<bool> {
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix("status:"))?;
+    let status = line.split_whitespace().next()?.parse::<u32>().ok()?;
+    Some(status & 0x40 != 0)
 }
 
 fn back(scene: &Scene) -> Vec<Finding> {
@@ -196,4 +221,18 @@ fn told(scene: &Scene) -> Vec<Finding> {
         }
         lines.iter().map(finding).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busyboxs_adjtimex_tells_by_a_bit_of_the_status() {
+        let text = "    mode:         0\n-o  offset:       0 us\n    status:       64 (UNSYNC)\n";
+        assert_eq!(unsynchronised(text), Some(true));
+        assert_eq!(unsynchronised("    status:       1 (PLL)\n"), Some(false));
+        assert_eq!(unsynchronised("    status:       8193 (PLL | NANO)\n"), Some(false));
+        assert_eq!(unsynchronised("no"), None);
+    }
 }

@@ -132,7 +132,7 @@ impl Stage {
                     let _ = stopped.recv().await;
                 });
             }
-            Err(error) => drop(report.try_send(Err(error))),
+            Err(error) => drop(report.try_send(Err(error.why))),
         });
         let begin = started.recv().await.map_err(|_| "the daemon's thread is gone".to_owned())?;
         // Its advice concerns a configuration that nobody can edit.
