@@ -103,6 +103,13 @@ fn json(conforms: bool, text: &str) -> String {
 /// input beyond 1 MiB, or where `out` cannot be written.
 pub fn run(input: &str, out: &mut impl Write) -> Result<bool, String> {
     let octets = octets_of(input)?;
+    if is_capture(&octets) {
+        return Err(format!(
+            "{input} is a capture of packets, not one message; try: tshark -r {input} -Y \
+             'udp.port == 2948' -T fields -e udp.payload | while read hex; do dm-gateway decode \
+             $hex; done"
+        ));
+    }
     let mut dump = Dump { out, depth: 0, is_clean: true, masks: false };
     let written = sniff(&mut dump, &octets).and_then(|()| dump.out.flush());
     written.map_err(|error| format!("cannot write the result: {error}"))?;
@@ -119,6 +126,18 @@ pub(crate) fn masked(octets: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(&text);
     let shown = text.lines().take(limits::TRACE_LINES);
     shown.map(|line| line.chars().take(limits::TRACE_LINE).collect()).collect()
+}
+
+/// Whether octets are the beginning of a file of pcap, in either order of octets, or pcapng.
+fn is_capture(octets: &[u8]) -> bool {
+    const MAGIC: [[u8; 4]; 5] = [
+        [0xa1, 0xb2, 0xc3, 0xd4],
+        [0xd4, 0xc3, 0xb2, 0xa1],
+        [0xa1, 0xb2, 0x3c, 0x4d],
+        [0x4d, 0x3c, 0xb2, 0xa1],
+        [0x0a, 0x0d, 0x0d, 0x0a],
+    ];
+    MAGIC.iter().any(|magic| octets.starts_with(magic))
 }
 
 /// Whether what stands under this name, or is written so, may be a secret.
@@ -178,7 +197,7 @@ fn octets_of(input: &str) -> Result<Vec<u8>, String> {
 fn limited(source: impl io::Read) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
     source.take(LARGEST_INPUT + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > LARGEST_INPUT {
+    if octets.len() as u64 > LARGEST_INPUT && !is_capture(&octets) {
         return Err(io::Error::other("larger than 1 MiB, which nothing here is"));
     }
     Ok(octets)
@@ -454,11 +473,14 @@ impl Dump<'_> {
         if self.masks {
             return self.line(format_args!("  {} octets, not shown", octets.len()));
         }
-        for line in octets.chunks(HEX_LINE) {
+        for line in octets.chunks(HEX_LINE).take(limits::DECODE_HEX_LINES) {
             let digits: Vec<String> = line.iter().map(|octet| format!("{octet:02x}")).collect();
             self.line(format_args!("  {}", digits.join(" ")))?;
         }
-        Ok(())
+        match octets.len().checked_sub(limits::DECODE_HEX_LINES * HEX_LINE) {
+            Some(more @ 1..) => self.line(format_args!("  … {more} more")),
+            _ => Ok(()),
+        }
     }
 
     /// A URI as it may be shown: what stands behind the `?` may be a token.
