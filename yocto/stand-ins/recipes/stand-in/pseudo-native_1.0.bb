@@ -19,7 +19,9 @@ do_install() {
     printf '#!/bin/sh\n' >${D}${bindir}/dwarfsrcfiles
     # OE's dpkg runs scripts outside of the root that it installs to, and tells them where it is.
     install -m 0755 ${UNPACKED}/dpkg ${D}${bindir}/dpkg-outside
-    chmod 0755 ${D}${bindir}/dwarfsrcfiles
+    # Debian's pseudo stumbles over systemd's way to open files.
+    printf '#!/bin/sh\nPSEUDO_UNLOAD=1 exec %s "$@"\n' $(readlink -f ${HOSTTOOLS_DIR}/systemctl) >${D}${bindir}/systemctl
+    chmod 0755 ${D}${bindir}/dwarfsrcfiles ${D}${bindir}/systemctl
     install -D -m 0644 ${UNPACKED}/apt.conf.sample ${D}${sysconfdir}/apt/apt.conf.sample
     sed -i -e 's,@BIN@,${STAGING_BINDIR_NATIVE},' ${D}${sysconfdir}/apt/apt.conf.sample
 }
