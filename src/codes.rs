@@ -292,6 +292,10 @@ codes! {
         "the factory reset is not done",
         "nobody said yes, or the state directory cannot be written",
         "as root: dm-gateway factory-reset --yes";
+    RESET_ORDERED: "GW-RESET-02",
+        "a factory reset is ordered and not done yet",
+        "dm-gateway factory-reset was given while the daemon ran",
+        "systemctl restart dm-gateway does it now; else it is done at the next start";
 
     // --- LANs ------------------------------------------------------------------------------
     LAN_DOWN: "GW-LAN-01",

@@ -42,6 +42,7 @@ pub use layers::Layout;
 pub use observe::Observe;
 pub use provision::Provision;
 pub use section::ConfigError;
+pub(crate) use section::nearest;
 pub use server::{CardConfig, ClientConfig};
 pub use tree::Origin;
 

@@ -744,11 +744,21 @@ pub const PAGE_NEWS: Duration = Duration::from_secs(15);
 /// Events that the status page keeps for browsers that come.
 pub const PAGE_EVENTS: usize = 100;
 
+/// Most keys of one change of the configuration that the audit has the values of.
+pub const AUDIT_KEYS: usize = 16;
+
+/// Events that the daemon remembers for a support bundle, those that were lines of the log: some
+/// 30 KiB.
+pub const RECENT_EVENTS: usize = 100;
+
 /// Longest run of a program in events.d.
 pub const HOOK_TIME: Duration = Duration::from_secs(10);
 
 /// Events that wait for programs in events.d: what a dozen devices do when they come at once.
 pub const HOOK_EVENTS: usize = 256;
+
+/// How long `status` tells of a program in events.d that failed, unless it works again before.
+pub const HOOK_MEMORY: Duration = Duration::from_secs(3600);
 
 /// How long what was found in events.d is taken for what is there.
 pub const HOOK_LOOK: Duration = Duration::from_secs(1);

@@ -583,6 +583,8 @@ fn more_is_logged_for_some_time_only() {
     assert_eq!(bench.say(&["log-level", "trace", "--module", "nowhere", "--dry-run"]).1, 1);
     assert!(bench.say(&["log-level", "--dry-run"]).0.contains("of gateway::forward it is trace"));
     bench.json(&["log-level", "debug"]);
+    assert_eq!(bench.say(&["log-level", "info"]).0, "the level is info, as it usually is\n");
+    assert_eq!(bench.say(&["log-level"]).0, "the level is info\n");
 }
 
 // --- The service manager ------------------------------------------------------------------------

@@ -118,8 +118,8 @@ fn what_the_daemon_and_its_commands_print_is_valid_by_the_schemas() {
         judge(name, bench.says(request).as_bytes());
     }
     let trace = bench.trace();
-    let (watching, messages) = trace.split_once('\n').unwrap();
-    judge("watching", watching.as_bytes());
+    let (begun, messages) = trace.split_once('\n').unwrap();
+    judge("trace", begun.as_bytes());
     assert!(messages.lines().count() > 1, "{trace}");
     judge("trace", messages.as_bytes());
 

@@ -502,6 +502,33 @@ fn what_is_wrong_is_told_with_its_cause_and_what_to_try() {
     assert!(said.contains("try: the passphrase that it was written with"), "{said}");
 }
 
+#[test]
+fn changes_of_the_configuration_are_in_the_audit_with_what_was_before() {
+    let mut bench = Bench::new(30);
+    bench.start();
+    let change = bench.path().join("change.toml");
+    let apply = |bench: &Bench, rate: u8| {
+        fs::write(&change, format!("[gateway]\npush-rate = {rate}\n")).unwrap();
+        bench.text(&["apply", change.to_str().unwrap()]);
+        bench.text(&["confirm"]);
+    };
+    apply(&bench, 7);
+    apply(&bench, 8);
+    let text = fs::read_to_string(bench.config()).unwrap();
+    let text = text.replace("state-dir", "public-address = \"192.0.2.1\"\nstate-dir");
+    fs::write(bench.config(), text).unwrap();
+    bench.text(&["reload"]);
+    let audit = bench.audit(6);
+    let of = |what: &str| audit.iter().filter(|it| it["what"] == what).collect::<Vec<_>>();
+    let [_, second] = of("apply")[..] else { panic!("{audit:?}") };
+    assert_eq!(second["before"], "gateway.push-rate = 7");
+    assert_eq!(second["after"], "gateway.push-rate = 8");
+    let [reload] = of("reload")[..] else { panic!("{audit:?}") };
+    assert_eq!(reload["before"], "gateway.public-address not set");
+    assert_eq!(reload["after"], "gateway.public-address = \"192.0.2.1\"");
+    assert!(of("confirm").iter().all(|it| it["before"].is_null()), "{audit:?}");
+}
+
 // --- Factory reset ---------------------------------------------------------------------------
 
 #[test]
@@ -528,10 +555,36 @@ fn a_factory_reset_while_the_daemon_runs_is_done_at_its_next_start() {
     let said = bench.text(&["factory-reset", "--yes"]);
     assert!(said.contains("systemctl restart dm-gateway"), "{said}");
     assert!(bench.text(&["map", "list"]).contains(DMS));
+    for words in [&["status"][..], &["check", "--only", "GW-RUN-08"]] {
+        let output = bench.run(words);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("the next start forgets everything"), "{text}");
+    }
     bench.signal("KILL");
     bench.start();
+    assert!(!bench.text(&["status"]).contains("GW-RESET-02"));
     assert!(!bench.text(&["map", "list"]).contains(DMS));
     assert!(bench.text(&["audit", "--verify"]).contains("is whole"));
+}
+
+#[test]
+fn a_factory_reset_takes_what_was_applied_and_kept_in_conf_d() {
+    let mut bench = used(29);
+    let drop_in = bench.path().join("conf.d/90-applied.toml");
+    fs::create_dir(bench.path().join("conf.d")).unwrap();
+    let change = bench.path().join("change.toml");
+    fs::write(&change, "[gateway]\npush-rate = 7\n").unwrap();
+    bench.text(&["apply", change.to_str().unwrap()]);
+    bench.text(&["confirm"]);
+    assert!(drop_in.exists());
+    let would = bench.text(&["factory-reset", "--dry-run"]);
+    assert!(would.contains("conf.d/90-applied.toml goes"), "{would}");
+    bench.text(&["factory-reset", "--yes"]);
+    bench.stop();
+    assert!(drop_in.exists());
+    bench.start();
+    assert!(!drop_in.exists());
+    assert!(!bench.text(&["config", "show"]).contains("90-applied"));
 }
 
 // --- The support bundle ----------------------------------------------------------------------
@@ -638,6 +691,9 @@ fn a_support_bundle_has_what_helps_and_none_of_the_secrets_that_were_planted() {
         assert!(text("CONTENTS.txt").contains("status.json"));
         assert!(text("audit.jsonl").contains("map-add"));
         assert!(text("files.txt").contains("https://(secret)@boot.example/x"));
+        if state == "running" {
+            assert!(text("events.jsonl").contains("\"mapped\""), "{}", text("events.jsonl"));
+        }
         let knows = if state == "running" { "devices.json" } else { "memory.jsonl" };
         assert!(text(knows).contains(RADIO), "{}", text(knows));
         for (name, octets) in &files {

@@ -112,7 +112,7 @@ fn report(findings: &Findings) -> String {
         }
     }
     for warning in &findings.warnings {
-        text.push_str(&format!("warning: {}\n", printable(warning)));
+        text.push_str(&format!("warning[{}]: {}\n", codes::CONFIG_ODD, printable(warning)));
     }
     let files = count(findings.files.len() as u64, "file");
     text.push_str(&match findings.errors.len() {

@@ -131,7 +131,11 @@ fn show(given: Given) -> Result<u8, Stop> {
 
 fn details(details: &DeviceDetails) -> String {
     let DeviceDetails { device, pushes, troubles } = details;
-    let identity = if device.named { "given by the device" } else { "its Ethernet address" };
+    let identity = match (device.configured, device.named) {
+        (true, _) => "[[device]] of the configuration",
+        (false, true) => "given by the device",
+        (false, false) => "its Ethernet address",
+    };
     let identity = match device.identity.as_str() {
         "" => identity.to_owned(),
         known => format!("{identity}, {known}"),
@@ -275,6 +279,7 @@ mod tests {
             servers: Vec::new(),
             aliases: Vec::new(),
             named: false,
+            configured: false,
             policy: Some("transparent".into()),
             identity: "verified".into(),
             seen: None,
@@ -285,7 +290,22 @@ mod tests {
             blocked: false,
             added: Vec::new(),
             removed: Vec::new(),
+            allowed: Vec::new(),
         }
+    }
+
+    #[test]
+    fn it_is_told_who_gave_a_device_its_identity() {
+        let told = |configured, named| {
+            let device = DeviceView { configured, named, ..device("IMEI:1") };
+            let (pushes, troubles) = (Vec::new(), Vec::new());
+            details(&DeviceDetails { device, pushes, troubles })
+        };
+        assert!(
+            told(true, true).contains("  identity   [[device]] of the configuration, verified\n")
+        );
+        assert!(told(false, true).contains("  identity   given by the device, verified\n"));
+        assert!(told(false, false).contains("  identity   its Ethernet address, verified\n"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::cli::apply;
 use crate::cli::client::{Call, Stop};
 use crate::cli::definition::{self, ASKING, CHANGING, Command, Given, PRINTING, flag};
 use crate::cli::table::printable;
+use crate::codes;
 use crate::config::view;
 use crate::control::{Applied, Reloaded, Request};
 use crate::gateway::management::RemoteValue;
@@ -45,7 +46,7 @@ fn reload(given: Given) -> Result<u8, Stop> {
 
 /// What a reload did, for people.
 pub(super) fn report(reloaded: &Reloaded) -> String {
-    let Reloaded { applied, restart, remote, trial, warnings, restarts } = reloaded;
+    let Reloaded { applied, restart, remote, trial, warnings, restarts, .. } = reloaded;
     let mut text = String::new();
     if applied.is_empty() && restart.is_empty() {
         text.push_str("nothing has changed\n");
@@ -77,7 +78,7 @@ pub(super) fn besides(remote: &[RemoteValue], trial: Option<&str>, warnings: &[S
         text.push_str(&format!("a change of {server} is on trial, before and after\n"));
     }
     for warning in warnings {
-        text.push_str(&format!("warning: {}\n", printable(warning)));
+        text.push_str(&format!("warning[{}]: {}\n", codes::CONFIG_ODD, printable(warning)));
     }
     text
 }

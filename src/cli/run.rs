@@ -107,7 +107,7 @@ fn orders() -> Result<impl Stream<Item = Order> + Unpin, String> {
 fn finish_reset(config: &Path) -> Result<(), Stop> {
     // What is wrong with the configuration is told by who reads it next.
     let Ok(state_dir) = config::state_directory(config) else { return Ok(()) };
-    match Reset::finish(&state_dir) {
+    match Reset::finish(&state_dir, &Layout::of(config).applied_drop_in()) {
         Ok(Some(_)) => log::warn!("a factory reset was done: the gateway starts without memory"),
         Ok(None) => {}
         Err(error) => {

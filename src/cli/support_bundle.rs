@@ -156,6 +156,7 @@ fn parts(given: &Given) -> Vec<Part> {
     if let Some(memory) = memory {
         add("memory.jsonl", "what the store has, as in a backup", memory);
     }
+    add("events.jsonl", "what the daemon told last", asked(given, &Request::Events));
     add("log.txt", "the end of the log", run(&["journalctl", "-u", "dm-gateway", "-n", "2000"]));
     add("network.txt", "interfaces, addresses and routes", network());
     parts

@@ -62,7 +62,7 @@ impl Layout {
     }
 
     /// Where what was applied is kept beside the administrator's files.
-    pub(crate) fn applied_drop_in(&self) -> PathBuf {
+    pub fn applied_drop_in(&self) -> PathBuf {
         self.drop_ins().join(APPLIED)
     }
 

@@ -11,18 +11,23 @@
 //! What each would do is told by `rehearsal`.
 
 use super::Signal;
+use super::journal;
 use super::pause;
 use super::shell::Shell;
 use crate::codes::{self, Trouble};
 use crate::config::reload::{Changes, take_over};
-use crate::config::{Config, Layout, view};
+use crate::config::view::{self, Difference};
+use crate::config::{Config, Layout, check};
 use crate::control::{
     self, Applied, ConfigurationState, Done, InForce, Reloaded, Request, document, refusal,
 };
+use crate::gateway::audit::shortened;
+use crate::gateway::event::{Event, EventKind};
 use crate::io::logger::{self, Levels};
 use crate::io::trial::{Trial, TrialFiles};
 use crate::limits;
-use log::LevelFilter;
+use log::{Level, LevelFilter};
+use serde_json::Value;
 use smol::future;
 use smol::lock::Mutex;
 use std::cell::{Cell, RefCell};
@@ -44,11 +49,42 @@ pub(super) struct Configuration {
     /// Until when more is logged than usual.
     log_until: Cell<Option<Duration>>,
     changed: Signal,
+    /// What the last reload changed, until it is written down.
+    change: RefCell<Change>,
     /// The daemon is to start anew.
     pub(super) restart_wanted: Signal,
 }
 
+/// Keys and values, as they were and as they are.
+#[derive(Default)]
+pub(super) struct Change {
+    pub(super) before: Option<String>,
+    pub(super) after: Option<String>,
+}
+
+impl Change {
+    fn of(differences: &[Difference]) -> Self {
+        let told = |value: fn(&Difference) -> &Option<Value>| {
+            let line = |it: &Difference| match value(it) {
+                Some(value) => format!("{} = {}", it.key, shortened(&view::toml(value))),
+                None => format!("{} not set", it.key),
+            };
+            let mut lines: Vec<_> = differences.iter().take(limits::AUDIT_KEYS).map(line).collect();
+            if differences.len() > limits::AUDIT_KEYS {
+                lines.push(format!("and {} more keys", differences.len() - limits::AUDIT_KEYS));
+            }
+            Some(lines.join(", ")).filter(|text| !text.is_empty())
+        };
+        Self { before: told(|it| &it.before), after: told(|it| &it.after) }
+    }
+}
+
 impl Configuration {
+    /// What the last reload changed; nothing, if it was asked for before.
+    pub(super) fn take_change(&self) -> Change {
+        self.change.take()
+    }
+
     /// Goes on with a trial that was under way when the daemon was stopped.
     pub(super) fn new(config: &Config, unix: u64, uptime: Duration) -> Self {
         let files = match &config.layout {
@@ -65,6 +101,7 @@ impl Configuration {
             trial: RefCell::new(trial),
             log_until: Cell::default(),
             changed: Signal::new(),
+            change: RefCell::default(),
             restart_wanted: Signal::new(),
         }
     }
@@ -133,7 +170,8 @@ impl Shell {
         let new = match result {
             Ok(new) => new,
             Err(error) => {
-                log::error!("the new configuration is not used, the old one stays: {error}");
+                let why = format!("the old one stays: {error}");
+                self.tell(&Event::new(EventKind::ConfigRefused, why));
                 let sentence =
                     format!("nothing is applied, the old configuration stays; cause: {error}");
                 let trouble = Trouble::new(codes::RELOAD, &sentence);
@@ -151,6 +189,8 @@ impl Shell {
     /// Goes on with a valid configuration.
     fn take(&self, new: Config) -> Reloaded {
         let state = &self.configuration;
+        let differences = view::differences(&state.running.borrow().values(), &new.values());
+        *state.change.borrow_mut() = Change::of(&differences);
         let (mut config, Changes { applied, restart }) = take_over(&state.running.borrow(), &new);
         self.renew_certificates(&mut config);
         let mut gateway = self.gateway.borrow_mut();
@@ -160,7 +200,7 @@ impl Shell {
         self.send();
         self.caller.configure(config.client.clone());
         for warning in &config.warnings {
-            log::warn!("{warning}");
+            journal::write_coded(Level::Warn, codes::CONFIG_ODD, warning);
         }
         let warnings = config.warnings.clone();
         *state.running.borrow_mut() = config;
@@ -172,13 +212,13 @@ impl Shell {
         // Files that were applied already are known by their content.
         self.bootstrap_files();
         let list = |keys: &[String]| if keys.is_empty() { "none".into() } else { keys.join(", ") };
-        log::info!(
-            "the configuration is read anew; changed: {}; waiting for a restart: {}",
-            list(&applied),
-            list(&restart)
-        );
+        let (changed, waiting) = (list(&applied), list(&restart));
+        let why = format!("changed: {changed}; waiting for a restart: {waiting}");
+        self.tell(&Event::new(EventKind::Configured, why));
         let remote = report.remote;
-        Reloaded { applied, restart, remote, trial: report.trial, warnings, restarts: false }
+        let oddities = check::oddities(&warnings);
+        let trial = report.trial;
+        Reloaded { applied, restart, remote, trial, warnings, oddities, restarts: false }
     }
 
     /// Listeners show the new certificates from the next connection on.
@@ -206,7 +246,7 @@ impl Shell {
     pub(super) async fn reload_by_signal(&self) {
         // Told in the log and in the status.
         let failed = self.reload(false).await.err().map(|trouble| trouble.to_string());
-        self.write_down_own("reload", "by SIGHUP".to_owned(), failed);
+        self.audit_own_configuration("reload", "by SIGHUP", failed);
     }
 
     /// Ready when the daemon is to start anew.
@@ -326,8 +366,9 @@ impl Shell {
         state.changed.set();
         state.files.discard();
         log::warn!("the configuration on trial is taken back: {why}");
-        self.write_down_own("apply-taken-back", why.to_owned(), None);
-        let Ok(reloaded) = self.reload_in_turn(layout, false).await else { return false };
+        let reloaded = self.reload_in_turn(layout, false).await;
+        self.audit_own_configuration("apply-taken-back", why, None);
+        let Ok(reloaded) = reloaded else { return false };
         // What it changed with a restart goes with one.
         reloaded.restart.iter().any(|key| keys.contains(key))
     }
@@ -382,17 +423,25 @@ impl Shell {
         };
         let level = wanted_level(level, time, module.as_deref())?;
         let of = module.as_ref().map_or_else(String::new, |module| format!(" of {module}"));
+        let module_is_none = module.is_none();
         logger::set_levels(match module {
             Some(module) => Levels { all: usual, module: Some((module, level)) },
             None => Levels { all: level, module: None },
         });
         self.gateway.borrow_mut().log(logger::levels().all);
+        state.changed.set();
+        if module_is_none && level == usual {
+            state.log_until.set(None);
+            log::info!("an operator set the log to {}, as it usually is", name(level));
+            let text = format!("the level is {}, as it usually is", name(level));
+            return Ok((control::document(Done { done: vec![text] }), false));
+        }
         let until = self.clock.now().uptime + time;
         state.log_until.set(Some(until));
-        state.changed.set();
         let seconds = time.as_secs();
         log::info!("an operator set the log{of} to {} for {seconds} s", name(level));
-        let text = format!("the level{of} is {}; in {seconds} s it is as before", name(level));
+        let text =
+            format!("the level{of} is {}; in {seconds} s it is {} again", name(level), name(usual));
         Ok((control::document(Done { done: vec![text] }), false))
     }
 }

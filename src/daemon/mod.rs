@@ -49,6 +49,7 @@ use bootstraps::BootstrapPort;
 pub(crate) use calls::is_left_over;
 use hooks::Hooks;
 use http_pushes::HttpPort;
+use log::Level;
 use progress::{Part, StoreBeat};
 use shell::{Shell, Stoppers};
 use smol::channel::{self, Receiver, Sender};
@@ -137,14 +138,15 @@ impl Daemon {
     /// socket that cannot be made, a store that cannot be opened, another daemon at work.
     pub fn start(config: &Config) -> Result<Self, Unstarted> {
         for warning in &config.warnings {
-            log::warn!("{warning}");
+            journal::write_coded(Level::Warn, codes::CONFIG_ODD, warning);
         }
         let clock = Clock::start().map_err(|error| error.to_string())?;
         make_state_directory(&config.state_dir)?;
         let control = ControlSocket::bind(&config.control_socket).map_err(advise_control)?;
         let mut push_ports = Vec::new();
         for &address in &config.push_listen {
-            let receiver = bound(PushReceiver::bind(address, config.wan_interface.as_deref()))
+            let receiver = PushReceiver::bind(address, config.wan_interface.as_deref());
+            let receiver = bound(receiver, codes::PUSH_PORT)
                 .map_err(|error| advise_address(&error, address, "[wan] push-listen"))?;
             push_ports.push(PushPort { address, receiver });
         }
@@ -163,7 +165,8 @@ impl Daemon {
         for (index, lan) in config.lans.iter().enumerate() {
             let options = &config.options.lans[index];
             for &address in &lan.listen {
-                let listener = bound(bind_listener(address, &options.interface))
+                let listener = bind_listener(address, &options.interface);
+                let listener = bound(listener, codes::LAN_ADDRESS)
                     .map_err(|error| advise_address(&error, address, "[[lan]] listen"))?;
                 listeners.push(Listener { lan: LanId(index), address, listener });
             }
@@ -373,11 +376,11 @@ fn bind_listener(address: SocketAddr, interface: &str) -> io::Result<LanListener
 }
 
 /// An interface or address that is not there yet is waited for; every other error counts.
-fn bound<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+fn bound<T>(result: io::Result<T>, code: Code) -> io::Result<Option<T>> {
     match result {
         Ok(bound) => Ok(Some(bound)),
         Err(error) if is_absent(&error) => {
-            log::warn!("{error}; waiting for it");
+            journal::write_coded(Level::Warn, code, &format!("{error}; waiting for it"));
             Ok(None)
         }
         Err(error) => Err(error),

@@ -5,7 +5,7 @@ use super::shell::Shell;
 use crate::codes::{self, Trouble};
 use crate::config::reload::{Changes, take_over};
 use crate::config::view::{self, Difference};
-use crate::config::{Config, Layout};
+use crate::config::{Config, Layout, check};
 use crate::control::{Applied, Rehearsed, Reloaded, Request, document};
 use crate::io::logger;
 use serde_json::Value;
@@ -82,7 +82,9 @@ impl Shell {
         let gateway = self.gateway.borrow();
         let (remote, trial) = (gateway.remote_values(), gateway.server_on_trial());
         let warnings = config.warnings;
-        let reloaded = Reloaded { applied, restart, remote, trial, warnings, restarts: false };
+        let oddities = check::oddities(&warnings);
+        let restarts = false;
+        let reloaded = Reloaded { applied, restart, remote, trial, warnings, oddities, restarts };
         Applied { differences, reloaded, seconds: 0 }
     }
 }
@@ -98,7 +100,7 @@ async fn read(
 
 /// What becomes of a value on trial; `before` it is what counts now.
 fn told(difference: &Difference, discard: bool) -> String {
-    let of = |value: &Option<Value>| value.as_ref().map_or("unset".to_owned(), view::toml);
+    let of = |value: &Option<Value>| value.as_ref().map_or_else(|| "unset".to_owned(), view::toml);
     let (key, now, old) = (&difference.key, of(&difference.before), of(&difference.after));
     match discard {
         true => format!("take back: {key} = {now}, then it is {old}"),

@@ -216,15 +216,7 @@ impl Gateway {
                 || STORE_WORKS.to_owned(),
                 |error| format!("the store fails: {error}; what it cannot keep is refused"),
             );
-            self.tell(Event {
-                kind: EventKind::Store,
-                device: None,
-                server: None,
-                lan: None,
-                address: None,
-                reason: None,
-                why,
-            });
+            self.tell(Event::new(EventKind::Store, why));
         }
         self.store_error = error;
     }
@@ -254,6 +246,7 @@ impl Gateway {
             lan: lan.clone(),
             address: None,
             reason: None,
+            code: None,
             why,
         };
         let mut events = Vec::new();

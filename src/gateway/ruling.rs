@@ -298,6 +298,7 @@ impl Gateway {
                 lan,
                 address: None,
                 reason: None,
+                code: None,
                 why,
             });
         }

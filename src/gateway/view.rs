@@ -3,9 +3,9 @@
 //! The structures are the JSON of `--json`, schema 1: a field may be added, none changes its
 //! meaning. Ages and waits are seconds.
 
-use crate::codes::Trouble;
 use crate::gateway::Gateway;
 use crate::gateway::alert::ServerId;
+pub use crate::gateway::details::{DeviceDetails, NextView, ServerDetails, SessionView};
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
@@ -148,6 +148,9 @@ pub struct DeviceView {
     pub aliases: Vec<String>,
     /// Whether the device itself gave its identity.
     pub named: bool,
+    /// Whether a `[[device]]` of the configuration has its identity.
+    #[serde(default)]
+    pub configured: bool,
     /// Policy of its LAN: its mode; absent if the LAN is not configured any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
@@ -174,6 +177,9 @@ pub struct DeviceView {
     /// Servers that may not wake it by an operator's word.
     #[serde(default)]
     pub removed: Vec<String>,
+    /// Servers that may wake it, by whatever rule.
+    #[serde(default)]
+    pub allowed: Vec<String>,
 }
 
 /// A rival's claim.
@@ -233,32 +239,6 @@ pub struct ServerView {
     pub age: Option<u64>,
 }
 
-/// Everything known about one end device.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct DeviceDetails {
-    /// What the list of all devices tells of it.
-    #[serde(flatten)]
-    pub device: DeviceView,
-    /// For each server that it named, whether a push would pass.
-    pub pushes: Vec<Explanation>,
-    /// What is odd about it, and what to do.
-    pub troubles: Vec<Trouble>,
-}
-
-/// Everything known about one DM server.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct ServerDetails {
-    /// What the list of all servers tells of it.
-    #[serde(flatten)]
-    pub server: ServerView,
-    /// Whether the gateway has an account with it.
-    pub account: bool,
-    /// For each device that names it, whether a push would pass.
-    pub pushes: Vec<Explanation>,
-    /// What is odd about it, and what to do.
-    pub troubles: Vec<Trouble>,
-}
-
 impl Gateway {
     /// The whole.
     pub fn status(&self, now: Now) -> Status {
@@ -315,7 +295,7 @@ impl Gateway {
         status
     }
 
-    fn lan_is_up(&self, lan: LanId) -> Option<bool> {
+    pub(super) fn lan_is_up(&self, lan: LanId) -> Option<bool> {
         if !self.neighbours_available {
             return None;
         }
@@ -354,6 +334,7 @@ impl Gateway {
             servers: servers.map(ToString::to_string).collect(),
             aliases: hardware.filter(|alias| *alias != record.id).map(|a| a.to_string()).collect(),
             named: record.named,
+            configured: self.options.account(record.id.normal()).is_some(),
             policy: lan.map(|lan| lan.policy.to_string()),
             identity: identity.to_owned(),
             seen: device.last_seen.map(|seen| ago(now, seen)),
@@ -374,6 +355,7 @@ impl Gateway {
             blocked: record.ruling.blocked,
             added: record.ruling.added.iter().map(ToString::to_string).collect(),
             removed: record.ruling.removed.iter().map(ToString::to_string).collect(),
+            allowed: self.allowed(device).map(ToString::to_string).collect(),
         }
     }
 

@@ -27,7 +27,7 @@ const DOCUMENTS: &[(&str, &str, &str)] = &[
     ("watching", "Watching", "dm-gateway monitor, the first line"),
     ("event", "EventLine", "dm-gateway monitor and session --wait, each line but the first"),
     ("in-force", "InForce", "the control socket, for config show"),
-    ("trace", "TraceLine", "dm-gateway trace, each line but the first"),
+    ("trace", "TraceLine", "dm-gateway trace, each line"),
     ("done", "Done", "what a command that changes something did"),
     ("error", "Failure", "the last document of a command that could not do its work"),
     ("decoded", "Decoded", "dm-gateway decode"),

@@ -1,6 +1,6 @@
 //! Programs in events.d: who is run, with what, for how long, and what it costs the daemon.
 
-use crate::live::{Live, PROGRAM};
+use crate::live::{Live, PROGRAM, text};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::chown;
@@ -61,6 +61,16 @@ fn programs_are_told_each_event_and_nothing_else() {
     let io = live.json(&["status"])["io"].clone();
     assert!(io["hooks_run"].as_u64() > Some(4) && io["hooks_failed"].as_u64() > Some(1), "{io}");
 
+    // The status tells of it as well, until it works again.
+    let said = text(&live.ask(&["status"]).stdout);
+    assert!(said.contains("WARN  GW-OBS-02    events are not told to a program: "), "{said}");
+    program(&directory, "60-fails.sh", 0o755, "true");
+    fs::remove_file(directory.join("70-open")).unwrap();
+    live.until("nothing is wrong any more", |live| {
+        live.push("com.example.stranger", DEVICE, 8);
+        !text(&live.ask(&["status"]).stdout).contains("GW-OBS-02")
+    });
+
     // What is put there while the daemon runs counts.
     program(&directory, "90-late.refused", 0o755, &format!("cat > {out}/late"));
     live.until("it is told", |live| {
@@ -104,7 +114,7 @@ fn a_slow_program_ends_and_a_flood_is_bounded() {
 fn a_missing_directory_is_told_and_hurts_nobody() {
     let live = Live::start(14, "[events]\ndirectory = \"DIR/nowhere\"");
     live.session(20, DEVICE, &["com.example.dms"]);
-    live.until("it is told", |live| live.log().contains("GW-OBS-02: "));
+    live.until("it is told", |live| live.log().contains("(GW-OBS-02)"));
     assert!(live.log().contains("nowhere cannot be read: No such file"), "{}", live.log());
 }
 
@@ -121,7 +131,7 @@ fn a_program_has_none_of_the_capabilities_that_the_daemon_was_given_to_pass_on()
     if !tried.is_ok_and(|tried| tried.status.success()) {
         return println!("left out: wants root, setpriv and CAP_NET_ADMIN");
     }
-    let mut live = Live::new(15, "[events]\ndirectory = \"DIR/events.d\"");
+    let mut live = Live::new(23, "[events]\ndirectory = \"DIR/events.d\"");
     let directory = live.path().join("events.d");
     fs::create_dir(&directory).unwrap();
     program(&directory, "10-status", 0o755, "cat /proc/self/status > $0.out");
