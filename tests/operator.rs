@@ -188,7 +188,7 @@ fn status_tells_by_its_exit_code_and_its_first_line_whether_all_is_well() {
         (
             all_lans_down,
             2,
-            "FAIL  GW-LAN-01    LAN depot: the interface br-depot is missing or down\n",
+            "FAIL  GW-LAN-01    LAN depot: the interface br-depot is missing or down   try: ",
         ),
     ] {
         let daemon = Daemon::start(world);

@@ -404,33 +404,6 @@ fn a_store_of_a_newer_version_is_left_alone_and_one_of_the_older_is_read() {
     bench.start();
 }
 
-#[test]
-fn changes_of_the_configuration_are_in_the_audit_with_what_was_before() {
-    let mut bench = Bench::new(30);
-    bench.start();
-    let change = bench.path().join("change.toml");
-    let apply = |bench: &Bench, rate: u8| {
-        fs::write(&change, format!("[gateway]\npush-rate = {rate}\n")).unwrap();
-        bench.text(&["apply", change.to_str().unwrap()]);
-        bench.text(&["confirm"]);
-    };
-    apply(&bench, 7);
-    apply(&bench, 8);
-    let text = fs::read_to_string(bench.config()).unwrap();
-    let text = text.replace("state-dir", "public-address = \"192.0.2.1\"\nstate-dir");
-    fs::write(bench.config(), text).unwrap();
-    bench.text(&["reload"]);
-    let audit = bench.audit(6);
-    let of = |what: &str| audit.iter().filter(|it| it["what"] == what).collect::<Vec<_>>();
-    let [_, second] = of("apply")[..] else { panic!("{audit:?}") };
-    assert_eq!(second["before"], "gateway.push-rate = 7");
-    assert_eq!(second["after"], "gateway.push-rate = 8");
-    let [reload] = of("reload")[..] else { panic!("{audit:?}") };
-    assert_eq!(reload["before"], "gateway.public-address not set");
-    assert_eq!(reload["after"], "gateway.public-address = \"192.0.2.1\"");
-    assert!(of("confirm").iter().all(|it| it["before"].is_null()), "{audit:?}");
-}
-
 // --- What goes wrong -------------------------------------------------------------------------
 
 #[test]
@@ -527,6 +500,33 @@ fn what_is_wrong_is_told_with_its_cause_and_what_to_try() {
     bench.stop();
     let (_, said) = bench.fails(&["restore", &secret, "--passphrase-file", &short]);
     assert!(said.contains("try: the passphrase that it was written with"), "{said}");
+}
+
+#[test]
+fn changes_of_the_configuration_are_in_the_audit_with_what_was_before() {
+    let mut bench = Bench::new(30);
+    bench.start();
+    let change = bench.path().join("change.toml");
+    let apply = |bench: &Bench, rate: u8| {
+        fs::write(&change, format!("[gateway]\npush-rate = {rate}\n")).unwrap();
+        bench.text(&["apply", change.to_str().unwrap()]);
+        bench.text(&["confirm"]);
+    };
+    apply(&bench, 7);
+    apply(&bench, 8);
+    let text = fs::read_to_string(bench.config()).unwrap();
+    let text = text.replace("state-dir", "public-address = \"192.0.2.1\"\nstate-dir");
+    fs::write(bench.config(), text).unwrap();
+    bench.text(&["reload"]);
+    let audit = bench.audit(6);
+    let of = |what: &str| audit.iter().filter(|it| it["what"] == what).collect::<Vec<_>>();
+    let [_, second] = of("apply")[..] else { panic!("{audit:?}") };
+    assert_eq!(second["before"], "gateway.push-rate = 7");
+    assert_eq!(second["after"], "gateway.push-rate = 8");
+    let [reload] = of("reload")[..] else { panic!("{audit:?}") };
+    assert_eq!(reload["before"], "gateway.public-address not set");
+    assert_eq!(reload["after"], "gateway.public-address = \"192.0.2.1\"");
+    assert!(of("confirm").iter().all(|it| it["before"].is_null()), "{audit:?}");
 }
 
 // --- Factory reset ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 //! describes. Credentials are not printed.
 
 mod bootstrap;
+mod input;
 mod message;
 
 use crate::cli::client::{Stop, print};
@@ -19,11 +20,8 @@ use crate::proto::syncml::Encoding;
 use crate::proto::wsp::{self, ContentType, HeaderName, HeaderValue, Push};
 use serde::Serialize;
 use std::fmt;
-use std::io::{self, Read as _, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
-/// Most octets read from a file or standard input: everything the gateway decodes is smaller.
-const LARGEST_INPUT: u64 = 1024 * 1024;
 /// Most header octets of a push that DM Notification 1.2 allows.
 const PUSH_HEADERS: usize = 48;
 /// Octets in a line of a hex dump.
@@ -102,14 +100,7 @@ fn json(conforms: bool, text: &str) -> String {
 /// A sentence for the user where there is nothing to decode: no such file and no hex text, an
 /// input beyond 1 MiB, or where `out` cannot be written.
 pub fn run(input: &str, out: &mut impl Write) -> Result<bool, String> {
-    let octets = octets_of(input)?;
-    if is_capture(&octets) {
-        return Err(format!(
-            "{input} is a capture of packets, not one message; try: tshark -r {input} -Y \
-             'udp.port == 2948' -T fields -e udp.payload | while read hex; do dm-gateway decode \
-             $hex; done"
-        ));
-    }
+    let octets = input::octets_of(input)?;
     let mut dump = Dump { out, depth: 0, is_clean: true, masks: false };
     let written = sniff(&mut dump, &octets).and_then(|()| dump.out.flush());
     written.map_err(|error| format!("cannot write the result: {error}"))?;
@@ -126,18 +117,6 @@ pub(crate) fn masked(octets: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(&text);
     let shown = text.lines().take(limits::TRACE_LINES);
     shown.map(|line| line.chars().take(limits::TRACE_LINE).collect()).collect()
-}
-
-/// Whether octets are the beginning of a file of pcap, in either order of octets, or pcapng.
-fn is_capture(octets: &[u8]) -> bool {
-    const MAGIC: [[u8; 4]; 5] = [
-        [0xa1, 0xb2, 0xc3, 0xd4],
-        [0xd4, 0xc3, 0xb2, 0xa1],
-        [0xa1, 0xb2, 0x3c, 0x4d],
-        [0x4d, 0x3c, 0xb2, 0xa1],
-        [0x0a, 0x0d, 0x0d, 0x0a],
-    ];
-    MAGIC.iter().any(|magic| octets.starts_with(magic))
 }
 
 /// Whether what stands under this name, or is written so, may be a secret.
@@ -169,53 +148,6 @@ fn is_secret_node(uri: &str) -> bool {
         || NAMES.contains(&&*name)
         || name.ends_with("key")
         || name.contains("passphrase")
-}
-
-fn octets_of(input: &str) -> Result<Vec<u8>, String> {
-    let path = Path::new(input);
-    let octets = if input == "-" {
-        limited(io::stdin().lock()).map_err(|error| format!("cannot read standard input: {error}"))
-    } else if path.is_file() {
-        let read = std::fs::File::open(path).and_then(limited);
-        read.map_err(|error| format!("cannot read {input}: {error}"))
-    } else if input.trim_start().starts_with('<') {
-        Ok(input.as_bytes().to_vec())
-    } else {
-        let octets = unhex(input.as_bytes());
-        return octets.ok_or_else(|| {
-            format!("`{input}` is neither a file nor hex; try: dm-gateway decode 0106 03C4 AF87")
-        });
-    }?;
-    if octets.is_empty() {
-        return Err(
-            "the input is empty; try: a file, hex digits, or - with something to read".into()
-        );
-    }
-    Ok(unhex(&octets).unwrap_or(octets))
-}
-
-fn limited(source: impl io::Read) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    source.take(LARGEST_INPUT + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > LARGEST_INPUT && !is_capture(&octets) {
-        return Err(io::Error::other("larger than 1 MiB, which nothing here is"));
-    }
-    Ok(octets)
-}
-
-/// The octets that hex text stands for; `None` if it is something else, or no octet at all.
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    let mut digits = Vec::new();
-    let between = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b':' | b',');
-    for word in text.split(between) {
-        let word = word.strip_prefix(b"0x").unwrap_or(word);
-        for &octet in word {
-            digits.push(char::from(octet).to_digit(16)? as u8);
-        }
-    }
-    let pairs = digits.chunks_exact(2);
-    (!digits.is_empty() && pairs.remainder().is_empty())
-        .then(|| pairs.map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit)).collect())
 }
 
 /// Finds out what `octets` are, by what can be told apart at their start.
@@ -513,6 +445,7 @@ mod tests {
     use super::*;
     use crate::proto::bootstrap::{Profile, Source, push, security};
     use std::fs;
+    use std::path::Path;
 
     /// The octets as whoever reads a trace could find them again.
     fn forms(secret: &[u8]) -> Vec<String> {
@@ -639,7 +572,7 @@ mod tests {
                 Some("hex") => {
                     let text = fs::read_to_string(&path).unwrap();
                     let digits = text.lines().filter(|line| !line.starts_with('#'));
-                    unhex(digits.collect::<Vec<_>>().join(" ").as_bytes()).unwrap()
+                    input::unhex(digits.collect::<Vec<_>>().join(" ").as_bytes()).unwrap()
                 }
                 _ => continue,
             };

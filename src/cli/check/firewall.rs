@@ -30,18 +30,6 @@ pub(super) enum Fate {
     Unknown,
 }
 
-impl Fate {
-    /// Of several sets of rules the one counts that lets least in.
-    pub(super) fn weight(&self) -> u8 {
-        match self {
-            Self::Open => 0,
-            Self::Narrow => 1,
-            Self::Unknown => 2,
-            Self::Closed(_) => 3,
-        }
-    }
-}
-
 /// What becomes of a packet for this machine.
 pub(super) fn fate(ruleset: &Value, packet: Packet<'_>) -> Fate {
     let Some(entries) = ruleset["nftables"].as_array() else { return Fate::Unknown };

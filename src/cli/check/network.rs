@@ -186,8 +186,7 @@ fn firewall(scene: &Scene) -> Vec<Finding> {
             .map(|(address, protocol)| {
                 let (port, v6) = (address.port(), address.is_ipv6());
                 let packet = Packet { interface: &interface, protocol, port, v6 };
-                let fates = rules.iter().map(|rules| fate(rules, packet));
-                (*address, protocol, fates.max_by_key(Fate::weight).unwrap_or(Fate::Open))
+                (*address, protocol, strictest(rules.iter().map(|rules| fate(rules, packet))))
             })
             .collect();
         if judged.is_empty() {
@@ -218,8 +217,13 @@ fn firewall(scene: &Scene) -> Vec<Finding> {
                 }
                 Fate::Closed(chain) => {
                     let what = format!("the firewall drops {name}, in the chain {chain}");
-                    let trusted = &config.options.trusted_sources;
-                    let next = opening(chain, trusted, &interface, protocol, *address);
+                    let (rule, kept) = opening(
+                        chain,
+                        &config.options.trusted_sources,
+                        &interface,
+                        (*address, protocol),
+                    );
+                    let next = format!("{rule}; and the same where {kept}, to last");
                     Finding::fail(codes::FIREWALL, what).then(next)
                 }
             }
@@ -228,37 +232,15 @@ fn firewall(scene: &Scene) -> Vec<Finding> {
     })
 }
 
-/// What lets pushes in by the WAN only, and from DM servers only.
-fn opening(
-    chain: &str,
-    trusted: &[Prefix],
-    interface: &str,
-    protocol: &str,
-    address: SocketAddr,
-) -> String {
-    let sources = trusted.iter().filter(|it| it.address.is_ipv6() == address.is_ipv6());
-    let sources: Vec<_> = sources.map(|it| format!("{}/{}", it.address, it.length)).collect();
-    let none = ["YOUR-DM-SERVERS".to_owned()];
-    let sources = if sources.is_empty() { &none[..] } else { &sources };
-    let from = if interface.is_empty() { "WAN-INTERFACE" } else { interface };
-    let port = address.port();
-    let (command, file) = match chain.split(' ').nth(1) {
-        Some(program) if program.ends_with("tables-legacy") => {
-            let sources = sources.join(",");
-            let rule = format!("-i {from} -s {sources} -p {protocol} --dport {port} -j ACCEPT");
-            (format!("{program} -I INPUT {rule}"), "/etc/iptables/rules.v4")
-        }
-        _ => {
-            let family = if address.is_ipv6() { "ip6" } else { "ip" };
-            let sources = match sources {
-                [one] => one.clone(),
-                several => format!("{{ {} }}", several.join(", ")),
-            };
-            let rule = format!("iifname {from} {family} saddr {sources} {protocol} dport {port}");
-            (format!("nft insert rule {chain} {rule} accept"), "/etc/nftables.conf")
-        }
+/// What the strictest of several sets of rules does.
+fn strictest(fates: impl Iterator<Item = Fate>) -> Fate {
+    let rank = |fate: &Fate| match fate {
+        Fate::Open => 0,
+        Fate::Narrow => 1,
+        Fate::Unknown => 2,
+        Fate::Closed(_) => 3,
     };
-    format!("{command}; and the same where your firewall's rules are kept ({file}), to last")
+    fates.max_by_key(rank).unwrap_or(Fate::Open)
 }
 
 /// The rules of the kernel: nft's, which are also those of today's iptables, and those of
@@ -288,6 +270,40 @@ fn rules() -> (Vec<serde_json::Value>, Option<String>) {
         all.push(text.map_or(serde_json::Value::Null, |text| iptables::ruleset(&text, v6)));
     }
     (all, unread)
+}
+
+/// A command that lets pushes in by the WAN only, and from DM servers only; and where rules are kept.
+fn opening(
+    chain: &str,
+    trusted: &[Prefix],
+    interface: &str,
+    (address, protocol): (SocketAddr, &str),
+) -> (String, &'static str) {
+    let (family, port) = (if address.is_ipv6() { "ip6" } else { "ip" }, address.port());
+    let sources = trusted.iter().filter(|it| it.address.is_ipv6() == address.is_ipv6());
+    let sources: Vec<_> = sources.map(|it| format!("{}/{}", it.address, it.length)).collect();
+    let from = if interface.is_empty() { "WAN-INTERFACE" } else { interface };
+    let list = |open: &str, between: &str, close: &str| match sources.as_slice() {
+        [] => "YOUR-DM-SERVERS".to_owned(),
+        [one] => one.clone(),
+        several => format!("{open}{}{close}", several.join(between)),
+    };
+    match chain.split(' ').nth(1) {
+        Some(program) if program.ends_with("tables-legacy") => (
+            format!(
+                "{program} -I INPUT -i {from} -s {} -p {protocol} --dport {port} -j ACCEPT",
+                list("", ",", "")
+            ),
+            "your firewall's rules are kept",
+        ),
+        _ => (
+            format!(
+                "nft insert rule {chain} iifname {from} {family} saddr {} {protocol} dport {port} accept",
+                list("{ ", ", ", " }")
+            ),
+            "your firewall's rules are kept (/etc/nftables.conf)",
+        ),
+    }
 }
 
 fn forwarding(scene: &Scene) -> Vec<Finding> {
@@ -422,21 +438,23 @@ mod tests {
         let prefix = |ip: &str, length| Prefix { address: ip.parse().unwrap(), length };
         let trusted =
             [prefix("203.0.113.0", 24), prefix("2001:db8::", 32), prefix("192.0.2.1", 32)];
-        let [v4, v6] = ["0.0.0.0:2948", "[::]:2948"].map(|it| it.parse().unwrap());
-        let rule = |chain, trusted: &[Prefix], interface, address| {
-            let whole = opening(chain, trusted, interface, "udp", address);
-            whole.split_once("; and the same where").unwrap().0.to_owned()
+        let rule = |chain, trusted: &[Prefix], interface, address: &str| {
+            opening(chain, trusted, interface, (address.parse().unwrap(), "udp")).0
         };
         assert_eq!(
-            rule("inet filter input", &trusted, "wan0", v4),
-            "nft insert rule inet filter input iifname wan0 ip saddr { 203.0.113.0/24, \
-             192.0.2.1/32 } udp dport 2948 accept"
+            rule("inet filter input", &trusted, "wan0", "0.0.0.0:2948"),
+            "nft insert rule inet filter input iifname wan0 \
+             ip saddr { 203.0.113.0/24, 192.0.2.1/32 } udp dport 2948 accept"
         );
-        assert!(rule("inet a b", &trusted, "wan0", v6).contains("b iifname wan0 ip6 saddr 2001:"));
         assert_eq!(
-            rule("ip iptables-legacy INPUT", &[], "", v4),
-            "iptables-legacy -I INPUT -i WAN-INTERFACE -s YOUR-DM-SERVERS -p udp --dport 2948 -j \
-             ACCEPT"
+            rule("ip filter INPUT", &[], "", "[::]:2948"),
+            "nft insert rule ip filter INPUT iifname WAN-INTERFACE \
+             ip6 saddr YOUR-DM-SERVERS udp dport 2948 accept"
+        );
+        assert_eq!(
+            rule("ip iptables-legacy INPUT", &trusted, "wan0", "0.0.0.0:2948"),
+            "iptables-legacy -I INPUT -i wan0 -s 203.0.113.0/24,192.0.2.1/32 \
+             -p udp --dport 2948 -j ACCEPT"
         );
     }
 }
