@@ -283,7 +283,7 @@ codes! {
     PROV_INVALID: "GW-PROV-04",
         "the bundle cannot be used",
         "told in the message",
-        "what the message says; nothing was changed";
+        "dm-gateway manual integrators has the form of a bundle; nothing was changed";
     SUPPORT: "GW-SUPPORT-01",
         "the support bundle cannot be written",
         "the directory is read-only or full",
@@ -499,8 +499,9 @@ codes! {
         "wait a minute; rngd or haveged where it stays so";
     LOG_LEVEL: "GW-RUN-07",
         "the log is set to tell more than is good for flash",
-        "DM_GATEWAY_LOG is still set to debug or trace",
-        "systemctl revert dm-gateway, or remove DM_GATEWAY_LOG from the unit";
+        "[log] level, or DM_GATEWAY_LOG of the unit, is still debug or trace",
+        "level = \"info\" in [log], then dm-gateway reload; or DM_GATEWAY_LOG out of the drop-in: \
+         systemctl edit dm-gateway";
     DAEMON: "GW-RUN-08",
         "the running daemon has something to tell",
         "told in its own lines",

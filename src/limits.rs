@@ -775,6 +775,10 @@ pub const TRACE_WAITING: usize = 64;
 /// Traces at once.
 pub const TRACES: usize = 4;
 
+/// Most lines of hexadecimal digits that `decode` prints of one value: a screen. Whoever wants more
+/// has the file.
+pub const DECODE_HEX_LINES: usize = 32;
+
 /// Lines of one message that a trace shows.
 pub const TRACE_LINES: usize = 400;
 

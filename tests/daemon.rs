@@ -506,4 +506,13 @@ fn the_demo_ends_well_in_time_and_leaves_nothing_behind() {
     let managed = ["accounts", "sessions", "sessions-failed", "wanted"];
     assert_eq!(managed.map(|name| summary[name].as_u64()), [Some(1), Some(5), Some(0), Some(0)]);
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
+    // Where nobody can read it, it says so. (Two demos at once would want the same addresses.)
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.arg("demo").env("TMPDIR", temporary.path()).env("DM_GATEWAY_LOG", "blah");
+    let output = command.stdout(full).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(74), "{said}");
+    assert!(said.contains("error[GW-CLI-02]: cannot write the result"), "{said}");
+    assert!(said.contains("DM_GATEWAY_LOG is \"blah\", which does not count"), "{said}");
 }

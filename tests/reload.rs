@@ -469,7 +469,10 @@ fn a_check_tells_every_mistake_at_once_and_no_consequence_of_one() {
     assert_eq!(bench.say_alone(&["config", "doc", "lan.crew"]).1, 0);
     // A running daemon knows none of this: the files are shown without one.
     let (text, code) = bench.say(&["config", "show", "lan.crew.policy"]);
-    assert!(code == 0 && text.contains("no daemon answers: this is what the files say"), "{text}");
+    assert!(
+        code == 0 && text.contains("no dm-gateway answers: this is what the files say"),
+        "{text}"
+    );
 }
 
 #[test]

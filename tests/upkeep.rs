@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -402,6 +404,104 @@ fn a_store_of_a_newer_version_is_left_alone_and_one_of_the_older_is_read() {
     bench.start();
 }
 
+// --- What goes wrong -------------------------------------------------------------------------
+
+#[test]
+fn whoever_may_not_ask_or_gets_no_answer_is_told_that() {
+    let mut bench = Bench::new(15);
+    bench.start();
+    let nobody = |words: &[&str]| {
+        let output = bench.command(words).uid(65534).gid(65534).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    if nix::unistd::geteuid().is_root() {
+        mode(bench.path(), 0o755);
+        mode(&bench.config(), 0o644);
+        mode(&bench.state(), 0o700);
+        let check = nobody(&["check", "CTL"]);
+        assert!(check.contains("WARN  GW-CTL-02    you may not use "), "{check}");
+        assert!(!check.contains("no daemon") && !check.contains("does not run"), "{check}");
+        let target = bench.path().join("backup").display().to_string();
+        let backup = nobody(&["backup", &target]);
+        assert!(backup.contains("state cannot be looked at"), "{backup}");
+        assert!(backup.contains("you may not use ") && backup.contains("try: as root"), "{backup}");
+        let shown = nobody(&["config", "show"]);
+        assert!(shown.contains("you may not use "), "{shown}");
+        assert!(shown.contains(": this is what the files say"), "{shown}");
+        mode(&bench.config(), 0o600);
+        let status = nobody(&["status"]);
+        assert!(
+            status.starts_with("error[GW-CONF-02]: the control socket is not known"),
+            "{status}"
+        );
+        assert!(status.contains("may not be read by this user\n  try: as root"), "{status}");
+    }
+    // A daemon that is stopped is no daemon that does not run.
+    let id = bench.daemon.as_ref().unwrap().id().to_string();
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    };
+    signal("STOP");
+    let check = String::from_utf8(bench.run(&["check", "GW-CTL-01"]).stdout).unwrap();
+    signal("CONT");
+    assert!(check.contains("GW-CTL-01    the daemon is there and does not answer"), "{check}");
+    assert!(check.contains("cause: it is stopped, or hangs"), "{check}");
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_cause_and_what_to_try() {
+    let mut bench = Bench::new(16);
+    bench.start();
+    let file = |name: &str, octets: &[u8]| {
+        fs::write(bench.path().join(name), octets).unwrap();
+        bench.path().join(name).display().to_string()
+    };
+    let (some, short) = (file("some.toml", b"[a]\n"), file("short", b"11-letters-"));
+    let (long, odd) = (file("long", b"twelve-letters"), file("odd.toml", b"\xff\xfe"));
+    let secret = bench.path().join("secret.jsonl").display().to_string();
+    bench.text(&["devices", "block", RADIO]);
+    bench.text(&["backup", &secret, "--with-secrets", "--passphrase-file", &long]);
+    let here = bench.path().display().to_string();
+    for (words, said) in [
+        (&["config", "check", "/nonexistent/a.toml"][..], "try: a file that is there"),
+        (&["config", "check", &here], "try: the file, not its directory\n1 error; no file could"),
+        (&["config", "check", &odd], "try: a TOML file, saved as UTF-8"),
+        (
+            &["restore", &some],
+            "some.toml is no backup\n  cause: its first line is none of a backup",
+        ),
+        (&["restore", "/nonexistent/b"], "try: ls -l /nonexistent/b"),
+        (&["backup", "/nonexistent/x/y"], "try: a directory that is there"),
+        (
+            &["backup", &secret, "--with-secrets", "--passphrase-file", &short],
+            "shorter than 12 characters\n  cause: ",
+        ),
+        (&["check", "FILE", "--config", "/nonexistent"], "skip  GW-FILE-01 "),
+        (&["check", "FILE", "--config", "/nonexistent"], "0 ok, "),
+        (&["check", "--only", "NOPE"], "try: dm-gateway check --list"),
+        (&["confirm"], "no configuration is on trial\n  cause: "),
+        (&["apply", "/nonexistent/c"], "try: ls -l /nonexistent/c"),
+        (&["devices", "block", RADIO], "is blocked already\n  try: dm-gateway devices show "),
+        (&["map", "explain", DMS, RADIO], "dm-gateway devices unblock IMEI:490154203237518"),
+    ] {
+        let output = match words {
+            // FILE and --config are the same.
+            ["config", ..] | [.., "/nonexistent"] => {
+                Command::new(PROGRAM).args(words).output().unwrap()
+            }
+            _ => bench.run(words),
+        };
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains(said), "{words:?}: {text}");
+    }
+    bench.stop();
+    let (_, said) = bench.fails(&["restore", &secret, "--passphrase-file", &short]);
+    assert!(said.contains("try: the passphrase that it was written with"), "{said}");
+}
+
 #[test]
 fn changes_of_the_configuration_are_in_the_audit_with_what_was_before() {
     let mut bench = Bench::new(30);
@@ -654,7 +754,14 @@ fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
     sign(&bundle);
     sign(&bundle);
     let would = bench.text(&["provision", &bundle, "--dry-run"]);
-    assert!(would.contains("the unit is truck-17.example, it was gateway.test"), "{would}");
+    for line in [
+        "would: the unit is truck-17.example, it was gateway.test",
+        "would: gateway.id: \"gateway.test\" becomes \"truck-17.example\"",
+        "would: file secret.txt, 20 octets, new",
+        "would: account with com.example.dm, https://dm.example.com",
+    ] {
+        assert!(would.contains(line), "{line}: {would}");
+    }
     assert!(!bench.state().join("provisioned").exists());
     assert!(!bench.state().join("provisioned.d").exists());
     let done = bench.text(&["provision", &bundle]);
@@ -698,6 +805,17 @@ fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
     let audit = bench.text(&["audit"]);
     assert!(audit.contains("provision") && audit.contains("not valid"), "{audit}");
     bench.stop();
+    // What a later layer sets is not the bundle's to set, and that is said.
+    let later = bench.bundle("later.toml", 11, "", "[gateway]\npush-rate = 7\n[wan]\n");
+    bench.text_alone(&["provision", "sign", "--key", &bench.file("key.pem"), &later]);
+    fs::create_dir_all(bench.state().join("config")).unwrap();
+    fs::write(bench.state().join("config/applied.toml"), "[gateway]\npush-rate = 9\n").unwrap();
+    let would = bench.text(&["provision", &later, "--dry-run"]);
+    let said = "gateway.push-rate of the bundle does not count: ";
+    assert!(would.contains(said) && would.contains("applied.toml line 2 sets it"), "{would}");
+    assert!(would.contains("file secret.txt, 21 octets, changed"), "{would}");
+    assert!(would.contains("document fleet.xml, ") && would.contains(" as before"), "{would}");
+    fs::remove_file(bench.state().join("config/applied.toml")).unwrap();
     // A reset unit is provisioned anew, by the same stick too.
     bench.text(&["factory-reset", "--yes", "--keep-identity"]);
     bench.start();
@@ -705,6 +823,32 @@ fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
     assert!(!bench.text(&["servers"]).contains("com.example.dm"));
     bench.stop();
     bench.text(&["provision", "--from-mount"]);
+}
+
+#[test]
+fn the_example_of_a_bundle_is_one() {
+    let bench = Bench::new(18);
+    let signer = bench.text_alone(&["provision", "keygen", &bench.file("key.pem")]);
+    bench.trusts(signer.trim());
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/provision.toml.example");
+    let ca = fs::read_to_string("tests/fixtures/config/valid/secrets/push-clients.pem").unwrap();
+    let text = fs::read_to_string(root).unwrap();
+    let begin = text.find("-----BEGIN").unwrap();
+    let end =
+        text.find("-----END").unwrap() + text[text.find("-----END").unwrap()..].find('\n').unwrap();
+    let text = format!("{}{}{}", &text[..begin], ca.trim(), &text[end..]);
+    let file = bench.file("bundle.toml");
+    fs::write(&file, text.replace("gw.truck-17.example", "gateway.test")).unwrap();
+    bench.text_alone(&["provision", "sign", "--key", &bench.file("key.pem"), &file]);
+    let would = bench.text(&["provision", &file, "--dry-run"]);
+    assert!(would.contains("becomes \"truck-17.fleet.example\""), "{would}");
+    assert!(would.contains("server.dms.fleet.example.trust: nothing becomes \""), "{would}");
+    assert!(would.contains("file fleet-ca.pem, "), "{would}");
+    // The manual tells every key of it.
+    let manual = fs::read_to_string("src/manual/integrators.md").unwrap();
+    for key in ["`schema`", "`serial`", "`gateways`", "`config`", "`[[file]]`", "`[[bootstrap]]`"] {
+        assert!(manual.contains(key), "{key}");
+    }
 }
 
 #[test]

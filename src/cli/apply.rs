@@ -58,7 +58,7 @@ fn apply(given: Given) -> Result<u8, Stop> {
     let call = Call::of(&given);
     let path = given.operand(0).unwrap_or_default();
     let text = read_text(Path::new(path)).map_err(|why| {
-        let sentence = format!("{path} cannot be applied; cause: it {why}");
+        let sentence = format!("{path} cannot be applied; cause: it {why}; try: ls -l {path}");
         Stop::Failed(Trouble::new(codes::APPLY, &sentence).into())
     })?;
     let request = Request::ApplyConfiguration {

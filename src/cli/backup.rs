@@ -12,7 +12,7 @@ use crate::cli::definition::{
     self, ASKING, CHANGING, Command, Given, Kind, PRINTING, flag, operand, option,
 };
 use crate::cli::table;
-use crate::codes;
+use crate::codes::{self, Trouble};
 use crate::config::Config;
 use crate::control::{BackupHead, Done, Rehearsed, Request, document};
 use crate::gateway::backup::{self, Identity, Line};
@@ -25,6 +25,7 @@ use crate::io::{plain, read_bounded, terminal};
 use crate::limits;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -105,7 +106,7 @@ fn write_backup(given: Given) -> Result<u8, Stop> {
     // Before anything is read: a wrong passphrase file is told at once.
     let passphrase = if secrets { Some(passphrase(&given, true)?) } else { None };
     let (head, lines) = match from_daemon(&given, secrets) {
-        Err(Stop::Unanswered(_)) if !given.has("socket") => from_store(&given, secrets)?,
+        Err(Stop::Unanswered(why)) if !given.has("socket") => from_store(&given, secrets, &why)?,
         result => result?,
     };
     let head_line = document(&head);
@@ -125,8 +126,11 @@ fn write_backup(given: Given) -> Result<u8, Stop> {
     }
     let sha256 = digest(&text);
     text.push_str(&json(&Frame::End { lines: count, sha256 }));
-    write_whole(&path, text.as_bytes())
-        .map_err(|error| Stop::with(codes::BACKUP, &error.to_string()))?;
+    write_whole(&path, text.as_bytes()).map_err(|error| {
+        let (path, why) = (path.display(), plain(&error));
+        let next = "a directory that is there, on a disk with room";
+        Stop::with(codes::BACKUP, &format!("cannot write {path}; cause: {why}; try: {next}"))
+    })?;
     let devices = open.iter().filter(|line| matches!(line, Line::Device(_))).count();
     let number = table::count(count as u64, "line");
     let devices = match devices {
@@ -161,8 +165,23 @@ fn from_daemon(given: &Given, secrets: bool) -> Result<(BackupHead, Vec<Line>), 
 }
 
 /// Without a daemon, by whoever may read the store.
-fn from_store(given: &Given, secrets: bool) -> Result<(BackupHead, Vec<Line>), Stop> {
+fn from_store(
+    given: &Given,
+    secrets: bool,
+    why: &Trouble,
+) -> Result<(BackupHead, Vec<Line>), Stop> {
     let state_dir = Call::state_dir(given)?;
+    // Whoever may not look does not know that there is none.
+    let seen = fs::metadata(state_dir.join("store")).err();
+    if let Some(error) = seen.filter(|error| error.kind() != io::ErrorKind::NotFound) {
+        let sentence = format!(
+            "the store in {} cannot be looked at; cause: {}, and {}; try: as root",
+            state_dir.display(),
+            plain(&error),
+            why.what
+        );
+        return Err(Stop::with(codes::BACKUP, &sentence));
+    }
     let records = records(&state_dir)?.ok_or_else(|| {
         let sentence = format!("there is no store in {}", state_dir.display());
         Stop::with(codes::BACKUP, &sentence)
@@ -185,7 +204,10 @@ fn restore(given: Given) -> Result<u8, Stop> {
         Some(sealed) => {
             let passphrase = passphrase(&given, false)?;
             let opened = sealed.open(&passphrase, backup.head_line.as_bytes());
-            let opened = opened.map_err(|why| Stop::with(codes::BACKUP, &why))?;
+            let opened = opened.map_err(|why| {
+                let next = "the passphrase that it was written with, or another copy of it";
+                Stop::with(codes::BACKUP, &format!("{why}; try: {next}"))
+            })?;
             let text = String::from_utf8(opened).map_err(|_| damaged("its secrets are no text"))?;
             for line in text.lines() {
                 lines.push(serde_json::from_str(line).map_err(|error| {
@@ -245,13 +267,19 @@ fn restore(given: Given) -> Result<u8, Stop> {
 /// Reads a backup that is whole, and of a version that is known.
 fn read(path: &Path) -> Result<Read, Stop> {
     let octets = read_bounded(path, limits::BACKUP).map_err(|error| {
-        let sentence = format!("cannot read {}; cause: {}", path.display(), plain(&error));
-        Stop::with(codes::BACKUP, &sentence)
+        let (path, why) = (path.display(), plain(&error));
+        Stop::with(codes::BACKUP, &format!("cannot read {path}; cause: {why}; try: ls -l {path}"))
     })?;
-    let text = String::from_utf8(octets).map_err(|_| damaged("it is no text"))?;
-    let (head_line, rest) = text.split_once('\n').ok_or_else(|| damaged("it has no line"))?;
+    let none = |why: &str| {
+        let next = "a file that dm-gateway backup wrote";
+        let sentence = format!("{} is no backup; cause: {why}; try: {next}", path.display());
+        Stop::with(codes::BACKUP_DAMAGED, &sentence)
+    };
+    let text = String::from_utf8(octets).map_err(|_| none("it is no text"))?;
+    let head = text.split_once('\n').filter(|(head, _)| !head.trim().is_empty());
+    let (head_line, rest) = head.ok_or_else(|| none("it has no first line"))?;
     let version = serde_json::from_str::<Version>(head_line)
-        .map_err(|_| damaged("its first line is none of a backup"))?;
+        .map_err(|_| none("its first line is none of a backup"))?;
     if version.schema > backup::SCHEMA {
         let sentence = format!(
             "{} is a backup of version {}, and this dm-gateway reads up to {}",
@@ -402,7 +430,10 @@ fn passphrase(given: &Given, is_new: bool) -> Result<String, Stop> {
     };
     if text.chars().count() < limits::PASSPHRASE && is_new {
         let least = limits::PASSPHRASE;
-        return Err(failed(&format!("the passphrase is shorter than {least} characters")));
+        return Err(failed(&format!(
+            "the passphrase is shorter than {least} characters; cause: whoever has the file may \
+             guess at it for years; try: a longer one, such as five words"
+        )));
     }
     Ok(text)
 }

@@ -117,7 +117,10 @@ fn report(findings: &Findings) -> String {
     let files = count(findings.files.len() as u64, "file");
     text.push_str(&match findings.errors.len() {
         0 => format!("the configuration is valid: {files}\n"),
-        number => format!("{} in {files}\n", count(number as u64, "error")),
+        errors if findings.files.is_empty() => {
+            format!("{}; no file could be read\n", count(errors as u64, "error"))
+        }
+        errors => format!("{} in {files}\n", count(errors as u64, "error")),
     });
     text
 }
@@ -171,8 +174,8 @@ fn run_show(given: Given) -> Result<u8, Stop> {
 fn running(given: &Given) -> Result<Option<Vec<ValueView>>, Stop> {
     match Call::of(given).ask_for::<InForce>(&Request::Configuration) {
         Ok(answer) => Ok(Some(answer.body.values)),
-        Err(Stop::Unanswered(_)) if !given.has("socket") => {
-            note("no daemon answers: this is what the files say");
+        Err(Stop::Unanswered(why)) if !given.has("socket") => {
+            note(&format!("{}: this is what the files say", printable(&why.what)));
             Ok(None)
         }
         Err(stop) => Err(stop),

@@ -5,6 +5,7 @@
 //! describes. Credentials are not printed.
 
 mod bootstrap;
+mod input;
 mod message;
 
 use crate::cli::client::{Stop, print};
@@ -19,11 +20,8 @@ use crate::proto::syncml::Encoding;
 use crate::proto::wsp::{self, ContentType, HeaderName, HeaderValue, Push};
 use serde::Serialize;
 use std::fmt;
-use std::io::{self, Read as _, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
-/// Most octets read from a file or standard input: everything the gateway decodes is smaller.
-const LARGEST_INPUT: u64 = 1024 * 1024;
 /// Most header octets of a push that DM Notification 1.2 allows.
 const PUSH_HEADERS: usize = 48;
 /// Octets in a line of a hex dump.
@@ -102,7 +100,7 @@ fn json(conforms: bool, text: &str) -> String {
 /// A sentence for the user where there is nothing to decode: no such file and no hex text, an
 /// input beyond 1 MiB, or where `out` cannot be written.
 pub fn run(input: &str, out: &mut impl Write) -> Result<bool, String> {
-    let octets = octets_of(input)?;
+    let octets = input::octets_of(input)?;
     let mut dump = Dump { out, depth: 0, is_clean: true, masks: false };
     let written = sniff(&mut dump, &octets).and_then(|()| dump.out.flush());
     written.map_err(|error| format!("cannot write the result: {error}"))?;
@@ -150,53 +148,6 @@ fn is_secret_node(uri: &str) -> bool {
         || NAMES.contains(&&*name)
         || name.ends_with("key")
         || name.contains("passphrase")
-}
-
-fn octets_of(input: &str) -> Result<Vec<u8>, String> {
-    let path = Path::new(input);
-    let octets = if input == "-" {
-        limited(io::stdin().lock()).map_err(|error| format!("cannot read standard input: {error}"))
-    } else if path.is_file() {
-        let read = std::fs::File::open(path).and_then(limited);
-        read.map_err(|error| format!("cannot read {input}: {error}"))
-    } else if input.trim_start().starts_with('<') {
-        Ok(input.as_bytes().to_vec())
-    } else {
-        let octets = unhex(input.as_bytes());
-        return octets.ok_or_else(|| {
-            format!("`{input}` is neither a file nor hex; try: dm-gateway decode 0106 03C4 AF87")
-        });
-    }?;
-    if octets.is_empty() {
-        return Err(
-            "the input is empty; try: a file, hex digits, or - with something to read".into()
-        );
-    }
-    Ok(unhex(&octets).unwrap_or(octets))
-}
-
-fn limited(source: impl io::Read) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    source.take(LARGEST_INPUT + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > LARGEST_INPUT {
-        return Err(io::Error::other("larger than 1 MiB, which nothing here is"));
-    }
-    Ok(octets)
-}
-
-/// The octets that hex text stands for; `None` if it is something else, or no octet at all.
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    let mut digits = Vec::new();
-    let between = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b':' | b',');
-    for word in text.split(between) {
-        let word = word.strip_prefix(b"0x").unwrap_or(word);
-        for &octet in word {
-            digits.push(char::from(octet).to_digit(16)? as u8);
-        }
-    }
-    let pairs = digits.chunks_exact(2);
-    (!digits.is_empty() && pairs.remainder().is_empty())
-        .then(|| pairs.map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit)).collect())
 }
 
 /// Finds out what `octets` are, by what can be told apart at their start.
@@ -454,11 +405,14 @@ impl Dump<'_> {
         if self.masks {
             return self.line(format_args!("  {} octets, not shown", octets.len()));
         }
-        for line in octets.chunks(HEX_LINE) {
+        for line in octets.chunks(HEX_LINE).take(limits::DECODE_HEX_LINES) {
             let digits: Vec<String> = line.iter().map(|octet| format!("{octet:02x}")).collect();
             self.line(format_args!("  {}", digits.join(" ")))?;
         }
-        Ok(())
+        match octets.len().checked_sub(limits::DECODE_HEX_LINES * HEX_LINE) {
+            Some(more @ 1..) => self.line(format_args!("  … {more} more")),
+            _ => Ok(()),
+        }
     }
 
     /// A URI as it may be shown: what stands behind the `?` may be a token.
@@ -491,6 +445,7 @@ mod tests {
     use super::*;
     use crate::proto::bootstrap::{Profile, Source, push, security};
     use std::fs;
+    use std::path::Path;
 
     /// The octets as whoever reads a trace could find them again.
     fn forms(secret: &[u8]) -> Vec<String> {
@@ -617,7 +572,7 @@ mod tests {
                 Some("hex") => {
                     let text = fs::read_to_string(&path).unwrap();
                     let digits = text.lines().filter(|line| !line.starts_with('#'));
-                    unhex(digits.collect::<Vec<_>>().join(" ").as_bytes()).unwrap()
+                    input::unhex(digits.collect::<Vec<_>>().join(" ").as_bytes()).unwrap()
                 }
                 _ => continue,
             };

@@ -128,6 +128,8 @@ fn verdict(explanation: &Explanation) -> String {
         text.push_str(&format!("now:     {}\n", printable(now)));
     }
     if let Some(hint) = hint(rule) {
+        let hint = hint.replace("SERVER", &printable(server));
+        let hint = hint.replace("DEVICE", &printable(device));
         text.push_str(&format!("try:     {hint}\n"));
     }
     text

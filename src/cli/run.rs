@@ -30,6 +30,8 @@ pub const COMMAND: Command = Command {
 
 fn run(given: Given) -> Result<u8, Stop> {
     let path = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
+    // What the daemon tells of it is read in other directories.
+    let path = std::path::absolute(&path).unwrap_or(path);
     logger::init(None);
     program::keep_privileges();
     // Before the configuration is read: what was provisioned may go.

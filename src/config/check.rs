@@ -96,6 +96,12 @@ pub fn check(layout: &Layout, as_user: bool) -> Findings {
     if !errors.iter().any(ConfigError::is_fatal) {
         named = search(&mut tree, &mut errors, &mut findings.warnings);
     }
+    // As they stand in the files, and these in the order in which they count.
+    let place = |error: &ConfigError| {
+        let file = files.iter().position(|path| path == error.file());
+        (file.unwrap_or(usize::MAX), error.line())
+    };
+    errors.sort_by_key(place);
     findings.oddities = oddities(&findings.warnings);
     findings.errors = errors.iter().map(Finding::of).collect();
     if let Some(user) = as_user.then(Reader::service).flatten() {

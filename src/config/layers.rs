@@ -227,11 +227,23 @@ fn add(
 }
 
 fn read_text(path: &Path, advice: &str) -> Result<String, ConfigError> {
-    let failed = |why: &str| {
+    let failed = |why: &str, advice: &str| {
         ConfigError::of_file(path, format!("the file {why}"), advice).coded(codes::CONFIG_READ)
     };
-    let octets = value::read_file(path, limits::CONFIG_FILE).map_err(|why| failed(&why))?;
-    String::from_utf8(octets).map_err(|_| failed("is not UTF-8 text"))
+    let octets = value::read_file(path, limits::CONFIG_FILE).map_err(|why| {
+        let advice = match path.metadata() {
+            Ok(data) if data.is_dir() => "the file, not its directory",
+            Ok(data) if data.len() > limits::CONFIG_FILE as u64 => "a smaller file",
+            Ok(_) => "as root, or as who may read it: ls -l on it",
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                "as root, or as who may look there: ls -ld on its directory"
+            }
+            Err(_) => advice,
+        };
+        failed(&why, advice)
+    })?;
+    String::from_utf8(octets)
+        .map_err(|_| failed("is not UTF-8 text", "a TOML file, saved as UTF-8"))
 }
 
 /// The files of a directory that count, by name; none if there is no such directory.

@@ -88,7 +88,9 @@ pub fn markdown() -> String {
     );
     for form in FORMS {
         let _ = write!(text, "\n## `{form}`\n\n{}.\n\n", capital(form.what));
-        text.push_str("| key | takes | default | applies | what |\n|---|---|---|---|---|\n");
+        text.push_str(
+            "| key | takes | default | applies | since | what |\n|---|---|---|---|---|---|\n",
+        );
         for key in of(form) {
             let _ = writeln!(text, "{}", row(key));
         }
@@ -165,7 +167,8 @@ fn row(key: &Key) -> String {
         keys::Default::Words(words) => words.to_owned(),
     };
     let remote = key.node().map_or_else(String::new, |node| format!(" (DM servers: `{node}`)"));
-    let cells = [format!("`{}`", key.name), takes, default, key.applies.name().to_owned()];
+    let (applies, since) = (key.applies.name().to_owned(), key.since().to_owned());
+    let cells = [format!("`{}`", key.name), takes, default, applies, since];
     let cells: Vec<_> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
     format!("| {} | {}{remote} |", cells.join(" | "), key.what.replace('|', "\\|"))
 }

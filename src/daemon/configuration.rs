@@ -334,7 +334,9 @@ impl Shell {
         let layout = state.layout()?;
         let turn = state.turn.lock().await;
         if state.trial.borrow().is_none() {
-            return Err(Trouble::new(codes::APPLY, "no configuration is on trial"));
+            let sentence = "no configuration is on trial; cause: none was applied, or its time is \
+                            over and it was taken back; try: dm-gateway audit";
+            return Err(Trouble::new(codes::APPLY, sentence));
         }
         if discard {
             drop(turn);

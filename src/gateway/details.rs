@@ -162,15 +162,22 @@ fn only<T>(
     }
 }
 
+fn times(number: u32) -> String {
+    if number == 1 { "once".to_owned() } else { format!("{number} times") }
+}
+
 fn troubles_of_device(device: &DeviceView) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     if let Some(rival) = &device.conflict {
         let mac = rival.mac.as_deref().map_or_else(String::new, |mac| format!(" ({mac})"));
         let sentence = format!(
-            "another device claims this identity; cause: it speaks from {}{mac}, {} times, last \
-             {} s ago; pushes still go to the one that was here first; try: find out what is at \
+            "another device claims this identity; cause: it speaks from {}{mac}, {}, last {} s \
+             ago; pushes still go to the one that was here first; try: find out what is at \
              {}; if it is the real one, take the other off the LAN",
-            rival.address, rival.count, rival.age, rival.address
+            rival.address,
+            times(rival.count),
+            rival.age,
+            rival.address
         );
         troubles.push(Trouble::new(codes::CONFLICT, &sentence));
     }

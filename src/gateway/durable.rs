@@ -266,6 +266,7 @@ impl Gateway {
                         "no list confirmed the mappings: they end".to_owned()
                     }
                     None if list.servers.len() == 1 => "BootstrappedDMSList: 1 server".to_owned(),
+                    None if list.servers.len() == 1 => "BootstrappedDMSList: 1 server".to_owned(),
                     None => format!("BootstrappedDMSList: {} servers", list.servers.len()),
                 };
                 events.push(event(EventKind::List, None, why));

@@ -111,7 +111,7 @@ impl Event {
 
     /// What is wrong, where something is.
     pub fn code(&self) -> Option<Code> {
-        self.code.or(self.kind.entry().code).filter(|_| self.level() <= Level::Warn)
+        self.code.or_else(|| self.kind.entry().code).filter(|_| self.level() <= Level::Warn)
     }
 }
 

@@ -80,8 +80,7 @@ struct Slot {
 }
 
 impl PushReceiver {
-    /// Binds to an address (IPv6 sockets take IPv6 only) and, if named, to an interface; or takes
-    /// the socket that the service manager holds there.
+    /// Binds to an address (IPv6 takes no IPv4) and, if named, an interface; or takes a held one.
     ///
     /// Errors: what socket(2) and bind(2) say, the address named in the text.
     pub fn bind(address: SocketAddr, interface: Option<&str>) -> io::Result<Self> {

@@ -141,7 +141,7 @@ complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l socket -r -F -d 'the 
 complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l json -d 'the same as --format json'
 
-complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l only -x -d 'the same; may be given several times'
+complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l only -x -d 'the same; several with commas, or several times'
 complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l list -d 'lists the checks, and does none'
 complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l warnings-as-errors -d 'ends with 1 if there is a warning'
 complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l user -x -d 'whom the service runs as (default: as the daemon runs, else dm-gateway)'

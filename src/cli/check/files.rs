@@ -81,13 +81,14 @@ fn readable(scene: &Scene) -> Vec<Finding> {
         let finding = Finding::fail(codes::UNREADABLE, format!("`{}`: {why}", file.key));
         Some(finding.then(format!("chown root:{} {path}; chmod 640 {path}", user.name)))
     });
-    some(bad.collect())
+    some_of_named(scene, bad.collect())
 }
 
 fn exposed(scene: &Scene) -> Vec<Finding> {
     let secrets = scene.files.iter().filter(|file| file.role == Role::Secret);
     let open = secrets.filter(|file| others(&file.path) & READ != 0);
-    some(open.map(|file| complain(file, codes::EXPOSED, "read", "chmod o-rwx")).collect())
+    let open = open.map(|file| complain(file, codes::EXPOSED, "read", "chmod o-rwx"));
+    some_of_named(scene, open.collect())
 }
 
 fn writable(scene: &Scene) -> Vec<Finding> {
@@ -99,7 +100,18 @@ fn writable(scene: &Scene) -> Vec<Finding> {
         let what = format!("everybody may change {}", file.display());
         Finding::warn(codes::WRITABLE, what).then(format!("chmod o-w {}", file.display()))
     }));
-    some(found)
+    some_of_named(scene, found)
+}
+
+/// What was found of the files that the configuration names, if it tells which they are.
+fn some_of_named(scene: &Scene, found: Vec<Finding>) -> Vec<Finding> {
+    let unread = [codes::CONFIG_READ, codes::CONFIG_SYNTAX];
+    match &scene.config {
+        Err(error) if found.is_empty() && unread.contains(&error.code()) => {
+            vec![Finding::skipped("the configuration does not tell its files: it cannot be read")]
+        }
+        _ => some(found),
+    }
 }
 
 fn complain(file: &Named, code: codes::Code, verb: &str, remedy: &str) -> Finding {

@@ -17,7 +17,7 @@ pub(super) fn ruleset(listed: &str, v6: bool) -> Value {
                 "policy": if *policy == "ACCEPT" { "accept" } else { "drop" },
             }})),
             ["-A", chain, rest @ ..] => entries.push(json!({"rule": {
-                "family": family, "table": table, "chain": chain, "expr": expression(rest),
+                "family": family, "table": table, "chain": chain, "expr": expression(rest, family),
             }})),
             _ => {}
         }
@@ -26,7 +26,7 @@ pub(super) fn ruleset(listed: &str, v6: bool) -> Value {
 }
 
 /// The statements of one rule.
-fn expression(words: &[&str]) -> Vec<Value> {
+fn expression(words: &[&str], family: &str) -> Vec<Value> {
     let mut statements = Vec::new();
     let mut negated = false;
     let mut words = words.iter().copied();
@@ -49,7 +49,7 @@ fn expression(words: &[&str]) -> Vec<Value> {
                 words.next();
                 continue;
             }
-            "-i" | "-p" | "--dport" | "--dports" | "--ctstate" | "--state" | "-j" | "-g" => {
+            "-i" | "-s" | "-p" | "--dport" | "--dports" | "--ctstate" | "--state" | "-j" | "-g" => {
                 words.next().unwrap_or_default()
             }
             // Of the rest of the line nobody knows which word belongs to what.
@@ -57,6 +57,10 @@ fn expression(words: &[&str]) -> Vec<Value> {
         };
         statements.push(match word {
             "-i" => matched(json!({"meta": {"key": "iifname"}}), json!(value.replace('+', "*"))),
+            "-s" => {
+                let left = json!({"payload": {"protocol": family, "field": "saddr"}});
+                matched(left, json!(value))
+            }
             "-p" if value == "all" => continue,
             "-p" => matched(json!({"meta": {"key": "l4proto"}}), json!(value)),
             "--dport" | "--dports" => {

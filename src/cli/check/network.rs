@@ -16,6 +16,7 @@ use smol::future;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -379,28 +380,45 @@ fn buffers(_: &Scene) -> Vec<Finding> {
 fn resolver(_: &Scene) -> Vec<Finding> {
     let path = Path::new("/etc/resolv.conf");
     let servers = dns::name_servers(path);
-    let Some(&first) = servers.first() else {
+    if servers.is_empty() {
         return vec![Finding::fail(codes::RESOLVER, "no name server is configured")];
-    };
-    if !is_routed(first) {
-        return vec![Finding::skipped(format!("no route to {}: offline", first.ip()))];
     }
+    let all = servers.iter().map(|server| server.ip().to_string()).collect::<Vec<_>>().join(", ");
+    if !servers.iter().any(|server| is_routed(*server)) {
+        return vec![Finding::skipped(format!("no route to {all}: offline"))];
+    }
+    let routed: Vec<_> = servers.into_iter().filter(|server| is_routed(*server)).collect();
     let began = Instant::now();
+    // All at once: one that is silent must not cost the time of the next.
+    let answers: Vec<_> = thread::scope(|scope| {
+        let asked: Vec<_> =
+            routed.iter().map(|server| scope.spawn(|| (server.ip(), answers(*server)))).collect();
+        asked.into_iter().filter_map(|it| it.join().ok()).collect()
+    });
+    let of = |wanted: bool| {
+        let those = answers.iter().filter(|(_, answers)| *answers == wanted);
+        those.map(|(ip, _)| ip.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let (speaking, silent, next) = (of(true), of(false), "cat /etc/resolv.conf; resolvectl status");
+    vec![if speaking.is_empty() {
+        let what = format!("no name server answers: {silent}");
+        Finding::fail(codes::RESOLVER, what).then(next)
+    } else if !silent.is_empty() {
+        let what = format!("no answer of {silent}; {speaking} answers");
+        Finding::warn(codes::RESOLVER, what).then(next)
+    } else {
+        Finding::ok(format!("{speaking}: answered in {}", seconds(began.elapsed())))
+    }]
+}
+
+/// Whether a name server says anything.
+fn answers(server: SocketAddr) -> bool {
     let late = async {
         Timer::after(limits::CHECK_QUESTION).await;
-        Err(DnsFailure::NoAnswer(format!("{first} says nothing")))
+        Err(DnsFailure::NoAnswer("nothing came in time".to_owned()))
     };
-    let asked = dns::srv("_dm-gateway._tcp.invalid", &servers);
-    match smol::block_on(future::or(asked, late)) {
-        Err(DnsFailure::NoAnswer(why)) => {
-            let what = format!("no name server answers: {why}");
-            vec![
-                Finding::fail(codes::RESOLVER, what)
-                    .then("cat /etc/resolv.conf; resolvectl status"),
-            ]
-        }
-        _ => vec![Finding::ok(format!("{} answers in {}", first.ip(), seconds(began.elapsed())))],
-    }
+    let asked = async { dns::srv("_dm-gateway._tcp.invalid", &[server]).await };
+    !matches!(smol::block_on(future::or(asked, late)), Err(DnsFailure::NoAnswer(_)))
 }
 
 fn is_routed(server: SocketAddr) -> bool {

@@ -1,10 +1,11 @@
 //! The clock, and the service as it runs.
 
-use super::{Check, Daemon, Finding, Scene};
+use super::{Check, Daemon, Finding, Scene, Verdict};
 use crate::codes;
 use crate::gateway::health::{Severity, date};
 use crate::io::{facts, inspect};
 use crate::limits;
+use log::LevelFilter;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -118,7 +119,14 @@ fn answers(scene: &Scene) -> Vec<Finding> {
     match &scene.daemon {
         Some(Daemon { pid: Some(pid), .. }) => vec![Finding::ok(format!("it is process {pid}"))],
         Some(_) => vec![Finding::ok("")],
-        None => vec![Finding::warn(codes::UNREACHABLE, "no daemon answers on the control socket")],
+        None => match &scene.silence {
+            // What the configuration lacks is told by its own check.
+            Some(trouble) if trouble.code.starts_with("GW-CTL-") => vec![Finding {
+                verdict: Verdict::Warn,
+                trouble: trouble.as_ref().clone().or_try(codes::UNREACHABLE.remedy),
+            }],
+            _ => vec![Finding::skipped("the configuration does not tell the control socket")],
+        },
     }
 }
 
@@ -184,7 +192,15 @@ fn log_level(scene: &Scene) -> Vec<Finding> {
             Some(level @ ("debug" | "trace")) => {
                 vec![Finding::warn(codes::LOG_LEVEL, format!("DM_GATEWAY_LOG is {level}"))]
             }
-            _ => vec![Finding::ok("")],
+            Some(_) => vec![Finding::ok("")],
+            None => match scene.config.as_ref().ok().and_then(|config| config.log_level) {
+                Some(level @ (LevelFilter::Debug | LevelFilter::Trace)) => {
+                    let level = level.as_str().to_ascii_lowercase();
+                    let what = format!("[log] level is {level}");
+                    vec![Finding::warn(codes::LOG_LEVEL, what)]
+                }
+                _ => vec![Finding::ok("")],
+            },
         }
     })
 }
@@ -195,8 +211,8 @@ fn told(scene: &Scene) -> Vec<Finding> {
         let lines = &daemon.status.status.troubles;
         let finding = |line: &crate::gateway::health::HealthLine| Finding {
             verdict: match line.severity {
-                Severity::Warn => super::Verdict::Warn,
-                Severity::Fail => super::Verdict::Fail,
+                Severity::Warn => Verdict::Warn,
+                Severity::Fail => Verdict::Fail,
             },
             trouble: line.trouble.clone(),
         };

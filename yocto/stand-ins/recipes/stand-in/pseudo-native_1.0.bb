@@ -6,7 +6,8 @@ INHIBIT_DEFAULT_DEPS = "1"
 inherit native
 
 PROVIDES += "apt-native dpkg-native shadow-native virtual/fakeroot-native"
-S = "${UNPACKDIR}"
+UNPACKED = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
+S = "${UNPACKED}"
 SRC_URI = "file://apt.conf.sample file://dpkg"
 
 do_install() {
@@ -17,9 +18,11 @@ do_install() {
     # It tells from which sources the debugging information comes: from none.
     printf '#!/bin/sh\n' >${D}${bindir}/dwarfsrcfiles
     # OE's dpkg runs scripts outside of the root that it installs to, and tells them where it is.
-    install -m 0755 ${UNPACKDIR}/dpkg ${D}${bindir}/dpkg-outside
-    chmod 0755 ${D}${bindir}/dwarfsrcfiles
-    install -D -m 0644 ${UNPACKDIR}/apt.conf.sample ${D}${sysconfdir}/apt/apt.conf.sample
+    install -m 0755 ${UNPACKED}/dpkg ${D}${bindir}/dpkg-outside
+    # Debian's pseudo stumbles over systemd's way to open files.
+    printf '#!/bin/sh\nPSEUDO_UNLOAD=1 exec %s "$@"\n' $(readlink -f ${HOSTTOOLS_DIR}/systemctl) >${D}${bindir}/systemctl
+    chmod 0755 ${D}${bindir}/dwarfsrcfiles ${D}${bindir}/systemctl
+    install -D -m 0644 ${UNPACKED}/apt.conf.sample ${D}${sysconfdir}/apt/apt.conf.sample
     sed -i -e 's,@BIN@,${STAGING_BINDIR_NATIVE},' ${D}${sysconfdir}/apt/apt.conf.sample
 }
 INSANE_SKIP:${PN} += "already-stripped"
