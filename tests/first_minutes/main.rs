@@ -85,7 +85,9 @@ fn a_gateway_without_a_fault_shows_none() {
 #[test]
 fn fault_1_the_clock_is_wrong() {
     let Some(bench) = Bench::new("fault_1_the_clock_is_wrong", &["faketime"]) else { return };
-    let _daemon = bench.start_by(&["faketime", "-f", "@1970-01-02 00:00:00"]);
+    // The wall clock only, as on a router without a battery: timers go by the monotonic one.
+    let clock = ["faketime", "--exclude-monotonic", "-f", "@1970-01-02 00:00:00"];
+    let _daemon = bench.start_by(&clock);
     bench.status_names("GW-CLOCK-01", "the clock says 1970-01-02");
     let check =
         bench.run(&["faketime", "-f", "@1970-01-02 00:00:00"], &["check", "--json", "clock"]);
