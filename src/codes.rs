@@ -202,8 +202,13 @@ codes! {
         "df -h and df -i on the directory, and make room before it is full";
     STORE_UNREADABLE: "GW-STORE-05",
         "the store cannot be read",
-        "its files are damaged, or written by a newer version",
+        "its files are damaged",
         "dm-gateway restore FILE of a backup, or move the directory `store` away and start anew";
+
+    STORE_NEWER: "GW-STORE-07",
+        "the store is of a newer version: a downgrade is refused",
+        "an older program was installed, or the image was rolled back, and the state was not",
+        "the newer version again and its dm-gateway backup, or dm-gateway factory-reset with this one";
 
     // --- Files -----------------------------------------------------------------------------
     UNREADABLE: "GW-FILE-01",
@@ -278,7 +283,7 @@ codes! {
     PROV_INVALID: "GW-PROV-04",
         "the bundle cannot be used",
         "told in the message",
-        "what the message says; nothing was changed";
+        "dm-gateway manual integrators has the form of a bundle; nothing was changed";
     SUPPORT: "GW-SUPPORT-01",
         "the support bundle cannot be written",
         "the directory is read-only or full",
@@ -287,6 +292,10 @@ codes! {
         "the factory reset is not done",
         "nobody said yes, or the state directory cannot be written",
         "as root: dm-gateway factory-reset --yes";
+    RESET_ORDERED: "GW-RESET-02",
+        "a factory reset is ordered and not done yet",
+        "dm-gateway factory-reset was given while the daemon ran",
+        "systemctl restart dm-gateway does it now; else it is done at the next start";
 
     // --- LANs ------------------------------------------------------------------------------
     LAN_DOWN: "GW-LAN-01",
@@ -326,7 +335,8 @@ codes! {
     FIREWALL: "GW-WAN-03",
         "the firewall does not let pushes in",
         "a chain at the input hook drops what comes to the push port",
-        "nft add rule inet filter input udp dport 2948 accept, before the rule that drops";
+        "a rule for the WAN and your DM servers only, before the rule that drops: dm-gateway check \
+         GW-WAN-03 words it, the quick start has it; keep it where your firewall's rules are kept";
     LOSSES: "GW-WAN-04",
         "the kernel threw pushes away",
         "they came faster than they were read, or a send buffer was full",
@@ -489,8 +499,9 @@ codes! {
         "wait a minute; rngd or haveged where it stays so";
     LOG_LEVEL: "GW-RUN-07",
         "the log is set to tell more than is good for flash",
-        "DM_GATEWAY_LOG is still set to debug or trace",
-        "systemctl revert dm-gateway, or remove DM_GATEWAY_LOG from the unit";
+        "[log] level, or DM_GATEWAY_LOG of the unit, is still debug or trace",
+        "level = \"info\" in [log], then dm-gateway reload; or DM_GATEWAY_LOG out of the drop-in: \
+         systemctl edit dm-gateway";
     DAEMON: "GW-RUN-08",
         "the running daemon has something to tell",
         "told in its own lines",

@@ -42,6 +42,7 @@ pub use layers::Layout;
 pub use observe::Observe;
 pub use provision::Provision;
 pub use section::ConfigError;
+pub(crate) use section::nearest;
 pub use server::{CardConfig, ClientConfig};
 pub use tree::Origin;
 
@@ -122,6 +123,16 @@ impl Config {
     /// The same.
     pub fn load_from(layout: &Layout) -> Result<Self, ConfigError> {
         let (tree, errors) = layout.read_all("`--config FILE` with the file's path");
+        let config = Self::first_or(errors, tree)?;
+        Ok(Self { layout: Some(layout.clone()), ..config })
+    }
+
+    /// What would be if what is on trial were taken back.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`].
+    pub fn load_untried(layout: &Layout) -> Result<Self, ConfigError> {
+        let (tree, errors) = layout.read_untried();
         let config = Self::first_or(errors, tree)?;
         Ok(Self { layout: Some(layout.clone()), ..config })
     }

@@ -93,6 +93,9 @@ pub struct Reloaded {
     /// What is permitted and yet rarely meant.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The same, each with its code.
+    #[serde(default)]
+    pub oddities: Vec<Trouble>,
     /// Whether the daemon starts anew now.
     #[serde(default)]
     pub restarts: bool,
@@ -198,6 +201,9 @@ pub struct EventLine {
     /// Why it was refused: a name of [`Reason`](crate::gateway::event::Reason).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Id of the [`Code`] of what is wrong, where something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// Why, for people.
     #[serde(default)]
     pub why: String,
@@ -373,6 +379,7 @@ pub fn line_of(event: &Event, now: Now) -> EventLine {
         lan: event.lan.as_deref().map(str::to_owned),
         address: event.address.map(address),
         reason: event.reason.map(|reason| reason.name().to_owned()),
+        code: event.code().map(|code| code.id.to_owned()),
         why: event.why.clone(),
         uptime: now.uptime.as_micros() as f64 / 1e6,
         time: now.unix,
@@ -447,6 +454,7 @@ mod tests {
             lan: Some("depot".into()),
             address: Some("192.0.2.7:2948".parse().unwrap()),
             reason: None,
+            code: None,
             why: "because".into(),
         };
         let now = Now { uptime: Duration::from_micros(1_234_567), unix: 99 };

@@ -240,7 +240,7 @@
 //!
 //! # Dependencies
 //!
-//! Each has to earn its line. 104 crates in all with this one, for a router as with the simulators,
+//! Each has to earn its line. 105 crates in all with this one, for a router as with the simulators,
 //! those counted in that only run at build time as macros.
 //!
 //! ```text
@@ -255,6 +255,7 @@
 //! | async-signal | SIGTERM and SIGINT as an event | Apache-2.0 OR MIT |
 //! | socket2 | socket options that must be set before binding | MIT OR Apache-2.0 |
 //! | nix | recvmmsg and sendmmsg, netlink, inotify, peer credentials, serial ports, without unsafe code of our own | MIT |
+//! | rustix | what nix lacks: the ambient set of capabilities, emptied; async-io has it anyway | Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT |
 //! | quick-xml | the XML event reader under SyncML and the payloads; no serde, no entities, no namespaces | MIT |
 //! | sled | the store, exactly 0.34.7: the one release that survived the kill tests | MIT OR Apache-2.0 |
 //! | log | the logging facade; the logger is ours, [`io::logger`]: journal, text or JSON | MIT OR Apache-2.0 |
@@ -267,6 +268,7 @@
 //! | rustls-webpki | rustls' judge of certificates, to tell what it said | ISC |
 //! | simple-dns | DNS messages, for SRV: one crate; hickory-proto brings 50 | MIT |
 //! | sd-notify | READY, STATUS and WATCHDOG for systemd | MIT OR Apache-2.0 |
+//! | sd-listen-fds | sockets that systemd holds, without unsafe code of our own | MIT OR Apache-2.0 |
 //! | lexopt | command line arguments, without macros or dependencies | MIT |
 //! | serde, serde_json | `--json`, the lines of the control socket, records of the management | MIT OR Apache-2.0 |
 //! | toml | the configuration file, with line numbers in its errors | MIT OR Apache-2.0 |

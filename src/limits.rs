@@ -518,6 +518,10 @@ pub const LEASE_FILE: usize = 4 * 1024 * 1024;
 /// its colons. Longer lines are skipped.
 pub const LEASE_LINE: usize = 1024;
 
+/// How often in a row the watch of a lease file is read, each time for about 100 events: the kernel
+/// keeps 16,384 at most, and whoever writes into that directory all the time must not hold us up.
+pub const LEASE_EVENT_READS: usize = 256;
+
 /// Most leases taken from one file: a /18 full of devices.
 pub const LEASES: usize = 16_384;
 
@@ -740,11 +744,21 @@ pub const PAGE_NEWS: Duration = Duration::from_secs(15);
 /// Events that the status page keeps for browsers that come.
 pub const PAGE_EVENTS: usize = 100;
 
+/// Most keys of one change of the configuration that the audit has the values of.
+pub const AUDIT_KEYS: usize = 16;
+
+/// Events that the daemon remembers for a support bundle, those that were lines of the log: some
+/// 30 KiB.
+pub const RECENT_EVENTS: usize = 100;
+
 /// Longest run of a program in events.d.
 pub const HOOK_TIME: Duration = Duration::from_secs(10);
 
 /// Events that wait for programs in events.d: what a dozen devices do when they come at once.
 pub const HOOK_EVENTS: usize = 256;
+
+/// How long `status` tells of a program in events.d that failed, unless it works again before.
+pub const HOOK_MEMORY: Duration = Duration::from_secs(3600);
 
 /// How long what was found in events.d is taken for what is there.
 pub const HOOK_LOOK: Duration = Duration::from_secs(1);
@@ -760,6 +774,10 @@ pub const TRACE_WAITING: usize = 64;
 
 /// Traces at once.
 pub const TRACES: usize = 4;
+
+/// Most lines of hexadecimal digits that `decode` prints of one value: a screen. Whoever wants more
+/// has the file.
+pub const DECODE_HEX_LINES: usize = 32;
 
 /// Lines of one message that a trace shows.
 pub const TRACE_LINES: usize = 400;

@@ -265,7 +265,7 @@ fn compare(tree: &Tree, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(2 * ProptestConfig::default().cases))]
 
     #[test]
     fn every_decision_is_that_of_the_reference_model(

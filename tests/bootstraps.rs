@@ -602,11 +602,13 @@ fn an_approval_survives_a_restart_and_the_search_begins_again() {
     lab.restart();
     lab.advance(SECOND);
     assert_eq!(lab.called_servers(), [SERVER]);
+    assert_eq!(lab.gateway.devices(lab.now)[0].allowed, Vec::<String>::new());
     let call = lab.next_call();
     lab.called(call.0, Ok(http(200, &dm_of(&account(SERVER, "one")))));
     lab.manage(&mut manager(SERVER, "one", ""));
     lab.restart();
     assert_eq!(lab.state_of(SERVER), "active");
+    assert_eq!(lab.gateway.devices(lab.now)[0].allowed, [SERVER], "by the account");
     lab.neighbour("192.168.4.1", 1, common::Reachable);
     lab.take_sent();
     lab.datagram(&push_of(SERVER, &name(1), 9));

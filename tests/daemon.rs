@@ -1,5 +1,6 @@
 //! The real binary: how it starts, answers, refuses to start, and stops.
 #![expect(clippy::unwrap_used, reason = "the helpers are part of the tests")]
+#![expect(clippy::print_stdout, reason = "a test that is left out says so")]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -75,6 +76,30 @@ verify = "none"
         let log = fs::File::create(self.path().join("log")).unwrap();
         let daemon = self.command(&["run"]).stderr(log).spawn().unwrap();
         self.daemon = Some(daemon);
+        self.until_up();
+    }
+
+    /// `run`, started as systemd does with the sockets of a unit, which `held` makes in Python.
+    fn command_with_sockets(&self, held: &str, names: &[&str]) -> Command {
+        let sockets: String = names.iter().map(|name| format!("{name}.fileno(), ")).collect();
+        let text = format!(
+            r#"
+import fcntl, os, socket, sys
+{held}
+# Out of the way first: one of them may be where another belongs.
+high = [fcntl.fcntl(socket, fcntl.F_DUPFD, 20) for socket in ({sockets})]
+for number, socket in enumerate(high):
+    os.dup2(socket, 3 + number)
+environment = dict(os.environ, LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)))
+os.execve(sys.argv[1], sys.argv[1:], environment)
+"#
+        );
+        let mut command = Command::new("python3");
+        command.args(["-c", &text, PROGRAM, "run", "--config"]).arg(self.config());
+        command
+    }
+
+    fn until_up(&self) {
         let late = Instant::now() + Duration::from_secs(10);
         while !self.ask(&["status"]).status.success() {
             assert!(Instant::now() < late, "not up: {}", self.log());
@@ -238,6 +263,52 @@ fn a_lan_whose_interface_is_missing_degrades_the_gateway_and_no_lan_is_down() {
         assert!(Instant::now() < late);
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn pushes_wait_in_a_socket_that_the_service_manager_holds() {
+    let mut bench = Bench::new(14);
+    // The second and third are of no use.
+    let held = r#"
+push = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+push.bind(("127.1.14.2", 2948))
+for number in range(3):
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"early", push.getsockname())
+idle = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+idle.bind(("127.1.14.3", 2948))
+web = socket.create_server(("127.1.14.4", 8080))
+"#;
+    let mut command = bench.command_with_sockets(held, &["push", "idle", "web"]);
+    let log = fs::File::create(bench.path().join("log")).unwrap();
+    match command.stderr(log).spawn() {
+        Ok(daemon) => bench.daemon = Some(daemon),
+        Err(error) => return println!("left out: pushes in held sockets (python3: {error})"),
+    }
+    bench.until_up();
+    let status = bench.ask(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["counters"]["pushes"], 3, "{status}");
+    let log = bench.log();
+    assert!(log.contains("holds a socket at 127.1.14.3:2948, which no push-listen names"), "{log}");
+    assert!(log.contains("a socket of the service manager is not used: it is not UDP"), "{log}");
+}
+
+#[test]
+fn a_held_socket_that_is_not_tied_to_the_wan_is_refused_with_one_sentence() {
+    let bench = Bench::new(15);
+    let text = fs::read_to_string(bench.config()).unwrap();
+    let text = text.replace("[wan]\n", "[wan]\ninterface = \"lo\"\n");
+    fs::write(bench.config(), text).unwrap();
+    let held = r#"
+push = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+push.bind(("127.1.15.2", 2948))
+"#;
+    let Ok(output) = bench.command_with_sockets(held, &["push"]).output() else {
+        return println!("left out: pushes in held sockets (no python3)");
+    };
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("try: BindToDevice=lo"), "{said}");
 }
 
 #[test]
@@ -435,4 +506,13 @@ fn the_demo_ends_well_in_time_and_leaves_nothing_behind() {
     let managed = ["accounts", "sessions", "sessions-failed", "wanted"];
     assert_eq!(managed.map(|name| summary[name].as_u64()), [Some(1), Some(5), Some(0), Some(0)]);
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
+    // Where nobody can read it, it says so. (Two demos at once would want the same addresses.)
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.arg("demo").env("TMPDIR", temporary.path()).env("DM_GATEWAY_LOG", "blah");
+    let output = command.stdout(full).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(74), "{said}");
+    assert!(said.contains("error[GW-CLI-02]: cannot write the result"), "{said}");
+    assert!(said.contains("DM_GATEWAY_LOG is \"blah\", which does not count"), "{said}");
 }

@@ -1,10 +1,15 @@
 //! `decode` shows what it is given, and marks what violates the specification.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail on what it did not expect")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may fail on what it did not expect"
+)]
 
 use dm_gateway::cli::decode;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 fn fixture(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path);
@@ -203,4 +208,38 @@ fn what_is_neither_a_file_nor_hex_is_an_error_with_advice() {
         let error = decode::run(input, &mut Vec::new()).unwrap_err();
         assert!(error.contains("try: "), "{error}");
     }
+}
+
+#[test]
+fn a_capture_is_no_message_and_the_way_to_its_messages_is_told() {
+    let capture = fixture("pushes.pcapng");
+    let error = decode::run(&capture, &mut Vec::new()).unwrap_err();
+    assert!(
+        error.contains("is a capture of packets") && error.contains("; try: tshark "),
+        "{error}"
+    );
+    // A capture of any size is told from the beginning.
+    let large = tempfile::NamedTempFile::new().unwrap();
+    let mut octets = vec![0xd4, 0xc3, 0xb2, 0xa1];
+    octets.resize(3 << 20, 0);
+    fs::write(large.path(), octets).unwrap();
+    let error = decode::run(large.path().to_str().unwrap(), &mut Vec::new()).unwrap_err();
+    assert!(error.contains("is a capture of packets"), "{error}");
+    // What is advised works, where there is a tshark.
+    let advice = fixture("pushes.pcapng");
+    let fields = ["-Y", "udp.port == 2948", "-T", "fields", "-e", "udp.payload"];
+    let Ok(told) = Command::new("tshark").args(["-r", &advice]).args(fields).output() else {
+        println!("left out: decode: tshark is not there");
+        return;
+    };
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.lines().count() > 0, "{told}");
+    assert!(told.lines().any(|line| decoded(line).1.starts_with("WSP push")), "{told}");
+}
+
+#[test]
+fn octets_of_nothing_known_do_not_flood_the_terminal() {
+    let (_, shown) = decoded(&"ab".repeat(20_000));
+    assert!(shown.lines().count() < 40, "{shown}");
+    assert!(shown.contains("… 19488 more"), "{shown}");
 }

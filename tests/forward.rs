@@ -770,7 +770,6 @@ mod properties {
 
     proptest! {
         #![proptest_config(ProptestConfig {
-            cases: 256,
             failure_persistence: None,
             ..ProptestConfig::default()
         })]
@@ -848,7 +847,6 @@ mod properties {
 
     proptest! {
         #![proptest_config(ProptestConfig {
-            cases: 256,
             failure_persistence: None,
             ..ProptestConfig::default()
         })]

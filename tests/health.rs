@@ -9,6 +9,7 @@ mod managed;
 
 use common::{Lab, MINUTE, Reachable, mac_of, name, options};
 use dm_gateway::codes::{self, Code};
+use dm_gateway::gateway::event::EventKind;
 use dm_gateway::gateway::health::{Disk, Facts, HealthLine, Severity, Socket, SocketKind};
 use dm_gateway::gateway::policy::Policy;
 use dm_gateway::gateway::seam::Input;
@@ -47,6 +48,13 @@ fn a_disk_is_told_of_before_it_is_full() {
 }
 
 #[test]
+fn a_factory_reset_that_is_to_come_is_told_of() {
+    let mut lab = Lab::transparent();
+    lab.handle(Input::Facts(Facts { reset_ordered: true, ..healthy_facts() }));
+    told(&lab, codes::RESET_ORDERED, Severity::Warn, "the next start forgets everything");
+}
+
+#[test]
 fn sockets_that_wait_are_told_of_and_not_twice_where_their_interface_is_down() {
     let mut lab = Lab::new(options(&[Policy::Transparent, Policy::Ignore]));
     let waits = |kind, lan: Option<&str>, address: &str| Socket {
@@ -70,6 +78,44 @@ fn sockets_that_wait_are_told_of_and_not_twice_where_their_interface_is_down() {
     assert_eq!(lab.gateway.status(lab.now).health, Health::Degraded);
     lab.link(0, false);
     assert_eq!(lab.gateway.status(lab.now).health, Health::Down);
+}
+
+#[test]
+fn an_interface_that_goes_and_comes_is_an_event_each_time() {
+    let mut lab = Lab::new(options(&[Policy::Transparent, Policy::Ignore]));
+    lab.handle(Input::Facts(healthy_facts()));
+    lab.events.clear();
+    let told = |lab: &mut Lab| {
+        let events = std::mem::take(&mut lab.events).into_iter();
+        let told = events.map(|event| {
+            (event.kind, event.lan.as_deref().map(str::to_owned), event.code().map(|it| it.id))
+        });
+        told.collect::<Vec<_>>()
+    };
+    let lan = || Some("lan1".to_owned());
+    for _ in 0..2 {
+        lab.link(1, false);
+        lab.link(1, false);
+        lab.handle(Input::Facts(healthy_facts()));
+        assert_eq!(told(&mut lab), [(EventKind::LanDown, lan(), Some(codes::LAN_DOWN.id))]);
+        lab.link(1, true);
+        lab.link(1, true);
+        assert_eq!(told(&mut lab), [(EventKind::LanUp, lan(), None)]);
+    }
+    let wan = |up| Input::Facts(Facts { wan: Some(("wan0".into(), up)), ..healthy_facts() });
+    lab.handle(wan(false));
+    lab.handle(wan(false));
+    assert_eq!(told(&mut lab), [(EventKind::WanDown, None, Some(codes::WAN_DOWN.id))]);
+    lab.handle(wan(true));
+    assert_eq!(told(&mut lab), [(EventKind::WanUp, None, None)]);
+}
+
+#[test]
+fn a_hook_that_fails_is_told_of() {
+    let mut lab = Lab::transparent();
+    let hooks = vec!["/a ended with exit code 7".to_owned(), "/b is not run".to_owned()];
+    lab.handle(Input::Facts(Facts { hooks, ..healthy_facts() }));
+    told(&lab, codes::HOOK, Severity::Warn, "/a ended with exit code 7, and 1 more");
 }
 
 #[test]
@@ -139,6 +185,15 @@ fn a_failed_session_is_told_of_by_what_made_it_fail() {
         assert!(status.problems[0].contains(ONE), "{:?}", status.problems);
         let servers = managed.lab.gateway.servers(managed.lab.now);
         assert_eq!(servers[0].code.as_deref(), Some(code.id));
+        // Wherever it is told, it has the same code.
+        let details = managed.lab.gateway.server_details(ONE, managed.lab.now).unwrap();
+        assert_eq!(details.troubles[0].code, code.id);
+        let session = details.session.unwrap();
+        assert!(!session.ok && session.trouble.unwrap().code == code.id);
+        assert!(details.url.unwrap().starts_with("http") && details.failures > 0);
+        assert!(!details.running);
+        let [event] = &managed.lab.take_events(EventKind::SessionFailed)[..] else { panic!() };
+        assert_eq!(event.code(), Some(code));
     }
     for (misbehaviour, code) in
         [(Misbehaviour::BasicOnly, codes::BASIC), (Misbehaviour::WrongCredentials, codes::UNPROVEN)]
@@ -150,6 +205,8 @@ fn a_failed_session_is_told_of_by_what_made_it_fail() {
         managed.servers.get_mut(ONE).unwrap().set_misbehaviour(None);
         managed.session(ONE, "");
         assert_eq!(lines(&managed.lab), []);
+        let details = managed.lab.gateway.server_details(ONE, managed.lab.now).unwrap();
+        assert!(details.session.unwrap().ok && details.failures == 0);
     }
 }
 

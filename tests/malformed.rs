@@ -465,7 +465,6 @@ fn run(lab: &mut Lab, input: Any) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 300,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

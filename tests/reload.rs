@@ -18,7 +18,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dm-gateway");
@@ -204,6 +204,39 @@ fn a_reload_tells_what_counts_now_and_what_waits_for_a_restart() {
 }
 
 #[test]
+fn a_dry_run_of_a_reload_tells_what_it_would_do_and_does_nothing() {
+    let bench = Bench::start(14);
+    assert!(bench.say(&["reload", "--dry-run"]).0.starts_with("nothing would change\n"));
+    bench.file("conf.d/10.toml", "[gateway]\npush-rate = 3\n[log]\nlevel = \"debug\"\n");
+    bench.file("conf.d/20.toml", "[wan]\npush-listen = \"127.43.14.3:2948\"\n");
+    let dry = bench.json(&["reload", "--restart", "--dry-run"]);
+    assert_eq!(dry["applied"], serde_json::json!(["gateway.push-rate", "log.level"]), "{dry}");
+    assert_eq!(dry["restart"], serde_json::json!(["wan.push-listen"]), "{dry}");
+    assert_eq!((&dry["seconds"], &dry["restarts"]), (&0.into(), &false.into()), "{dry}");
+    let (text, code) = bench.say(&["reload", "--dry-run"]);
+    let expected = "\
+- gateway.push-rate = 1
++ gateway.push-rate = 3
+- log.level = \"info\"
++ log.level = \"debug\"
+- wan.push-listen = \"127.43.14.2:2948\"
++ wan.push-listen = \"127.43.14.3:2948\"
+would be applied: gateway.push-rate
+would be applied: log.level
+would wait for a restart: wan.push-listen
+nothing is applied: this was a dry run
+";
+    assert_eq!((text.as_str(), code), (expected, 0));
+    // A mistake is told, and nothing remembers it.
+    bench.file("conf.d/10.toml", "[gateway]\npush-rte = 3\n");
+    let (text, code) = bench.say(&["reload", "--dry-run"]);
+    assert!(code == 1 && text.contains("10.toml line 2: unknown key `push-rte`"), "{text}");
+    assert_eq!(bench.say(&["status"]).1, 0);
+    assert_eq!(bench.value("gateway.push-rate").0, 1);
+    assert!(bench.takes_pushes(2) && !bench.log().contains("read anew"), "{}", bench.log());
+}
+
+#[test]
 fn a_mistake_anywhere_keeps_all_of_the_old_and_names_the_line() {
     let bench = Bench::start(2);
     bench.file("conf.d/10.toml", "[gateway]\npush-rate = 3\n");
@@ -288,6 +321,69 @@ fn a_token_that_cannot_be_read_any_more_opens_no_door() {
     assert!(push("0123456789abcdef-two").contains("400"));
 }
 
+/// A certificate of this name, and its key.
+fn certificate(name: &str, certificate: &Path, key: &Path) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-days", "30", "-subj", &format!("/CN={name}")])
+        .args([Path::new("-keyout"), key, Path::new("-out"), certificate])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+}
+
+/// Whose certificate a listener shows.
+fn shown_by(address: &str) -> String {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-connect", address]).stdin(Stdio::null());
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let subject = text.lines().find_map(|line| line.strip_prefix("subject="));
+    subject.unwrap_or_default().replace(' ', "")
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_after_a_reload_and_its_key_may_be_a_credential() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        assert!(std::env::var_os("DM_GATEWAY_REQUIRE_TOOLS").is_none(), "no openssl");
+        return println!("left out: openssl not installed");
+    }
+    let mut bench = Bench::new(15);
+    let listens = "127.43.15.2:8443";
+    bench.configure(&format!(
+        "http-push-listen = \"{listens}\"\n[wan.http-push]\ncertificate = \"push.pem\"\n\
+         key = \"credential:push-key\"\ntoken-file = \"token\"\n[[server]]\nid = \"acme\"\n\
+         client-certificate = \"push.pem\"\nclient-key = \"credential:push-key\"\n"
+    ));
+    bench.file("token", "0123456789abcdef-one\n");
+    bench.file("credentials/README", "");
+    let (pem, key) = (bench.path("push.pem"), bench.path("credentials/push-key"));
+    certificate("one", &pem, &key);
+    // Who is not the service takes it on trust; the service does not.
+    let (text, code) = bench.say(&["config", "check"]);
+    assert_eq!(code, 0, "{text}");
+    let (text, code) = bench.say(&["run"]);
+    assert!(
+        code == 1 && text.contains("names a credential, and systemd handed over none"),
+        "{text}"
+    );
+    bench.run(&[("CREDENTIALS_DIRECTORY", bench.path("credentials").to_str().unwrap())]);
+    assert_eq!(shown_by(listens), "CN=one");
+
+    // Half of a new pair is none: the old one is shown on.
+    certificate("two", &pem, &bench.path("key-of-two"));
+    let (text, code) = bench.say(&["reload"]);
+    assert!(code == 1 && text.contains("is not the key of the certificate"), "{text}");
+    assert_eq!(shown_by(listens), "CN=one");
+    fs::rename(bench.path("key-of-two"), &key).unwrap();
+    let reloaded = bench.json(&["reload"]);
+    let applied = reloaded["applied"].as_array().unwrap();
+    for key in ["wan.http-push.certificate", "wan.http-push.key", "server.acme.client-key"] {
+        assert!(applied.contains(&format!("{key} (its file)").into()), "{reloaded}");
+    }
+    assert_eq!(reloaded["restart"], Value::Array(Vec::new()));
+    assert_eq!(shown_by(listens), "CN=two");
+}
+
 #[test]
 fn a_locked_key_is_not_overridden_and_show_tells_who_set_what() {
     let mut bench = Bench::new(5);
@@ -368,9 +464,15 @@ fn a_check_tells_every_mistake_at_once_and_no_consequence_of_one() {
     schema::check("config-doc", &serde_json::from_str(&doc).unwrap());
     let (text, code) = bench.say_alone(&["config", "doc", "lan.crew.polcy"]);
     assert!(code == 1 && text.contains("try: lan.NAME.policy?"), "{text}");
+    let (text, code) = bench.say_alone(&["config", "doc", "lan.polcy"]);
+    assert!(code == 1 && text.contains("no key lan.polcy\n  try: lan.NAME.policy?"), "{text}");
+    assert_eq!(bench.say_alone(&["config", "doc", "lan.crew"]).1, 0);
     // A running daemon knows none of this: the files are shown without one.
     let (text, code) = bench.say(&["config", "show", "lan.crew.policy"]);
-    assert!(code == 0 && text.contains("no daemon answers: this is what the files say"), "{text}");
+    assert!(
+        code == 0 && text.contains("no dm-gateway answers: this is what the files say"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -412,6 +514,13 @@ fn what_is_on_trial_is_taken_back_unless_confirmed() {
     assert_eq!(bench.value("gateway.push-rate"), (9.into(), "trial".into()));
     let (text, code) = bench.say(&["apply", &new]);
     assert!(code == 1 && text.contains("error[GW-CONF-09]"), "{text}");
+    let (text, code) = bench.say(&["confirm", "--dry-run"]);
+    let kept =
+        "would: keep: gateway.push-rate = 9, before the trial it was 1\nnothing was changed\n";
+    assert_eq!((text.as_str(), code), (kept, 0));
+    let (text, code) = bench.say(&["confirm", "--discard", "--dry-run"]);
+    assert!(code == 0 && text.contains("take back: gateway.push-rate = 9, then it is 1"), "{text}");
+    assert_eq!(bench.value("gateway.push-rate"), (9.into(), "trial".into()));
     assert_eq!(bench.say(&["confirm"]).1, 0);
     assert_eq!(bench.value("gateway.push-rate"), (9.into(), "applied".into()));
     assert!(bench.path("state/config/applied.toml").exists());
@@ -467,7 +576,15 @@ fn more_is_logged_for_some_time_only() {
     let (text, code) = bench.say(&["log-level", "trace", "--module", "nowhere"]);
     assert!(code == 1 && text.contains("there is no module nowhere"), "{text}");
     assert_eq!(bench.say(&["log-level", "loud"]).1, 64);
+    let dry = ["log-level", "warn", "--module", "gateway::forward", "--dry-run"];
+    let would = bench.json(&dry)["would"][0].as_str().unwrap().to_owned();
+    assert!(would.starts_with("the level of gateway::forward becomes warn for 900 s"), "{would}");
+    assert!(would.ends_with("now it is trace"), "{would}");
+    assert_eq!(bench.say(&["log-level", "trace", "--module", "nowhere", "--dry-run"]).1, 1);
+    assert!(bench.say(&["log-level", "--dry-run"]).0.contains("of gateway::forward it is trace"));
     bench.json(&["log-level", "debug"]);
+    assert_eq!(bench.say(&["log-level", "info"]).0, "the level is info, as it usually is\n");
+    assert_eq!(bench.say(&["log-level"]).0, "the level is info\n");
 }
 
 // --- The service manager ------------------------------------------------------------------------

@@ -213,7 +213,7 @@ fn a_modem_that_is_pulled_out_is_an_error_at_once() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(2 * ProptestConfig::default().cases))]
 
     #[test]
     fn any_dumped_files_are_searched_or_refused(octets in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -28,7 +28,7 @@ fn value(key: u64, length: usize) -> Vec<u8> {
 }
 
 fn keys(store: &mut SledStore) -> Vec<u64> {
-    let records = store.load().unwrap();
+    let records = store.load().unwrap().to_vec();
     records.into_iter().map(|(key, _)| u64::from_be_bytes(key.try_into().unwrap())).collect()
 }
 
@@ -242,7 +242,7 @@ fn a_batch_is_applied_in_order_and_read_back() {
     store.commit(&[remove, put(1, 20)]).unwrap();
     store.commit(&[]).unwrap();
     drop(store);
-    let records = SledStore::open(&directory).unwrap().load().unwrap();
+    let records = SledStore::open(&directory).unwrap().load().unwrap().to_vec();
     assert_eq!(records.first().unwrap().1, value(1, 20));
     assert_eq!(records.len(), 3);
 }

@@ -150,7 +150,7 @@ fn execute(tree: &mut Tree, step: &Step, transaction: &mut Transaction) -> u16 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(6 * ProptestConfig::default().cases))]
 
     #[test]
     fn a_transaction_is_undone_to_any_mark_and_its_changes_make_the_same_tree(

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -192,6 +194,12 @@ fn no_changing_command_changes_anything_with_dry_run() {
         &["servers", "deny", DMS],
         &["servers", "approve", DMS],
         &["bootstrap", "apply", document],
+        &["reload"],
+        &["reload", "--restart"],
+        &["confirm"],
+        &["confirm", "--discard"],
+        &["log-level", "debug"],
+        &["session", DMS],
     ] {
         let views = ["devices", "servers", "audit"].map(|view| bench.json(&[view]));
         let mut dry = words.to_vec();
@@ -199,7 +207,9 @@ fn no_changing_command_changes_anything_with_dry_run() {
         let would = bench.run(&dry);
         let text = String::from_utf8(would.stdout.clone()).unwrap();
         assert!(
-            !would.status.success() || text.ends_with("nothing was changed\n"),
+            !would.status.success()
+                || text.ends_with("nothing was changed\n")
+                || text.ends_with("nothing is applied: this was a dry run\n"),
             "{words:?}: {would:?}"
         );
         let after = ["devices", "servers", "audit"].map(|view| bench.json(&[view]));
@@ -376,18 +386,147 @@ fn a_store_of_a_newer_version_is_left_alone_and_one_of_the_older_is_read() {
     };
     set("1");
     let mut store = SledStore::open(&bench.state().join("store")).unwrap();
-    assert!(!store.load().unwrap().is_empty());
+    assert!(!store.load().unwrap().to_vec().is_empty());
     drop(store);
     set("3");
     for words in [&["run"][..], &["backup", "/dev/null"], &["restore", &file]] {
         let (_, said) = bench.fails(words);
         assert!(said.contains("was written by a newer dm-gateway"), "{said}");
         assert!(said.contains("dm-gateway factory-reset"), "{said}");
+        assert!(said.contains("error[GW-STORE-07]: downgrade refused: "), "{said}");
     }
+    let checked = bench.run(&["check", "GW-STORE-05"]);
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(said.contains("FAIL  GW-STORE-07") && said.contains("downgrade refused"), "{said}");
     assert!(bench.state().join("store/db").exists());
     assert!(!bench.state().join("store.broken").exists());
     bench.text(&["factory-reset", "--yes"]);
     bench.start();
+}
+
+// --- What goes wrong -------------------------------------------------------------------------
+
+#[test]
+fn whoever_may_not_ask_or_gets_no_answer_is_told_that() {
+    let mut bench = Bench::new(15);
+    bench.start();
+    let nobody = |words: &[&str]| {
+        let output = bench.command(words).uid(65534).gid(65534).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    if nix::unistd::geteuid().is_root() {
+        mode(bench.path(), 0o755);
+        mode(&bench.config(), 0o644);
+        mode(&bench.state(), 0o700);
+        let check = nobody(&["check", "CTL"]);
+        assert!(check.contains("WARN  GW-CTL-02    you may not use "), "{check}");
+        assert!(!check.contains("no daemon") && !check.contains("does not run"), "{check}");
+        let target = bench.path().join("backup").display().to_string();
+        let backup = nobody(&["backup", &target]);
+        assert!(backup.contains("state cannot be looked at"), "{backup}");
+        assert!(backup.contains("you may not use ") && backup.contains("try: as root"), "{backup}");
+        let shown = nobody(&["config", "show"]);
+        assert!(shown.contains("you may not use "), "{shown}");
+        assert!(shown.contains(": this is what the files say"), "{shown}");
+        mode(&bench.config(), 0o600);
+        let status = nobody(&["status"]);
+        assert!(
+            status.starts_with("error[GW-CONF-02]: the control socket is not known"),
+            "{status}"
+        );
+        assert!(status.contains("may not be read by this user\n  try: as root"), "{status}");
+    }
+    // A daemon that is stopped is no daemon that does not run.
+    let id = bench.daemon.as_ref().unwrap().id().to_string();
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    };
+    signal("STOP");
+    let check = String::from_utf8(bench.run(&["check", "GW-CTL-01"]).stdout).unwrap();
+    signal("CONT");
+    assert!(check.contains("GW-CTL-01    the daemon is there and does not answer"), "{check}");
+    assert!(check.contains("cause: it is stopped, or hangs"), "{check}");
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_cause_and_what_to_try() {
+    let mut bench = Bench::new(16);
+    bench.start();
+    let file = |name: &str, octets: &[u8]| {
+        fs::write(bench.path().join(name), octets).unwrap();
+        bench.path().join(name).display().to_string()
+    };
+    let (some, short) = (file("some.toml", b"[a]\n"), file("short", b"11-letters-"));
+    let (long, odd) = (file("long", b"twelve-letters"), file("odd.toml", b"\xff\xfe"));
+    let secret = bench.path().join("secret.jsonl").display().to_string();
+    bench.text(&["devices", "block", RADIO]);
+    bench.text(&["backup", &secret, "--with-secrets", "--passphrase-file", &long]);
+    let here = bench.path().display().to_string();
+    for (words, said) in [
+        (&["config", "check", "/nonexistent/a.toml"][..], "try: a file that is there"),
+        (&["config", "check", &here], "try: the file, not its directory\n1 error; no file could"),
+        (&["config", "check", &odd], "try: a TOML file, saved as UTF-8"),
+        (
+            &["restore", &some],
+            "some.toml is no backup\n  cause: its first line is none of a backup",
+        ),
+        (&["restore", "/nonexistent/b"], "try: ls -l /nonexistent/b"),
+        (&["backup", "/nonexistent/x/y"], "try: a directory that is there"),
+        (
+            &["backup", &secret, "--with-secrets", "--passphrase-file", &short],
+            "shorter than 12 characters\n  cause: ",
+        ),
+        (&["check", "FILE", "--config", "/nonexistent"], "skip  GW-FILE-01 "),
+        (&["check", "FILE", "--config", "/nonexistent"], "0 ok, "),
+        (&["check", "--only", "NOPE"], "try: dm-gateway check --list"),
+        (&["confirm"], "no configuration is on trial\n  cause: "),
+        (&["apply", "/nonexistent/c"], "try: ls -l /nonexistent/c"),
+        (&["devices", "block", RADIO], "is blocked already\n  try: dm-gateway devices show "),
+        (&["map", "explain", DMS, RADIO], "dm-gateway devices unblock IMEI:490154203237518"),
+    ] {
+        let output = match words {
+            // FILE and --config are the same.
+            ["config", ..] | [.., "/nonexistent"] => {
+                Command::new(PROGRAM).args(words).output().unwrap()
+            }
+            _ => bench.run(words),
+        };
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains(said), "{words:?}: {text}");
+    }
+    bench.stop();
+    let (_, said) = bench.fails(&["restore", &secret, "--passphrase-file", &short]);
+    assert!(said.contains("try: the passphrase that it was written with"), "{said}");
+}
+
+#[test]
+fn changes_of_the_configuration_are_in_the_audit_with_what_was_before() {
+    let mut bench = Bench::new(30);
+    bench.start();
+    let change = bench.path().join("change.toml");
+    let apply = |bench: &Bench, rate: u8| {
+        fs::write(&change, format!("[gateway]\npush-rate = {rate}\n")).unwrap();
+        bench.text(&["apply", change.to_str().unwrap()]);
+        bench.text(&["confirm"]);
+    };
+    apply(&bench, 7);
+    apply(&bench, 8);
+    let text = fs::read_to_string(bench.config()).unwrap();
+    let text = text.replace("state-dir", "public-address = \"192.0.2.1\"\nstate-dir");
+    fs::write(bench.config(), text).unwrap();
+    bench.text(&["reload"]);
+    let audit = bench.audit(6);
+    let of = |what: &str| audit.iter().filter(|it| it["what"] == what).collect::<Vec<_>>();
+    let [_, second] = of("apply")[..] else { panic!("{audit:?}") };
+    assert_eq!(second["before"], "gateway.push-rate = 7");
+    assert_eq!(second["after"], "gateway.push-rate = 8");
+    let [reload] = of("reload")[..] else { panic!("{audit:?}") };
+    assert_eq!(reload["before"], "gateway.public-address not set");
+    assert_eq!(reload["after"], "gateway.public-address = \"192.0.2.1\"");
+    assert!(of("confirm").iter().all(|it| it["before"].is_null()), "{audit:?}");
 }
 
 // --- Factory reset ---------------------------------------------------------------------------
@@ -416,10 +555,36 @@ fn a_factory_reset_while_the_daemon_runs_is_done_at_its_next_start() {
     let said = bench.text(&["factory-reset", "--yes"]);
     assert!(said.contains("systemctl restart dm-gateway"), "{said}");
     assert!(bench.text(&["map", "list"]).contains(DMS));
+    for words in [&["status"][..], &["check", "--only", "GW-RUN-08"]] {
+        let output = bench.run(words);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("the next start forgets everything"), "{text}");
+    }
     bench.signal("KILL");
     bench.start();
+    assert!(!bench.text(&["status"]).contains("GW-RESET-02"));
     assert!(!bench.text(&["map", "list"]).contains(DMS));
     assert!(bench.text(&["audit", "--verify"]).contains("is whole"));
+}
+
+#[test]
+fn a_factory_reset_takes_what_was_applied_and_kept_in_conf_d() {
+    let mut bench = used(29);
+    let drop_in = bench.path().join("conf.d/90-applied.toml");
+    fs::create_dir(bench.path().join("conf.d")).unwrap();
+    let change = bench.path().join("change.toml");
+    fs::write(&change, "[gateway]\npush-rate = 7\n").unwrap();
+    bench.text(&["apply", change.to_str().unwrap()]);
+    bench.text(&["confirm"]);
+    assert!(drop_in.exists());
+    let would = bench.text(&["factory-reset", "--dry-run"]);
+    assert!(would.contains("conf.d/90-applied.toml goes"), "{would}");
+    bench.text(&["factory-reset", "--yes"]);
+    bench.stop();
+    assert!(drop_in.exists());
+    bench.start();
+    assert!(!drop_in.exists());
+    assert!(!bench.text(&["config", "show"]).contains("90-applied"));
 }
 
 // --- The support bundle ----------------------------------------------------------------------
@@ -526,6 +691,9 @@ fn a_support_bundle_has_what_helps_and_none_of_the_secrets_that_were_planted() {
         assert!(text("CONTENTS.txt").contains("status.json"));
         assert!(text("audit.jsonl").contains("map-add"));
         assert!(text("files.txt").contains("https://(secret)@boot.example/x"));
+        if state == "running" {
+            assert!(text("events.jsonl").contains("\"mapped\""), "{}", text("events.jsonl"));
+        }
         let knows = if state == "running" { "devices.json" } else { "memory.jsonl" };
         assert!(text(knows).contains(RADIO), "{}", text(knows));
         for (name, octets) in &files {
@@ -586,7 +754,14 @@ fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
     sign(&bundle);
     sign(&bundle);
     let would = bench.text(&["provision", &bundle, "--dry-run"]);
-    assert!(would.contains("the unit is truck-17.example, it was gateway.test"), "{would}");
+    for line in [
+        "would: the unit is truck-17.example, it was gateway.test",
+        "would: gateway.id: \"gateway.test\" becomes \"truck-17.example\"",
+        "would: file secret.txt, 20 octets, new",
+        "would: account with com.example.dm, https://dm.example.com",
+    ] {
+        assert!(would.contains(line), "{line}: {would}");
+    }
     assert!(!bench.state().join("provisioned").exists());
     assert!(!bench.state().join("provisioned.d").exists());
     let done = bench.text(&["provision", &bundle]);
@@ -630,6 +805,17 @@ fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
     let audit = bench.text(&["audit"]);
     assert!(audit.contains("provision") && audit.contains("not valid"), "{audit}");
     bench.stop();
+    // What a later layer sets is not the bundle's to set, and that is said.
+    let later = bench.bundle("later.toml", 11, "", "[gateway]\npush-rate = 7\n[wan]\n");
+    bench.text_alone(&["provision", "sign", "--key", &bench.file("key.pem"), &later]);
+    fs::create_dir_all(bench.state().join("config")).unwrap();
+    fs::write(bench.state().join("config/applied.toml"), "[gateway]\npush-rate = 9\n").unwrap();
+    let would = bench.text(&["provision", &later, "--dry-run"]);
+    let said = "gateway.push-rate of the bundle does not count: ";
+    assert!(would.contains(said) && would.contains("applied.toml line 2 sets it"), "{would}");
+    assert!(would.contains("file secret.txt, 21 octets, changed"), "{would}");
+    assert!(would.contains("document fleet.xml, ") && would.contains(" as before"), "{would}");
+    fs::remove_file(bench.state().join("config/applied.toml")).unwrap();
     // A reset unit is provisioned anew, by the same stick too.
     bench.text(&["factory-reset", "--yes", "--keep-identity"]);
     bench.start();
@@ -637,6 +823,58 @@ fn a_signed_bundle_counts_after_the_next_start_and_older_ones_are_refused() {
     assert!(!bench.text(&["servers"]).contains("com.example.dm"));
     bench.stop();
     bench.text(&["provision", "--from-mount"]);
+}
+
+#[test]
+fn the_example_of_a_bundle_is_one() {
+    let bench = Bench::new(18);
+    let signer = bench.text_alone(&["provision", "keygen", &bench.file("key.pem")]);
+    bench.trusts(signer.trim());
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/provision.toml.example");
+    let ca = fs::read_to_string("tests/fixtures/config/valid/secrets/push-clients.pem").unwrap();
+    let text = fs::read_to_string(root).unwrap();
+    let begin = text.find("-----BEGIN").unwrap();
+    let end =
+        text.find("-----END").unwrap() + text[text.find("-----END").unwrap()..].find('\n').unwrap();
+    let text = format!("{}{}{}", &text[..begin], ca.trim(), &text[end..]);
+    let file = bench.file("bundle.toml");
+    fs::write(&file, text.replace("gw.truck-17.example", "gateway.test")).unwrap();
+    bench.text_alone(&["provision", "sign", "--key", &bench.file("key.pem"), &file]);
+    let would = bench.text(&["provision", &file, "--dry-run"]);
+    assert!(would.contains("becomes \"truck-17.fleet.example\""), "{would}");
+    assert!(would.contains("server.dms.fleet.example.trust: nothing becomes \""), "{would}");
+    assert!(would.contains("file fleet-ca.pem, "), "{would}");
+    // The manual tells every key of it.
+    let manual = fs::read_to_string("src/manual/integrators.md").unwrap();
+    for key in ["`schema`", "`serial`", "`gateways`", "`config`", "`[[file]]`", "`[[bootstrap]]`"] {
+        assert!(manual.contains(key), "{key}");
+    }
+}
+
+#[test]
+fn a_running_daemon_takes_a_bundle_over_with_a_reload() {
+    let mut bench = Bench::new(14);
+    let signer = bench.text_alone(&["provision", "keygen", &bench.file("key.pem")]);
+    bench.trusts(signer.trim());
+    bench.start();
+    let bundle = bench.bundle("bundle.toml", 1, "", "[gateway]\npush-rate = 7\n");
+    bench.text_alone(&["provision", "sign", "--key", &bench.file("key.pem"), &bundle]);
+    let done = bench.text(&["provision", &bundle]);
+    assert!(done.contains("it counts after: dm-gateway reload --restart, or "), "{done}");
+    assert!(!bench.text(&["servers"]).contains("com.example.dm"));
+    let reloaded = bench.json(&["reload", "--restart"]);
+    assert_eq!(reloaded["applied"], serde_json::json!(["gateway.push-rate"]), "{reloaded}");
+    assert_eq!(reloaded["restarts"], false);
+    let late = Instant::now() + Duration::from_secs(30);
+    while !bench.text(&["servers"]).contains("com.example.dm") {
+        assert!(Instant::now() < late, "no account");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Once only.
+    let accounts = || bench.json(&["audit"])["audit"].as_array().unwrap().len();
+    let before = accounts();
+    bench.text(&["reload"]);
+    assert_eq!(bench.audit(before + 1).len(), before + 1, "the reload alone");
 }
 
 impl Bench {

@@ -9,7 +9,7 @@ use crate::cli::table::{age, printable};
 use crate::codes::{self, Trouble};
 use crate::config::check::read_text;
 use crate::config::view::{self, Difference};
-use crate::control::{Applied, Request};
+use crate::control::{Applied, Reloaded, Request};
 use crate::limits;
 use std::path::Path;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub const CONFIRM: Command = Command {
     summary: "keeps the configuration that is on trial",
     text: "It is kept in conf.d/90-applied.toml, or in the state directory where the service may \
            not write there; config show --origin tells.",
-    options: &[&[flag("discard", "takes it back instead")], ASKING, PRINTING],
+    options: &[&[flag("discard", "takes it back instead")], CHANGING, ASKING, PRINTING],
     exits: &[(1, "nothing is on trial, or it cannot be kept")],
     run: Some(confirm),
     ..definition::COMMAND
@@ -58,7 +58,7 @@ fn apply(given: Given) -> Result<u8, Stop> {
     let call = Call::of(&given);
     let path = given.operand(0).unwrap_or_default();
     let text = read_text(Path::new(path)).map_err(|why| {
-        let sentence = format!("{path} cannot be applied; cause: it {why}");
+        let sentence = format!("{path} cannot be applied; cause: it {why}; try: ls -l {path}");
         Stop::Failed(Trouble::new(codes::APPLY, &sentence).into())
     })?;
     let request = Request::ApplyConfiguration {
@@ -97,17 +97,10 @@ pub(super) fn time_of(given: &Given, option: &str, usual: Duration) -> Result<Du
 
 fn report(applied: &Applied) -> String {
     let Applied { differences, reloaded, seconds } = applied;
-    let mut text: String = differences.iter().map(difference).collect();
     if *seconds == 0 {
-        if differences.is_empty() {
-            text.push_str("nothing would change\n");
-        }
-        for key in &reloaded.restart {
-            text.push_str(&format!("would wait for a restart: {}\n", printable(key)));
-        }
-        text.push_str("nothing is applied: this was a dry run\n");
-        return text;
+        return rehearsal(applied);
     }
+    let mut text: String = differences.iter().map(difference).collect();
     if !differences.is_empty() {
         text.push('\n');
     }
@@ -115,6 +108,24 @@ fn report(applied: &Applied) -> String {
     let rest = age(*seconds);
     text.push_str(&format!("on trial: taken back in {rest} unless you type: dm-gateway confirm\n"));
     text
+}
+
+/// What a dry run found, for people.
+pub(super) fn rehearsal(applied: &Applied) -> String {
+    let Applied { differences, reloaded, .. } = applied;
+    let Reloaded { applied, restart, remote, trial, warnings, .. } = reloaded;
+    let mut text: String = differences.iter().map(difference).collect();
+    if differences.is_empty() && applied.is_empty() && restart.is_empty() {
+        text.push_str("nothing would change\n");
+    }
+    for key in applied {
+        text.push_str(&format!("would be applied: {}\n", printable(key)));
+    }
+    for key in restart {
+        text.push_str(&format!("would wait for a restart: {}\n", printable(key)));
+    }
+    text.push_str(&reload::besides(remote, trial.as_deref(), warnings));
+    text + "nothing is applied: this was a dry run\n"
 }
 
 fn difference(difference: &Difference) -> String {
@@ -134,7 +145,6 @@ fn difference(difference: &Difference) -> String {
 mod tests {
     use super::*;
     use crate::cli::definition::read;
-    use crate::control::Reloaded;
     use lexopt::Parser;
 
     #[test]

@@ -2,10 +2,10 @@
 
 use crate::cli::client::{Call, Stop, broken, note, print, refused};
 use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, flag, option};
-use crate::cli::table::{Table, printable};
+use crate::cli::table::{self, Table, printable};
 use crate::codes;
 use crate::control::{Request, document};
-use crate::io::audit::{self, Entry, Line};
+use crate::io::audit::{self, Chained, Entry, Line};
 use crate::proto::tree::timestamp;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -78,7 +78,10 @@ fn audit(given: Given) -> Result<u8, Stop> {
         }
         None => true,
     };
-    let read = lines.iter().map(|line| (line, serde_json::from_str::<Entry>(&line.text)));
+    let read = lines.iter().map(|line| {
+        let chained = serde_json::from_str::<Chained>(&line.text);
+        (line, chained.map(|chained| chained.entry))
+    });
     let mut odd = 0;
     let mut wanted = Vec::new();
     for (line, entry) in read {
@@ -89,7 +92,11 @@ fn audit(given: Given) -> Result<u8, Stop> {
         }
     }
     if odd > 0 {
-        note(&format!("{odd} lines are no entries; try: dm-gateway audit --verify"));
+        let odd = match odd {
+            1 => "1 line is no entry".to_owned(),
+            number => format!("{number} lines are no entries"),
+        };
+        note(&format!("{odd}; try: dm-gateway audit --verify"));
     }
     match given.form() {
         definition::Form::Lines => {
@@ -147,7 +154,7 @@ fn verify(given: &Given, lines: &[Line]) -> Result<u8, Stop> {
     let newest = lines.last().and_then(|line| audit::hash_of(&line.text)).map(str::to_owned);
     if given.form() == definition::Form::Table {
         let newest = newest.map_or_else(String::new, |hash| format!("; the newest hash is {hash}"));
-        print(&format!("the chain of {count} lines is whole{newest}\n"))?;
+        print(&format!("the chain of {} is whole{newest}\n", table::count(count as u64, "line")))?;
     } else {
         print(&format!("{}\n", document(Verified { whole: true, lines: count, newest })))?;
     }

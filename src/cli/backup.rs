@@ -11,19 +11,21 @@ use crate::cli::client::{Call, Stop, broken, print, refused, understand};
 use crate::cli::definition::{
     self, ASKING, CHANGING, Command, Given, Kind, PRINTING, flag, operand, option,
 };
-use crate::codes;
+use crate::cli::table;
+use crate::codes::{self, Trouble};
 use crate::config::Config;
 use crate::control::{BackupHead, Done, Rehearsed, Request, document};
 use crate::gateway::backup::{self, Identity, Line};
 use crate::gateway::store::{Record, Store as _};
 use crate::io::audit::{AuditLog, Entry};
 use crate::io::seal::Sealed;
-use crate::io::sled_store::SledStore;
+use crate::io::sled_store::{self, SledStore};
 use crate::io::state::{IDENTITY, give_to_owner, make_directory, write_whole};
 use crate::io::{plain, read_bounded, terminal};
 use crate::limits;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -104,7 +106,7 @@ fn write_backup(given: Given) -> Result<u8, Stop> {
     // Before anything is read: a wrong passphrase file is told at once.
     let passphrase = if secrets { Some(passphrase(&given, true)?) } else { None };
     let (head, lines) = match from_daemon(&given, secrets) {
-        Err(Stop::Unanswered(_)) if !given.has("socket") => from_store(&given, secrets)?,
+        Err(Stop::Unanswered(why)) if !given.has("socket") => from_store(&given, secrets, &why)?,
         result => result?,
     };
     let head_line = document(&head);
@@ -124,12 +126,20 @@ fn write_backup(given: Given) -> Result<u8, Stop> {
     }
     let sha256 = digest(&text);
     text.push_str(&json(&Frame::End { lines: count, sha256 }));
-    write_whole(&path, text.as_bytes())
-        .map_err(|error| Stop::with(codes::BACKUP, &error.to_string()))?;
+    write_whole(&path, text.as_bytes()).map_err(|error| {
+        let (path, why) = (path.display(), plain(&error));
+        let next = "a directory that is there, on a disk with room";
+        Stop::with(codes::BACKUP, &format!("cannot write {path}; cause: {why}; try: {next}"))
+    })?;
     let devices = open.iter().filter(|line| matches!(line, Line::Device(_))).count();
+    let number = table::count(count as u64, "line");
+    let devices = match devices {
+        1 => "1 of them a device".to_owned(),
+        number => format!("{number} of them devices"),
+    };
     let with = if secrets { "with" } else { "without" };
     let line = format!(
-        "{}: {count} lines, {devices} of them devices, {with} secrets; a backup of {}",
+        "{}: {number}, {devices}, {with} secrets; a backup of {}",
         path.display(),
         head.gateway
     );
@@ -155,8 +165,23 @@ fn from_daemon(given: &Given, secrets: bool) -> Result<(BackupHead, Vec<Line>), 
 }
 
 /// Without a daemon, by whoever may read the store.
-fn from_store(given: &Given, secrets: bool) -> Result<(BackupHead, Vec<Line>), Stop> {
+fn from_store(
+    given: &Given,
+    secrets: bool,
+    why: &Trouble,
+) -> Result<(BackupHead, Vec<Line>), Stop> {
     let state_dir = Call::state_dir(given)?;
+    // Whoever may not look does not know that there is none.
+    let seen = fs::metadata(state_dir.join("store")).err();
+    if let Some(error) = seen.filter(|error| error.kind() != io::ErrorKind::NotFound) {
+        let sentence = format!(
+            "the store in {} cannot be looked at; cause: {}, and {}; try: as root",
+            state_dir.display(),
+            plain(&error),
+            why.what
+        );
+        return Err(Stop::with(codes::BACKUP, &sentence));
+    }
     let records = records(&state_dir)?.ok_or_else(|| {
         let sentence = format!("there is no store in {}", state_dir.display());
         Stop::with(codes::BACKUP, &sentence)
@@ -179,7 +204,10 @@ fn restore(given: Given) -> Result<u8, Stop> {
         Some(sealed) => {
             let passphrase = passphrase(&given, false)?;
             let opened = sealed.open(&passphrase, backup.head_line.as_bytes());
-            let opened = opened.map_err(|why| Stop::with(codes::BACKUP, &why))?;
+            let opened = opened.map_err(|why| {
+                let next = "the passphrase that it was written with, or another copy of it";
+                Stop::with(codes::BACKUP, &format!("{why}; try: {next}"))
+            })?;
             let text = String::from_utf8(opened).map_err(|_| damaged("its secrets are no text"))?;
             for line in text.lines() {
                 lines.push(serde_json::from_str(line).map_err(|error| {
@@ -198,7 +226,7 @@ fn restore(given: Given) -> Result<u8, Stop> {
     let dry_run = given.has("dry-run");
     let mut store = open(&state_dir, dry_run)?;
     let before = match &mut store {
-        Some(store) => store.load().map_err(failed)?,
+        Some(store) => store.load().map_err(failed)?.to_vec(),
         None => Vec::new(),
     };
     let changes = backup::changes(&before, &after);
@@ -218,7 +246,11 @@ fn restore(given: Given) -> Result<u8, Stop> {
     let result = if take == Some(true) { take_identity(&state_dir, &backup.head) } else { Ok(()) };
     let entry = Entry {
         subject: Some(path.display().to_string()),
-        after: Some(format!("{} changes, from a backup of {}", told.len(), backup.head.gateway)),
+        after: Some(format!(
+            "{}, from a backup of {}",
+            table::count(told.len() as u64, "change"),
+            backup.head.gateway
+        )),
         ..Entry::new(now(), format!("uid:{}", nix::unistd::getuid()), "restore")
     };
     let why = result.as_ref().err().map(ToString::to_string);
@@ -235,13 +267,19 @@ fn restore(given: Given) -> Result<u8, Stop> {
 /// Reads a backup that is whole, and of a version that is known.
 fn read(path: &Path) -> Result<Read, Stop> {
     let octets = read_bounded(path, limits::BACKUP).map_err(|error| {
-        let sentence = format!("cannot read {}; cause: {}", path.display(), plain(&error));
-        Stop::with(codes::BACKUP, &sentence)
+        let (path, why) = (path.display(), plain(&error));
+        Stop::with(codes::BACKUP, &format!("cannot read {path}; cause: {why}; try: ls -l {path}"))
     })?;
-    let text = String::from_utf8(octets).map_err(|_| damaged("it is no text"))?;
-    let (head_line, rest) = text.split_once('\n').ok_or_else(|| damaged("it has no line"))?;
+    let none = |why: &str| {
+        let next = "a file that dm-gateway backup wrote";
+        let sentence = format!("{} is no backup; cause: {why}; try: {next}", path.display());
+        Stop::with(codes::BACKUP_DAMAGED, &sentence)
+    };
+    let text = String::from_utf8(octets).map_err(|_| none("it is no text"))?;
+    let head = text.split_once('\n').filter(|(head, _)| !head.trim().is_empty());
+    let (head_line, rest) = head.ok_or_else(|| none("it has no first line"))?;
     let version = serde_json::from_str::<Version>(head_line)
-        .map_err(|_| damaged("its first line is none of a backup"))?;
+        .map_err(|_| none("its first line is none of a backup"))?;
     if version.schema > backup::SCHEMA {
         let sentence = format!(
             "{} is a backup of version {}, and this dm-gateway reads up to {}",
@@ -339,7 +377,7 @@ pub(super) fn identity(given: &Given) -> Result<(String, String), Stop> {
 /// The records of a store that nobody has open; `None` if there is none.
 pub(super) fn records(state_dir: &Path) -> Result<Option<Vec<Record>>, Stop> {
     let store = SledStore::open_existing(&state_dir.join("store")).map_err(failed)?;
-    store.map(|mut store| store.load().map_err(failed)).transpose()
+    store.map(|mut store| Ok(store.load().map_err(failed)?.to_vec())).transpose()
 }
 
 fn open(state_dir: &Path, dry_run: bool) -> Result<Option<SledStore>, Stop> {
@@ -352,7 +390,7 @@ fn open(state_dir: &Path, dry_run: bool) -> Result<Option<SledStore>, Stop> {
 }
 
 fn failed(error: crate::gateway::seam::StoreError) -> Stop {
-    let code = if error.0.starts_with("another dm-gateway") { codes::BUSY } else { codes::BACKUP };
+    let code = sled_store::code(&error).unwrap_or(codes::BACKUP);
     Stop::Failed(codes::Trouble::new(code, &error.0).or_try(code.remedy).into())
 }
 
@@ -392,7 +430,10 @@ fn passphrase(given: &Given, is_new: bool) -> Result<String, Stop> {
     };
     if text.chars().count() < limits::PASSPHRASE && is_new {
         let least = limits::PASSPHRASE;
-        return Err(failed(&format!("the passphrase is shorter than {least} characters")));
+        return Err(failed(&format!(
+            "the passphrase is shorter than {least} characters; cause: whoever has the file may \
+             guess at it for years; try: a longer one, such as five words"
+        )));
     }
     Ok(text)
 }

@@ -5,24 +5,25 @@
 //! ```
 //!
 //! Works without the daemon, without a network and with a configuration that is not valid. Reads,
-//! and changes nothing. `files`, `network` and `system` have the checks, `firewall` reads rules.
+//! and changes nothing. `files`, `network` and `system` have the checks, `firewall` reads rules,
+//! `iptables` older ones.
 
 mod files;
 mod firewall;
+mod iptables;
 mod network;
 mod system;
 
-use crate::cli::client::{Stop, print};
+use crate::cli::client::{Call, Stop, print, rows};
 use crate::cli::definition::{
     self, Choice, Command, Form, Given, Kind, Operand, PRINTING, Times, flag, nearest, option,
 };
 use crate::cli::status;
-use crate::codes::{Code, Trouble};
-use crate::config::files::{Named, named};
+use crate::codes::{self, Code, Trouble};
+use crate::config::files::{Named, named, written};
 use crate::config::{self, Config, ConfigError};
-use crate::control::{Document, Request, SCHEMA, StatusAnswer};
+use crate::control::{self, Request, StatusAnswer};
 use crate::io::clock::Clock;
-use crate::io::control_socket;
 use crate::io::inspect::{self, Account};
 use crate::limits;
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,12 @@ pub const COMMAND: Command = Command {
         &[
             Choice {
                 many: true,
-                ..option("only", "CHECK", Kind::Text, "the same; may be given several times")
+                ..option(
+                    "only",
+                    "CHECK",
+                    Kind::Text,
+                    "the same; several with commas, or several times",
+                )
             },
             flag("list", "lists the checks, and does none"),
             flag("warnings-as-errors", "ends with 1 if there is a warning"),
@@ -133,11 +139,16 @@ struct Listed {
 struct Scene {
     path: PathBuf,
     config: Result<Config, ConfigError>,
+    /// The files of the configuration.
+    written: Vec<PathBuf>,
+    /// The files that those name.
     files: Vec<Named>,
     /// Whom the service runs as, and whether that user exists.
     user_name: String,
     user: Option<Account>,
     daemon: Option<Daemon>,
+    /// Why there is no daemon's word.
+    silence: Option<Box<Trouble>>,
     /// Seconds since 1970.
     now: u64,
 }
@@ -181,7 +192,8 @@ fn check(given: Given) -> Result<u8, Stop> {
             of(Verdict::Ok),
             of(Verdict::Skipped)
         ))?,
-        _ => print_json(&Findings { checks })?,
+        Form::Lines => print(&rows(&control::document(Findings { checks })))?,
+        Form::Json => print_json(&Findings { checks })?,
     }
     Ok(u8::from(fails > 0 || warnings > 0 && given.has("warnings-as-errors")))
 }
@@ -194,13 +206,17 @@ fn all() -> impl Iterator<Item = &'static Check> {
 /// The checks that are asked for.
 fn chosen(given: &Given) -> Result<Vec<&'static Check>, Stop> {
     let only = given.all("only").map(|it| it.to_string_lossy().into_owned());
-    let only: Vec<String> = given.operands.iter().cloned().chain(only).collect();
+    let only = given.operands.iter().cloned().chain(only);
+    let only: Vec<String> =
+        only.flat_map(|it| it.split(',').map(str::to_owned).collect::<Vec<_>>()).collect();
     for name in &only {
         if !all().any(|check| check.is(name)) {
             let areas = all().map(Check::area);
             let near = nearest(&name.to_ascii_uppercase(), areas.chain(all().map(|it| it.code.id)));
             let hint = near.map_or_else(String::new, |near| format!(": is it {near}?"));
-            return Err(Stop::Usage(format!("there is no check `{name}`{hint}")));
+            let sentence =
+                format!("there is no check `{name}`{hint}; try: dm-gateway check --list");
+            return Err(Stop::Usage(sentence));
         }
     }
     Ok(all().filter(|check| only.is_empty() || only.iter().any(|name| check.is(name))).collect())
@@ -219,9 +235,7 @@ fn list(checks: &[&Check], form: Form) -> Result<u8, Stop> {
 }
 
 fn print_json(body: &impl Serialize) -> Result<(), Stop> {
-    let document = Document { schema: SCHEMA, body };
-    let text = serde_json::to_string(&document).expect("findings are text");
-    print(&format!("{text}\n"))
+    print(&format!("{}\n", control::document(body)))
 }
 
 fn line(finding: &Finding) -> String {
@@ -236,8 +250,10 @@ fn line(finding: &Finding) -> String {
     if matches!(finding.verdict, Verdict::Warn | Verdict::Fail) {
         let mut row = |name: &str, what: &Option<String>| {
             if let Some(what) = what {
-                let what = crate::cli::table::printable(what);
-                text.push_str(&format!("{:19}{name}: {what}\n", ""));
+                let row = format!("{name}: {}", crate::cli::table::printable(what));
+                // A command is told in one piece.
+                let row = if name == "try" { row } else { status::wrapped(&row) };
+                text.push_str(&format!("{:19}{row}\n", ""));
             }
         };
         row("cause", &finding.trouble.cause);
@@ -302,7 +318,10 @@ impl Scene {
         let path = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
         let wanted = given.value("user").map(|name| name.to_string_lossy().into_owned());
         let user_name = wanted.clone().unwrap_or_else(|| SERVICE_USER.to_owned());
-        let daemon = ask(&path);
+        let (daemon, silence) = match ask(given) {
+            Ok(daemon) => (Some(daemon), None),
+            Err(silence) => (None, Some(silence)),
+        };
         // Whom it runs as is known best where it runs.
         let runs_as = daemon.as_ref().and_then(|it| inspect::account_of(it.uid?));
         let user = match runs_as.filter(|_| wanted.is_none()) {
@@ -315,10 +334,12 @@ impl Scene {
         let clock = Clock::start().map_err(|error| Stop::failed(&error.to_string()))?;
         Ok(Self {
             config: Config::load(&path),
+            written: written(&path),
             files: named(&path),
             user_name,
             user,
             daemon,
+            silence,
             now: clock.now().unix,
             path,
         })
@@ -337,25 +358,32 @@ impl Scene {
         }
     }
 
+    /// Why there is no daemon's word.
+    fn silence(&self) -> String {
+        self.silence.as_ref().map_or_else(String::new, |trouble| trouble.what.clone())
+    }
+
     /// Does a check that needs a running daemon.
     fn running(&self, check: impl FnOnce(&Daemon) -> Vec<Finding>) -> Vec<Finding> {
         match &self.daemon {
             Some(daemon) => check(daemon),
-            None => vec![Finding::skipped("no daemon answers")],
+            None => vec![Finding::skipped(self.silence())],
         }
     }
 }
 
-/// The daemon, if one answers in time.
-fn ask(path: &std::path::Path) -> Option<Daemon> {
-    let socket = config::control_socket(path).ok()?;
-    let client = control_socket::connect(&socket).ok()?;
-    client.limit(Some(limits::CHECK_QUESTION)).ok()?;
-    let request = serde_json::to_string(&Request::Status).ok()?;
-    let line = client.ask(&request).ok()?.next()?.ok()?;
-    let document: Document<StatusAnswer> = serde_json::from_str(&line).ok()?;
-    let (pid, uid) = inspect::daemon(&socket).unzip();
-    Some(Daemon { pid, uid, status: document.body })
+/// The daemon, if one answers in time; else why not.
+fn ask(given: &Given) -> Result<Daemon, Box<Trouble>> {
+    let mut call = Call::of(given);
+    call.patience = limits::CHECK_QUESTION;
+    let status = call.ask::<StatusAnswer>(&Request::Status).map_err(|stop| match stop {
+        Stop::Unanswered(trouble) | Stop::Failed(trouble) => trouble,
+        _ => Trouble::new(codes::UNREACHABLE, "no daemon answers").into(),
+    })?;
+    let path = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
+    let socket = config::control_socket(&path).ok();
+    let (pid, uid) = socket.and_then(|socket| inspect::daemon(&socket)).unzip();
+    Ok(Daemon { pid, uid, status: status.body })
 }
 
 /// `1.5 s`, for people.

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Exit code where no daemon answers.
 const UNANSWERED: u8 = 3;
@@ -119,6 +120,8 @@ pub(super) struct Call {
     pub(super) dry_run: bool,
     /// Whether a list is wanted as one row a line.
     rows: bool,
+    /// How long a hasty question waits for each line.
+    pub(super) patience: Duration,
     /// What stands beside the options: as many as were asked for.
     pub(super) operands: Vec<String>,
 }
@@ -148,6 +151,7 @@ impl Call {
             json: given.form() != Form::Table,
             dry_run: given.has("dry-run"),
             rows: given.form() == Form::Lines,
+            patience: CONTROL_TIME,
             operands: given.operands.clone(),
         }
     }
@@ -156,7 +160,7 @@ impl Call {
     pub(super) fn state_dir(given: &Given) -> Result<PathBuf, Stop> {
         let config = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
         config::state_directory(&config)
-            .map_err(|error| Stop::with(codes::CONFIG, &error.to_string()))
+            .map_err(|error| Stop::with(error.code(), &error.to_string()))
     }
 
     /// Asks the daemon, which may refuse.
@@ -193,7 +197,7 @@ impl Call {
     }
 
     /// Asks the daemon; its lines come as long as it sends them. `hasty` waits for each no longer
-    /// than [`CONTROL_TIME`].
+    /// than `patience`.
     pub(super) fn lines(
         &self,
         request: &Request,
@@ -201,12 +205,14 @@ impl Call {
     ) -> Result<impl Iterator<Item = io::Result<String>> + use<>, Stop> {
         let socket = match &self.target {
             Target::Socket(path) => path.clone(),
-            Target::Config(path) => config::control_socket(path)
-                .map_err(|error| unanswered(codes::CONFIG, &error.to_string()))?,
+            Target::Config(path) => config::control_socket(path).map_err(|error| {
+                let sentence = format!("the control socket is not known; cause: {error}");
+                unanswered(error.code(), &sentence)
+            })?,
         };
         let client =
             control_socket::connect(&socket).map_err(|error| unreachable(&socket, &error))?;
-        client.limit(hasty.then_some(CONTROL_TIME)).map_err(broken)?;
+        client.limit(hasty.then_some(self.patience)).map_err(broken)?;
         let line = serde_json::to_string(request).expect("text can be written as JSON");
         client.ask(&line).map_err(broken)
     }
@@ -282,7 +288,7 @@ pub(super) fn write(text: &str) -> Result<bool, Stop> {
 pub(super) fn broken(error: io::Error) -> Stop {
     let error = match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            format!("the daemon has not answered for {} s", CONTROL_TIME.as_secs())
+            "the daemon is there and does not answer in time; cause: it is stopped, or hangs".into()
         }
         io::ErrorKind::UnexpectedEof => "the daemon closed the connection".to_owned(),
         _ => format!("the control socket fails: {error}"),

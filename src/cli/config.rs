@@ -5,7 +5,7 @@ use crate::cli::client::{Call, Stop, note, print};
 use crate::cli::definition::{
     self, ASKING, Command, Form, Given, Kind, Operand, PRINTING, Times, flag, option,
 };
-use crate::cli::table::printable;
+use crate::cli::table::{columns, count, printable};
 use crate::codes::{self, Trouble};
 use crate::config::check::{Findings, check};
 use crate::config::keys::{self, Key};
@@ -112,16 +112,15 @@ fn report(findings: &Findings) -> String {
         }
     }
     for warning in &findings.warnings {
-        text.push_str(&format!("warning: {}\n", printable(warning)));
+        text.push_str(&format!("warning[{}]: {}\n", codes::CONFIG_ODD, printable(warning)));
     }
-    let files = match findings.files.len() {
-        1 => "1 file".to_owned(),
-        number => format!("{number} files"),
-    };
+    let files = count(findings.files.len() as u64, "file");
     text.push_str(&match findings.errors.len() {
         0 => format!("the configuration is valid: {files}\n"),
-        1 => format!("1 error in {files}\n"),
-        number => format!("{number} errors in {files}\n"),
+        errors if findings.files.is_empty() => {
+            format!("{}; no file could be read\n", count(errors as u64, "error"))
+        }
+        errors => format!("{} in {files}\n", count(errors as u64, "error")),
     });
     text
 }
@@ -175,8 +174,8 @@ fn run_show(given: Given) -> Result<u8, Stop> {
 fn running(given: &Given) -> Result<Option<Vec<ValueView>>, Stop> {
     match Call::of(given).ask_for::<InForce>(&Request::Configuration) {
         Ok(answer) => Ok(Some(answer.body.values)),
-        Err(Stop::Unanswered(_)) if !given.has("socket") => {
-            note("no daemon answers: this is what the files say");
+        Err(Stop::Unanswered(why)) if !given.has("socket") => {
+            note(&format!("{}: this is what the files say", printable(&why.what)));
             Ok(None)
         }
         Err(stop) => Err(stop),
@@ -315,7 +314,8 @@ fn run_doc(given: Given) -> Result<u8, Stop> {
         Some(key) => keys::named(key),
         None => keys::ALL.iter().collect(),
     };
-    if let (Some(key), true) = (given.operand(0), found.is_empty()) {
+    let is_slip = |key: &str| found.is_empty() || keys::is_slip(key);
+    if let Some(key) = given.operand(0).filter(|key| is_slip(key)) {
         return Err(unknown(key));
     }
     if is_json(&given) {
@@ -324,7 +324,8 @@ fn run_doc(given: Given) -> Result<u8, Stop> {
     }
     let several = given.operand(0).is_none_or(|key| !key.contains(found[0].name));
     let text = if several {
-        reference::overview(&found)
+        let rows: Vec<_> = found.iter().map(|key| [key.path(), key.what.to_owned()]).collect();
+        columns(0, &rows)
     } else {
         found.iter().map(|key| reference::doc(key)).collect::<Vec<_>>().join("\n")
     };

@@ -5,6 +5,7 @@
 //! describes. Credentials are not printed.
 
 mod bootstrap;
+mod input;
 mod message;
 
 use crate::cli::client::{Stop, print};
@@ -19,11 +20,8 @@ use crate::proto::syncml::Encoding;
 use crate::proto::wsp::{self, ContentType, HeaderName, HeaderValue, Push};
 use serde::Serialize;
 use std::fmt;
-use std::io::{self, Read as _, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
-/// Most octets read from a file or standard input: everything the gateway decodes is smaller.
-const LARGEST_INPUT: u64 = 1024 * 1024;
 /// Most header octets of a push that DM Notification 1.2 allows.
 const PUSH_HEADERS: usize = 48;
 /// Octets in a line of a hex dump.
@@ -102,7 +100,7 @@ fn json(conforms: bool, text: &str) -> String {
 /// A sentence for the user where there is nothing to decode: no such file and no hex text, an
 /// input beyond 1 MiB, or where `out` cannot be written.
 pub fn run(input: &str, out: &mut impl Write) -> Result<bool, String> {
-    let octets = octets_of(input)?;
+    let octets = input::octets_of(input)?;
     let mut dump = Dump { out, depth: 0, is_clean: true, masks: false };
     let written = sniff(&mut dump, &octets).and_then(|()| dump.out.flush());
     written.map_err(|error| format!("cannot write the result: {error}"))?;
@@ -141,51 +139,15 @@ fn is_secret(text: &str) -> bool {
     MARKS.iter().any(|mark| text.contains(mark))
 }
 
-fn octets_of(input: &str) -> Result<Vec<u8>, String> {
-    let path = Path::new(input);
-    let octets = if input == "-" {
-        limited(io::stdin().lock()).map_err(|error| format!("cannot read standard input: {error}"))
-    } else if path.is_file() {
-        let read = std::fs::File::open(path).and_then(limited);
-        read.map_err(|error| format!("cannot read {input}: {error}"))
-    } else if input.trim_start().starts_with('<') {
-        Ok(input.as_bytes().to_vec())
-    } else {
-        let octets = unhex(input.as_bytes());
-        return octets.ok_or_else(|| {
-            format!("`{input}` is neither a file nor hex; try: dm-gateway decode 0106 03C4 AF87")
-        });
-    }?;
-    if octets.is_empty() {
-        return Err(
-            "the input is empty; try: a file, hex digits, or - with something to read".into()
-        );
-    }
-    Ok(unhex(&octets).unwrap_or(octets))
-}
-
-fn limited(source: impl io::Read) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    source.take(LARGEST_INPUT + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > LARGEST_INPUT {
-        return Err(io::Error::other("larger than 1 MiB, which nothing here is"));
-    }
-    Ok(octets)
-}
-
-/// The octets that hex text stands for; `None` if it is something else, or no octet at all.
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    let mut digits = Vec::new();
-    let between = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b':' | b',');
-    for word in text.split(between) {
-        let word = word.strip_prefix(b"0x").unwrap_or(word);
-        for &octet in word {
-            digits.push(char::from(octet).to_digit(16)? as u8);
-        }
-    }
-    let pairs = digits.chunks_exact(2);
-    (!digits.is_empty() && pairs.remainder().is_empty())
-        .then(|| pairs.map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit)).collect())
+/// Whether the node of a URI may hold a secret, by its name.
+fn is_secret_node(uri: &str) -> bool {
+    const NAMES: [&str; 8] = ["pin", "puk", "ki", "opc", "psk", "trk", "pass", "key"];
+    let name = uri.split('?').next().unwrap_or_default().trim_end_matches('/');
+    let name = name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    is_secret(uri)
+        || NAMES.contains(&&*name)
+        || name.ends_with("key")
+        || name.contains("passphrase")
 }
 
 /// Finds out what `octets` are, by what can be told apart at their start.
@@ -246,7 +208,9 @@ fn push(dump: &mut Dump<'_>, octets: &[u8]) -> io::Result<()> {
     match push.content_type {
         ContentType::WellKnown(code) => dump.line(format_args!("content type 0x{code:02X}"))?,
         ContentType::Text(text) => {
-            dump.line(format_args!("content type {text}"))?;
+            // Its parameters may be a MAC.
+            let media = text.split(';').next().unwrap_or_default();
+            dump.line(format_args!("content type {}", if dump.masks { media } else { text }))?;
             dump.violation(format_args!("content type is not in its short form (C4)"))?;
         }
     }
@@ -283,6 +247,12 @@ fn push_fields(dump: &mut Dump<'_>, push: &Push<'_>) -> io::Result<()> {
             HeaderName::Text(name) => format!("header {name}"),
         };
         match field.value {
+            HeaderValue::Text(text) if dump.masks && (is_secret(&name) || is_secret(text)) => {
+                dump.line(format_args!("{name}: {} octets, not shown", text.len()))?;
+            }
+            HeaderValue::Octets(octets) if dump.masks => {
+                dump.line(format_args!("{name}: {} octets, not shown", octets.len()))?;
+            }
             HeaderValue::Short(code) => dump.line(format_args!("{name}: {code}"))?,
             HeaderValue::Text(text) => dump.line(format_args!("{name}: {text}"))?,
             HeaderValue::Octets(octets) => dump.line(format_args!("{name}: {octets:02X?}"))?,
@@ -435,11 +405,14 @@ impl Dump<'_> {
         if self.masks {
             return self.line(format_args!("  {} octets, not shown", octets.len()));
         }
-        for line in octets.chunks(HEX_LINE) {
+        for line in octets.chunks(HEX_LINE).take(limits::DECODE_HEX_LINES) {
             let digits: Vec<String> = line.iter().map(|octet| format!("{octet:02x}")).collect();
             self.line(format_args!("  {}", digits.join(" ")))?;
         }
-        Ok(())
+        match octets.len().checked_sub(limits::DECODE_HEX_LINES * HEX_LINE) {
+            Some(more @ 1..) => self.line(format_args!("  … {more} more")),
+            _ => Ok(()),
+        }
     }
 
     /// A URI as it may be shown: what stands behind the `?` may be a token.
@@ -464,5 +437,167 @@ impl Dump<'_> {
             }
             _ => self.violation(format_args!("{id}: not a MAC address")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::bootstrap::{Profile, Source, push, security};
+    use std::fs;
+    use std::path::Path;
+
+    /// The octets as whoever reads a trace could find them again.
+    fn forms(secret: &[u8]) -> Vec<String> {
+        use base64::Engine as _;
+        let hex: Vec<_> = secret.iter().map(|octet| format!("{octet:02x}")).collect();
+        let encoded = base64::prelude::BASE64_STANDARD.encode(secret);
+        vec![
+            String::from_utf8_lossy(secret).into_owned(),
+            hex.concat(),
+            hex.concat().to_uppercase(),
+            hex.join(" "),
+            encoded.trim_end_matches('=').to_owned(),
+        ]
+    }
+
+    fn assert_hidden(what: &str, octets: &[u8], secrets: &[&[u8]]) -> String {
+        let shown = masked(octets).join("\n");
+        for form in secrets.iter().flat_map(|secret| forms(secret)) {
+            assert!(!shown.contains(&form), "{what}: {form}: {shown}");
+        }
+        shown
+    }
+
+    const CANARY: &str = "Canary-7f3a";
+
+    /// A message in XML with these in its header and its body, and the same in WBXML.
+    fn messages(header: &str, body: &str) -> [Vec<u8>; 2] {
+        let text = format!(
+            "<SyncML xmlns='SYNCML:SYNCML1.2'><SyncHdr><VerDTD>1.2</VerDTD><VerProto>DM/1.2\
+             </VerProto><SessionID>1</SessionID><MsgID>1</MsgID><Target><LocURI>t</LocURI>\
+             </Target><Source><LocURI>s</LocURI></Source>{header}</SyncHdr><SyncBody>{body}<Final/>\
+             </SyncBody></SyncML>"
+        );
+        let message = Encoding::Xml.decode(text.as_bytes()).unwrap();
+        [text.clone().into_bytes(), Encoding::Wbxml.encode(&message)]
+    }
+
+    #[test]
+    fn credentials_and_nonces_of_a_session_are_not_shown() {
+        let encoded = forms(CANARY.as_bytes())[4].clone();
+        let cred = format!(
+            "<Cred><Meta><Format xmlns='syncml:metinf'>b64</Format><Type xmlns='syncml:metinf'>\
+             syncml:auth-md5</Type></Meta><Data>{encoded}</Data></Cred>"
+        );
+        let challenge = format!(
+            "<Status><CmdID>1</CmdID><MsgRef>1</MsgRef><CmdRef>0</CmdRef><Cmd>SyncHdr</Cmd><Chal>\
+             <Meta><Format xmlns='syncml:metinf'>b64</Format><Type xmlns='syncml:metinf'>\
+             syncml:auth-md5</Type><NextNonce xmlns='syncml:metinf'>{encoded}</NextNonce></Meta>\
+             </Chal><Data>407</Data></Status>"
+        );
+        for octets in messages(&cred, &challenge) {
+            let shown = assert_hidden("session", &octets, &[CANARY.as_bytes()]);
+            assert!(shown.contains("Cred syncml:auth-md5, "), "{shown}");
+            assert!(shown.contains("NextNonce not shown"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn values_of_nodes_that_hold_secrets_are_not_shown_in_whatever_command() {
+        let plain =
+            "<Item><Source><LocURI>./DevDetail/FwV</LocURI></Source><Data>shown-7</Data></Item>";
+        for uri in [
+            "./DMAcc/acme/AppAuth/1/AAuthSecret",
+            "./DMAcc/acme/AppAuth/1/AAuthData",
+            "./DMAcc/acme/ToConRef/1/Password",
+            "./MCPTT/UE/1/IdMSClientSecret",
+            "./MCPTT/UE/1/EncryptionKey",
+            "./MCPTT/UE/1/TrK/",
+            "./WiFi/depot/PSK?prop=Value",
+            "./WiFi/depot/Passphrase",
+            "./Sim/1/PIN",
+        ] {
+            for (verb, side) in [
+                ("Add", "Target"),
+                ("Replace", "Target"),
+                ("Exec", "Target"),
+                ("Results", "Source"),
+            ] {
+                let item = format!(
+                    "<Item><{side}><LocURI>{uri}</LocURI></{side}><Data>{CANARY}</Data></Item>"
+                );
+                let body = match verb {
+                    "Results" => format!(
+                        "<Results><CmdID>2</CmdID><MsgRef>1</MsgRef><CmdRef>3</CmdRef>{item}{plain}\
+                         </Results>"
+                    ),
+                    _ => format!(
+                        "<Atomic><CmdID>1</CmdID><{verb}><CmdID>2</CmdID>{item}</{verb}></Atomic>"
+                    ),
+                };
+                for octets in messages("", &body) {
+                    let what = format!("{verb} {uri}");
+                    let shown = assert_hidden(&what, &octets, &[CANARY.as_bytes()]);
+                    let length = format!("Data, {} octets, not shown", CANARY.len());
+                    assert!(shown.contains(&length), "{what}: {shown}");
+                    assert_eq!(shown.contains("shown-7"), verb == "Results", "{shown}");
+                }
+            }
+        }
+        // A tree as one value, and one that no decoder takes.
+        for tree in [
+            format!("&lt;MgmtTree&gt;&lt;Node&gt;&lt;Value&gt;{CANARY}&lt;/Value&gt;"),
+            format!("<![CDATA[<wap-provisioningdoc><parm name='AAUTHSECRET' value='{CANARY}'/>]]>"),
+        ] {
+            let body = format!(
+                "<Replace><CmdID>1</CmdID><Item><Target><LocURI>./DMAcc/acme</LocURI></Target><Data>\
+                 {tree}</Data></Item></Replace>"
+            );
+            for octets in messages("", &body) {
+                assert_hidden(&tree, &octets, &[CANARY.as_bytes()]);
+            }
+        }
+    }
+
+    #[test]
+    fn bootstrap_documents_are_shown_without_secrets_pins_and_macs() {
+        let directory =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bootstrap/valid");
+        let mut judged = 0;
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let octets = match path.extension().and_then(|it| it.to_str()) {
+                Some("xml") => fs::read(&path).unwrap(),
+                Some("hex") => {
+                    let text = fs::read_to_string(&path).unwrap();
+                    let digits = text.lines().filter(|line| !line.starts_with('#'));
+                    input::unhex(digits.collect::<Vec<_>>().join(" ").as_bytes()).unwrap()
+                }
+                _ => continue,
+            };
+            let accounts = crate::proto::bootstrap::read(&octets, Source::Factory).unwrap();
+            let credentials: Vec<_> = accounts.iter().flat_map(|it| &it.credentials).collect();
+            let secrets = credentials.iter().filter_map(|it| it.secret.as_ref());
+            let secrets = secrets.map(|secret| secret.expose().as_bytes());
+            let nonces = credentials.iter().filter_map(|it| it.nonce.as_deref());
+            let secrets: Vec<_> = secrets.chain(nonces).filter(|it| it.len() > 3).collect();
+            judged += secrets.len();
+            let what = path.display().to_string();
+            assert_hidden(&what, &octets, &secrets);
+            if what.ends_with(".hex") {
+                for profile in [Profile::Cp, Profile::Dm] {
+                    let mac = *b"canary-of-mac-7f3a/x";
+                    let method = security::Method::UserPin;
+                    let sec = security::Security { method, mac: Some(mac) };
+                    let mut datagram = Vec::new();
+                    push::encode(&mut datagram, 7, profile, Some(&sec), &octets);
+                    let hidden: Vec<_> = secrets.iter().copied().chain([&mac[..]]).collect();
+                    let shown = assert_hidden(&what, &datagram, &hidden);
+                    assert!(shown.contains("with a MAC"), "{shown}");
+                }
+            }
+        }
+        assert!(judged > 10, "{judged}");
     }
 }

@@ -55,8 +55,15 @@ fn demo(given: Given) -> Result<u8, Stop> {
             outcome => outcome,
         };
         stage.close();
-        outcome
+        outcome.map(|ended| (ended, stage.unwritten()))
     }));
+    let (outcome, unwritten) = match outcome {
+        Ok((ended, unwritten)) => (Ok(ended), unwritten),
+        Err(error) => (Err(error), None),
+    };
+    if let Some(error) = unwritten {
+        return Err(Stop::Output(error));
+    }
     match outcome {
         Ok(true) => Ok(0),
         Ok(false) => {

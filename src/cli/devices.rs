@@ -4,7 +4,7 @@ use crate::cli::client::{Call, Stop, told};
 use crate::cli::definition::{
     self, ASKING, CHANGING, Choice, Command, Given, Kind, Operand, PRINTING, flag, operand, option,
 };
-use crate::cli::table::{Table, age, count, printable};
+use crate::cli::table::{Table, age, count, cut, printable};
 use crate::codes::Trouble;
 use crate::control::{Devices, Request};
 use crate::gateway::view::{DeviceDetails, DeviceView, Explanation};
@@ -99,8 +99,8 @@ try: connect one, and watch it come with `dm-gateway monitor`; `dm-gateway statu
      the LANs are up
 ";
 
-/// Most server ids shown of one device.
-const SERVERS: usize = 2;
+/// Most characters of a server id in the list of all devices.
+const SERVER: usize = 20;
 
 fn list(given: Given) -> Result<u8, Stop> {
     let call = Call::of(&given);
@@ -130,15 +130,23 @@ fn show(given: Given) -> Result<u8, Stop> {
 }
 
 fn details(details: &DeviceDetails) -> String {
-    let DeviceDetails { device, policy, pushes, troubles } = details;
-    let identity = if device.named { "given by the device" } else { "its Ethernet address" };
-    let policy = policy.as_deref().unwrap_or("not configured any more");
+    let DeviceDetails { device, pushes, troubles } = details;
+    let identity = match (device.configured, device.named) {
+        (true, _) => "[[device]] of the configuration",
+        (false, true) => "given by the device",
+        (false, false) => "its Ethernet address",
+    };
+    let identity = match device.identity.as_str() {
+        "" => identity.to_owned(),
+        known => format!("{identity}, {known}"),
+    };
+    let policy = device.policy.as_deref().unwrap_or("not configured any more");
     let answered = |code| format!("answered the Device Detection Alert with {code}");
     let facts = [
         ("address", device.address.clone().unwrap_or_default()),
         ("lan", format!("{} ({policy})", device.lan)),
         ("seen", device.seen.map(|seen| format!("{} ago", age(seen))).unwrap_or_default()),
-        ("identity", identity.to_owned()),
+        ("identity", identity),
         ("aliases", device.aliases.join(", ")),
         ("detection", device.detection.map(answered).unwrap_or_default()),
         ("waiting", device.waiting.join(", ")),
@@ -178,7 +186,8 @@ fn table(devices: &[DeviceView], all: bool) -> String {
     if devices.is_empty() {
         return NONE.to_owned();
     }
-    let mut table = Table::new(&["ID", "ADDRESS", "LAN", "STATE", "SERVERS", "NOTES"]);
+    let mut table =
+        Table::new(&["ID", "ADDRESS", "LAN", "MODE", "STATE", "SEEN", "SERVERS", "NOTES"]);
     let random = devices.iter().filter(|device| is_random(device)).count();
     let folds = !all && random > 1;
     for device in devices.iter().filter(|device| !folds || !is_random(device)) {
@@ -186,7 +195,9 @@ fn table(devices: &[DeviceView], all: bool) -> String {
             device.id.as_str(),
             device.address.as_deref().unwrap_or_default(),
             &device.lan,
+            device.policy.as_deref().unwrap_or_default(),
             &state(device),
+            &device.seen.map(age).unwrap_or_default(),
             &servers(&device.servers),
             &notes(device),
         ]);
@@ -223,8 +234,8 @@ fn state(device: &DeviceView) -> String {
 fn servers(servers: &[String]) -> String {
     match servers {
         [] => String::new(),
-        few if few.len() <= SERVERS => few.join(", "),
-        [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+        [only] => cut(only, SERVER),
+        [first, rest @ ..] => format!("{} +{}", cut(first, SERVER), rest.len()),
     }
 }
 
@@ -235,6 +246,10 @@ fn notes(device: &DeviceView) -> String {
     }
     if let Some(rival) = &device.conflict {
         notes.push(format!("conflict! {} claims it too", rival.address));
+    }
+    // A proven identity is what is expected.
+    if matches!(device.identity.as_str(), "unverified" | "random-mac") {
+        notes.push(device.identity.clone());
     }
     if device.unconfirmed {
         notes.push("unconfirmed".to_owned());
@@ -264,6 +279,9 @@ mod tests {
             servers: Vec::new(),
             aliases: Vec::new(),
             named: false,
+            configured: false,
+            policy: Some("transparent".into()),
+            identity: "verified".into(),
             seen: None,
             unconfirmed: false,
             detection: None,
@@ -272,7 +290,22 @@ mod tests {
             blocked: false,
             added: Vec::new(),
             removed: Vec::new(),
+            allowed: Vec::new(),
         }
+    }
+
+    #[test]
+    fn it_is_told_who_gave_a_device_its_identity() {
+        let told = |configured, named| {
+            let device = DeviceView { configured, named, ..device("IMEI:1") };
+            let (pushes, troubles) = (Vec::new(), Vec::new());
+            details(&DeviceDetails { device, pushes, troubles })
+        };
+        assert!(
+            told(true, true).contains("  identity   [[device]] of the configuration, verified\n")
+        );
+        assert!(told(false, true).contains("  identity   given by the device, verified\n"));
+        assert!(told(false, false).contains("  identity   its Ethernet address, verified\n"));
     }
 
     #[test]
@@ -281,6 +314,7 @@ mod tests {
             address: Some("192.0.2.7".into()),
             state: "attached".into(),
             age: Some(190),
+            seen: Some(12),
             servers: ["a", "b", "c"].map(String::from).into(),
             conflict: Some(ConflictView {
                 address: "192.0.2.9".into(),
@@ -293,17 +327,18 @@ mod tests {
         let away = DeviceView {
             servers: vec!["a".into()],
             unconfirmed: true,
+            identity: "random-mac".into(),
             waiting: vec!["a".into()],
             detection: Some(406),
             ..device("mac:02-00-00-00-00-01")
         };
         assert_eq!(
             table(&[attached, away], false),
-            "ID                     ADDRESS    LAN    STATE         SERVERS       NOTES\n\
-             IMEI:1                 192.0.2.7  depot  attached 3 m  a and 2 more  conflict! \
-             192.0.2.9 claims it too\n\
-             mac:02-00-00-00-00-01  -          depot  detached      a             unconfirmed, \
-             1 trigger waiting, answered 1230 with 406\n"
+            "ID                     ADDRESS    LAN    MODE         STATE         SEEN  SERVERS  NOTES\n\
+             IMEI:1                 192.0.2.7  depot  transparent  attached 3 m  12 s  a +2\n    \
+             conflict! 192.0.2.9 claims it too\n\
+             mac:02-00-00-00-00-01  -          depot  transparent  detached      -     a\n    \
+             random-mac, unconfirmed, 1 trigger waiting, answered 1230 with 406\n"
         );
     }
 

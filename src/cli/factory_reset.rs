@@ -4,6 +4,7 @@ use crate::cli::backup::{identity, identity_text, now, tell};
 use crate::cli::client::{Call, Stop};
 use crate::cli::definition::{self, CHANGING, Command, Given, Kind, PRINTING, flag, option};
 use crate::codes::{self, Trouble};
+use crate::config::{self, Layout};
 use crate::io::state::{IDENTITY, PROVISIONED, Reset};
 use crate::io::terminal;
 use std::io;
@@ -16,9 +17,11 @@ pub const COMMAND: Command = Command {
     text: "\
 What is left are the image's files: configuration and bootstrap documents below /usr and /etc.
 Devices, mappings, accounts, what DM servers set, and what `apply`, `provision` and `restore`
-brought go. The audit stays, and tells of it. A store that is broken does not hinder it.
+brought go, also what `apply` left in conf.d. The audit stays, and tells of it. A store that is
+broken does not hinder it.
 
-If the daemon runs, it is done at its next start. A power cut only delays it.",
+If the daemon runs, it is done at its next start, and `status` tells so until then. A power cut only
+delays it.",
     options: &[
         &[
             flag("keep-identity", "the unit keeps the ids that it was provisioned with"),
@@ -40,10 +43,11 @@ fn factory_reset(given: Given) -> Result<u8, Stop> {
             Trouble::new(codes::RESET, &error.to_string()).or_try(codes::RESET.remedy).into(),
         )
     };
-    let takes = Reset::takes(&state_dir);
+    let main = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
+    let applied = Layout::of(&main).applied_drop_in();
+    let takes = Reset::takes(&state_dir, &applied);
     let identity = if given.has("keep-identity") { kept(&given, &state_dir)? } else { None };
-    let mut lines: Vec<_> =
-        takes.iter().map(|name| format!("{} goes", state_dir.join(name).display())).collect();
+    let mut lines: Vec<_> = takes.iter().map(|path| format!("{} goes", path.display())).collect();
     if identity.is_some() {
         lines.push("the identity stays".to_owned());
     }
@@ -57,7 +61,11 @@ fn factory_reset(given: Given) -> Result<u8, Stop> {
     }
     let by = format!("uid:{}", nix::unistd::getuid());
     Reset { by, time: now(), identity }.order(&state_dir).map_err(failed)?;
-    match Reset::finish(&state_dir) {
+    match Reset::finish(&state_dir, &applied) {
+        Ok(_) if applied.symlink_metadata().is_ok() => {
+            let sentence = format!("all is reset but {0}; try: as root: rm {0}", applied.display());
+            return Err(Stop::with(codes::RESET, &sentence));
+        }
         Ok(_) => lines.push("done".to_owned()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => lines.push(
             "the daemon runs: it is done at its next start; try: systemctl restart dm-gateway"

@@ -3,7 +3,7 @@
 use crate::cli::apply::time_of;
 use crate::cli::client::{Call, Stop};
 use crate::cli::definition::{
-    self, ASKING, Command, Given, Kind, Operand, PRINTING, Times, option,
+    self, ASKING, CHANGING, Command, Given, Kind, Operand, PRINTING, Times, option,
 };
 use crate::control::Request;
 use crate::limits;
@@ -25,6 +25,7 @@ pub const COMMAND: Command = Command {
             option("for", "TIME", Kind::Text, "for how long: 90s, 15m (default), 2h"),
             option("module", "MODULE", Kind::Text, "of this one only, such as gateway::forward"),
         ],
+        CHANGING,
         ASKING,
         PRINTING,
     ],
@@ -41,5 +42,8 @@ fn log_level(given: Given) -> Result<u8, Stop> {
         seconds: time_of(&given, "for", limits::LOG_TIME)?.as_secs(),
         module,
     };
-    Call::of(&given).have_done(&request)
+    let mut call = Call::of(&given);
+    // A question changes nothing anyway.
+    call.dry_run &= given.operand(0).is_some();
+    call.have_done(&request)
 }

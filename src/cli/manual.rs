@@ -76,6 +76,9 @@ fn made(topic: &str) -> Option<String> {
     }
 }
 
+/// How often a chapter has a word that it is about, at least.
+const SPOKEN: usize = 3;
+
 /// Topics that were probably meant: a name like this one, those that begin or go on like it, the
 /// codes of the same area, the codes and chapters that speak of it.
 fn unknown(topic: &str) -> Stop {
@@ -89,9 +92,16 @@ fn unknown(topic: &str) -> Stop {
     let area = wanted.rsplit_once('-').map_or(&*wanted, |(area, _)| area);
     near.extend(ids().filter(|id| area.len() > 1 && id.to_ascii_lowercase().contains(area)));
     if near.is_empty() {
-        let speaks =
-            |text: Option<&str>| text.is_some_and(|it| it.to_lowercase().contains(&wanted));
-        near.extend(CHAPTERS.iter().filter(|it| speaks(it.text)).map(|it| it.topic));
+        // Once or twice is said in passing.
+        let speaks = |text: &str| {
+            let text = text.to_lowercase();
+            let words = text.split(|c: char| !c.is_alphanumeric());
+            words.filter(|word| *word == wanted).count()
+        };
+        let spoken = CHAPTERS.iter().map(|it| (it.text.map_or(0, speaks), it.topic));
+        let mut spoken: Vec<_> = spoken.filter(|(number, _)| *number >= SPOKEN).collect();
+        spoken.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        near.extend(spoken.into_iter().map(|(_, topic)| topic));
     }
     let mut named: Vec<String> = Vec::new();
     for name in near {
@@ -125,6 +135,7 @@ mod tests {
         assert_eq!(next("server"), "dm-gateway manual dm-servers");
         assert!(next("GW-LAN-99").contains("GW-LAN-01"));
         assert_eq!(next("xyzzy"), "dm-gateway manual");
+        assert_eq!(next("links"), "dm-gateway manual");
     }
 
     #[test]

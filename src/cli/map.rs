@@ -107,7 +107,7 @@ fn table(mappings: &[MappingView]) -> String {
             mapping.server.as_str(),
             &mapping.device,
             &mapping.lan,
-            &format!("{} ago", age(mapping.age)),
+            &if by_operator { String::new() } else { format!("{} ago", age(mapping.age)) },
             &notes.join(", "),
         ]);
     }
@@ -128,6 +128,8 @@ fn verdict(explanation: &Explanation) -> String {
         text.push_str(&format!("now:     {}\n", printable(now)));
     }
     if let Some(hint) = hint(rule) {
+        let hint = hint.replace("SERVER", &printable(server));
+        let hint = hint.replace("DEVICE", &printable(device));
         text.push_str(&format!("try:     {hint}\n"));
     }
     text
@@ -163,12 +165,20 @@ mod tests {
             age: 5 * 86_400,
             unconfirmed: true,
             waiting: true,
+            origin: "device".into(),
+        };
+        let added = MappingView {
+            server: "com.example.new".into(),
+            unconfirmed: false,
+            waiting: false,
             origin: "operator".into(),
+            ..mapping.clone()
         };
         assert_eq!(
-            table(&[mapping]),
+            table(&[mapping, added]),
             "SERVER           DEVICE  LAN    NAMED    NOTES\n\
-             com.example.dms  IMEI:1  depot  5 d ago  by an operator, unconfirmed, trigger waiting\n"
+             com.example.dms  IMEI:1  depot  5 d ago  unconfirmed, trigger waiting\n\
+             com.example.new  IMEI:1  depot  -        by an operator\n"
         );
         assert!(table(&[]).starts_with("no mappings yet: ") && table(&[]).contains("try: "));
     }

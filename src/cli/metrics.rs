@@ -2,7 +2,8 @@
 
 use crate::cli::client::{Call, Stop, print};
 use crate::cli::definition::{self, ASKING, Command, Given, Kind, option};
-use crate::control::{Request, StatusAnswer, openmetrics};
+use crate::control::openmetrics::{self, Form};
+use crate::control::{Request, StatusAnswer};
 use crate::io::plain;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,14 @@ pub const COMMAND: Command = Command {
     name: "metrics",
     summary: "counters and gauges, as OpenMetrics text",
     text: "The same text that `[metrics] listen` serves under /metrics. With --output it replaces \
-           a file in one step, as the textfile collector of Prometheus' node exporter wants it.",
+           a file in one step, in Prometheus' text format 0.0.4: the textfile collector of node \
+           exporter reads nothing newer.",
     options: &[
         ASKING,
         &[option("output", "FILE", Kind::File, "writes there instead of to standard output")],
     ],
     examples: &[(
-        "dm-gateway metrics --output /var/lib/node-exporter/dm-gateway.prom",
+        "dm-gateway metrics --output /var/lib/prometheus/node-exporter/dm-gateway.prom",
         "for node exporter, from a timer",
     )],
     run: Some(metrics),
@@ -27,10 +29,9 @@ pub const COMMAND: Command = Command {
 
 fn metrics(given: Given) -> Result<u8, Stop> {
     let answer = Call::of(&given).ask::<StatusAnswer>(&Request::Status)?;
-    let text = openmetrics::render(&answer.body);
     match given.path_of("output") {
-        Some(path) => replace(&path, &text)?,
-        None => print(&text)?,
+        Some(path) => replace(&path, &openmetrics::render(&answer.body, Form::Prometheus))?,
+        None => print(&openmetrics::render(&answer.body, Form::OpenMetrics))?,
     }
     Ok(0)
 }

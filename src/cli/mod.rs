@@ -132,3 +132,61 @@ fn explain(mut words: Parser) -> ExitCode {
     }
     finish(Err(Stop::Help), &path, false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commands that ask only, print, or write nothing but files of their own.
+    const UNCHANGING: &[&str] = &[
+        "run",
+        "status",
+        "check",
+        "devices",
+        "devices list",
+        "devices show",
+        "servers",
+        "servers list",
+        "servers show",
+        "servers test",
+        "map",
+        "map list",
+        "map explain",
+        "tree",
+        "monitor",
+        "audit",
+        "backup",
+        "provision sign",
+        "provision key",
+        "provision keygen",
+        "support-bundle",
+        "trace",
+        "metrics",
+        "web",
+        "config check",
+        "config show",
+        "config doc",
+        "decode",
+        "manual",
+        "demo",
+        "simulate device",
+        "simulate server",
+        "simulate farm",
+    ];
+
+    #[test]
+    fn every_command_that_changes_something_takes_dry_run() {
+        fn visit(commands: &[Command], above: &str) {
+            for command in commands {
+                let name = format!("{above}{}", command.name);
+                visit(command.commands, &format!("{name} "));
+                let mut choices = command.options.iter().copied().flatten();
+                let dry = choices.any(|choice| choice.long == "dry-run");
+                if command.run.is_some() {
+                    assert_ne!(dry, UNCHANGING.contains(&&*name), "{name}");
+                }
+            }
+        }
+        visit(COMMANDS, "");
+    }
+}

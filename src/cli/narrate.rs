@@ -9,7 +9,6 @@
 use crate::cli::table::{NOTHING, printable};
 pub use crate::control::EventLine;
 use crate::control::LOST;
-use crate::gateway::event::EventKind;
 
 /// Columns of the way that something takes: the longest in [`direction`].
 const DIRECTION: usize = 16;
@@ -38,7 +37,7 @@ pub fn told(event: &EventLine) -> String {
 /// Whom it concerns: the end device; without one the DM server, else the LAN.
 fn who(event: &EventLine) -> Option<&str> {
     event.device.as_deref().or(event.server.as_deref()).or_else(|| {
-        let concerns_the_lan = event.event == EventKind::Policy.name();
+        let concerns_the_lan = matches!(&*event.event, "policy" | "lan-down" | "lan-up");
         event.lan.as_deref().filter(|_| concerns_the_lan)
     })
 }
@@ -77,6 +76,10 @@ fn direction(event: &EventLine) -> &'static str {
         "policy" => "gateway → lan",
         "provisioned" => "gateway → device",
         "kept" | "rolled-back" => "gateway",
+        "lan-down" | "lan-up" => "lan → gateway",
+        "wan-down" | "wan-up" => "wan → gateway",
+        "configured" | "config-refused" => "files → gateway",
+        "hook-failed" => "gateway → hook",
         LOST => "gateway → you",
         _ => "gateway",
     }
@@ -119,10 +122,10 @@ fn clock(unix: u64) -> String {
 mod tests {
     use super::*;
     use crate::control;
-    use crate::gateway::event::Event;
+    use crate::gateway::event::{Event, EventKind};
     use crate::gateway::seam::Now;
 
-    const KINDS: [EventKind; 31] = [
+    const KINDS: [EventKind; 38] = [
         EventKind::Detected,
         EventKind::Asked,
         EventKind::Session,
@@ -154,6 +157,13 @@ mod tests {
         EventKind::RolledBack,
         EventKind::Policy,
         EventKind::Provisioned,
+        EventKind::LanDown,
+        EventKind::LanUp,
+        EventKind::WanDown,
+        EventKind::WanUp,
+        EventKind::Configured,
+        EventKind::ConfigRefused,
+        EventKind::HookFailed,
     ];
 
     fn event(name: &str) -> EventLine {
@@ -214,8 +224,7 @@ mod tests {
     #[test]
     fn every_kind_of_event_starts_its_reason_in_the_same_column() {
         for kind in KINDS {
-            let (device, server, lan, address) = (None, None, None, None);
-            let event = Event { kind, device, server, lan, address, reason: None, why: "@".into() };
+            let event = Event::new(kind, "@");
             let json = control::event_line(&event, Now::default());
             let line = line(&serde_json::from_str(&json).unwrap());
             let column = line.chars().position(|character| character == '@');

@@ -17,7 +17,8 @@ use crate::cli::definition::{
     option,
 };
 use crate::codes::{self, Code, Trouble};
-use crate::config::{self, Config, Layout, Provision};
+use crate::config::view::{self, Difference, ValueView, differences};
+use crate::config::{self, Config, Layout, Origin, Provision};
 use crate::io::audit::{AuditLog, Entry};
 use crate::io::seal::{PrivateKey, PublicKey, SIGNATURE};
 use crate::io::state::{
@@ -45,7 +46,7 @@ over a power cut, and its configuration is checked first. What a former bundle b
 --from-mount looks for `dm-gateway-ID.toml`, ID being the unit's id, then for `dm-gateway.toml`, in
 [provision] mount. The result is written beside the bundle, where that can be written to.
 
-A running daemon takes it over with `reload`, accounts and what `reload` names with a restart.",
+A running daemon takes it over with `reload`, accounts too; what that names waits for a restart.",
     operands: &[Operand {
         name: "FILE",
         text: "the bundle",
@@ -189,8 +190,9 @@ fn apply(path: &Path, main: &Path, config: &Config, dry_run: bool) -> Result<Vec
             format!("account with {}, {}", account.server_id, account.url().unwrap_or_default())
         }));
     }
-    lines
-        .extend(files.iter().map(|(name, octets)| format!("file {name}, {} octets", octets.len())));
+    let before = state_dir.join(PROVISIONED);
+    lines.extend(compared("file", &before.join("files"), &files));
+    lines.extend(compared("document", &before.join("bootstrap.d"), &documents));
     // Where it would be checked is where it would count, without the last step.
     let failed = |error: io::Error| invalid(&error.to_string());
     let at = state_dir.join(BUNDLES).join(bundle.serial.to_string());
@@ -210,24 +212,67 @@ fn apply(path: &Path, main: &Path, config: &Config, dry_run: bool) -> Result<Vec
             // It stays where a bundle before is.
             let _ = fs::remove_dir(state_dir.join(BUNDLES));
             let after = other?;
-            lines.extend(renamed(config, &after));
+            lines.extend(changes(config, &after));
             return Ok(lines);
         }
     };
-    lines.extend(renamed(config, &after));
+    lines.extend(changes(config, &after));
     let target = Path::new(BUNDLES).join(bundle.serial.to_string());
     link_whole(&state_dir.join(PROVISIONED), &target).map_err(failed)?;
     if let Some(last) = last {
         let _ = remove(&state_dir.join(BUNDLES).join(last.to_string()));
     }
-    lines.push("provisioned; try: systemctl restart dm-gateway".to_owned());
+    let next = "dm-gateway reload --restart, or systemctl start dm-gateway";
+    lines.push(format!("provisioned; it counts after: {next}"));
     Ok(lines)
 }
 
-/// A unit that is somebody else afterwards.
-fn renamed(before: &Config, after: &Config) -> Option<String> {
+/// What a bundle does to the configuration: who the unit is, which keys change, and which do not
+/// count.
+fn changes(before: &Config, after: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
     let (old, new) = (&before.options.id, &after.options.id);
-    (old != new).then(|| format!("the unit is {new}, it was {old}"))
+    if old != new {
+        lines.push(format!("the unit is {new}, it was {old}"));
+    }
+    let views = after.values();
+    for Difference { key, before, after } in differences(&before.values(), &views) {
+        let text = |value: Option<serde_json::Value>| {
+            value.map_or_else(|| "nothing".to_owned(), |value| view::toml(&value))
+        };
+        lines.push(format!("{key}: {} becomes {}", text(before), text(after)));
+    }
+    let ours = Origin::Provisioned.name();
+    let is_lost = |view: &&ValueView| {
+        view.origin != ours && view.overrides.iter().any(|it| it.origin == ours)
+    };
+    for view in views.iter().filter(is_lost) {
+        let place = match (&view.file, view.line) {
+            (Some(file), Some(line)) => format!("{file} line {line}"),
+            _ => view.origin.clone(),
+        };
+        lines.push(format!("{} of the bundle does not count: {place} sets it", view.key));
+    }
+    lines
+}
+
+/// What becomes of files of one kind, held against those of the bundle before.
+fn compared(kind: &str, before: &Path, parts: &[(&str, Vec<u8>)]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, octets) in parts {
+        let state = match read_bounded(&before.join(name), limits::PROVISION) {
+            Ok(old) if old == *octets => "as before",
+            Ok(_) => "changed",
+            Err(_) => "new",
+        };
+        lines.push(format!("{kind} {name}, {} octets, {state}", octets.len()));
+    }
+    let old = fs::read_dir(before).into_iter().flatten().flatten();
+    let old = old.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut gone: Vec<_> = old.filter(|old| !parts.iter().any(|(name, _)| name == old)).collect();
+    gone.sort();
+    lines.extend(gone.into_iter().map(|name| format!("{kind} {name} goes")));
+    lines
 }
 
 /// The octets that are signed, and who signed them.

@@ -4,8 +4,9 @@ use crate::cli::client::Stop;
 use crate::cli::definition::{self, CONFIGURED, Command, Given};
 use crate::codes;
 use crate::config::{self, Config, ConfigError, Layout};
-use crate::daemon::{Daemon, Ended, Order};
+use crate::daemon::{Daemon, Ended, Order, Unstarted};
 use crate::io::logger::{self, Levels};
+use crate::io::program;
 use crate::io::state::Reset;
 use async_signal::{Signal, Signals};
 use log::LevelFilter;
@@ -29,7 +30,10 @@ pub const COMMAND: Command = Command {
 
 fn run(given: Given) -> Result<u8, Stop> {
     let path = given.path_of("config").unwrap_or_else(|| config::DEFAULT_PATH.into());
+    // What the daemon tells of it is read in other directories.
+    let path = std::path::absolute(&path).unwrap_or(path);
     logger::init(None);
+    program::keep_privileges();
     // Before the configuration is read: what was provisioned may go.
     finish_reset(&path)?;
     // Before anything is bound: a signal from here on ends the daemon cleanly.
@@ -43,7 +47,7 @@ fn run(given: Given) -> Result<u8, Stop> {
         logger::set_levels(Levels { all, module: None });
         logger::set_form(config.observe.log_form);
         let started = start(&layout, config, before.take());
-        let (daemon, config) = started.map_err(|error| Stop::with(codes::START, &error))?;
+        let (daemon, config) = started.map_err(|error| Stop::with(error.code, &error.why))?;
         match daemon.run_with(&mut orders) {
             Ended::Stopped => return Ok(0),
             Ended::Restart => before = Some(config),
@@ -69,7 +73,7 @@ fn start(
     layout: &Layout,
     config: Config,
     before: Option<Config>,
-) -> Result<(Daemon, Config), String> {
+) -> Result<(Daemon, Config), Unstarted> {
     let error = match Daemon::start(&config) {
         Ok(daemon) => return Ok((daemon, config)),
         Err(error) => error,
@@ -103,7 +107,7 @@ fn orders() -> Result<impl Stream<Item = Order> + Unpin, String> {
 fn finish_reset(config: &Path) -> Result<(), Stop> {
     // What is wrong with the configuration is told by who reads it next.
     let Ok(state_dir) = config::state_directory(config) else { return Ok(()) };
-    match Reset::finish(&state_dir) {
+    match Reset::finish(&state_dir, &Layout::of(config).applied_drop_in()) {
         Ok(Some(_)) => log::warn!("a factory reset was done: the gateway starts without memory"),
         Ok(None) => {}
         Err(error) => {

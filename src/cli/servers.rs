@@ -131,20 +131,44 @@ fn show(given: Given) -> Result<u8, Stop> {
 }
 
 fn details(details: &ServerDetails) -> String {
-    let ServerDetails { server, account, pushes, troubles } = details;
-    let account = if *account { "the gateway has one" } else { "none" };
+    let ServerDetails { server, account, url, running, session, next, .. } = details;
+    let account = match (account, url) {
+        (true, Some(url)) => url,
+        (true, None) => "the gateway has one",
+        (false, _) => "none",
+    };
+    let last = session.as_ref().map(|session| {
+        let how = match &session.trouble {
+            Some(trouble) => format!("failed: {} ({})", trouble.what, trouble.code),
+            None => "ended as it should".to_owned(),
+        };
+        format!("{} ago, {how}", age(session.age))
+    });
+    let next = match (running, next) {
+        (true, _) => "it runs now".to_owned(),
+        (false, Some(next)) => format!("in {}: {}", age(next.wait), next.why),
+        (false, None) => String::new(),
+    };
+    let failed = match details.failures {
+        0 => String::new(),
+        failures => format!("{} in a row", count(failures, "time")),
+    };
     let facts = [
         ("account", account.to_owned()),
         ("mapped", count(server.mapped as u64, "device")),
         ("wanted", count(server.wanted as u64, "device")),
         ("named", server.age.map(|seconds| format!("{} ago", age(seconds))).unwrap_or_default()),
+        ("last", last.unwrap_or_default()),
+        ("next", next),
+        ("failed", failed),
         ("why", server.why.clone().unwrap_or_default()),
     ];
     let mut text = format!("{}: {}\n", printable(&server.id), printable(&server.state));
     for (name, fact) in facts.iter().filter(|(_, fact)| !fact.is_empty()) {
         text.push_str(&format!("  {name:7}  {}\n", printable(fact)));
     }
-    text + &verdicts("devices that name it", pushes, |it| &it.device) + &odd(troubles)
+    text + &verdicts("devices that name it", &details.pushes, |it| &it.device)
+        + &odd(&details.troubles)
 }
 
 fn table(servers: &[ServerView]) -> String {
@@ -173,6 +197,40 @@ fn number(devices: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codes::{self, Trouble};
+    use crate::gateway::view::{NextView, SessionView};
+
+    #[test]
+    fn the_details_tell_where_it_is_and_how_sessions_go() {
+        let server = ServerView {
+            id: "com.example.a".into(),
+            state: "failed".into(),
+            why: None,
+            code: None,
+            mapped: 1,
+            wanted: 0,
+            age: None,
+        };
+        let trouble = Trouble::new(codes::DNS, "no such host");
+        let details = ServerDetails {
+            server,
+            account: true,
+            url: Some("https://dms.example/dm".into()),
+            running: false,
+            session: Some(SessionView { age: 125, ok: false, trouble: Some(trouble) }),
+            next: Some(NextView { wait: 60, why: "it is time again".into() }),
+            failures: 2,
+            pushes: Vec::new(),
+            troubles: Vec::new(),
+        };
+        let expected = "com.example.a: failed\n  account  https://dms.example/dm\n  mapped   1 \
+                        device\n  wanted   0 devices\n  last     2 m ago, failed: no such host \
+                        (GW-DNS-01)\n  next     in 1 m: it is time again\n  failed   2 times in \
+                        a row\n";
+        assert_eq!(super::details(&details), expected);
+        let runs = super::details(&ServerDetails { running: true, session: None, ..details });
+        assert!(runs.contains("  next     it runs now\n") && !runs.contains("last"), "{runs}");
+    }
 
     #[test]
     fn the_table_tells_for_how_many_devices_a_server_is_mapped_and_wanted() {

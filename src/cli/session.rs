@@ -1,7 +1,9 @@
 //! `dm-gateway session SERVER`: a session with a DM server, now.
 
 use crate::cli::client::{Call, Stop, broken, refused, understand, write};
-use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, flag, operand};
+use crate::cli::definition::{
+    self, ASKING, CHANGING, Command, Given, Kind, PRINTING, flag, operand,
+};
 use crate::cli::narrate;
 use crate::control::{Done, EventLine, LOST, Request};
 use crate::gateway::event::EventKind;
@@ -15,6 +17,7 @@ pub const COMMAND: Command = Command {
     operands: &[operand("SERVER", Kind::Server, "the server's id")],
     options: &[
         &[flag("wait", "tells every command with its status until the session has ended")],
+        CHANGING,
         ASKING,
         PRINTING,
     ],
@@ -28,6 +31,9 @@ fn session(given: Given) -> Result<u8, Stop> {
     let wait = given.has("wait");
     let server = call.operands.concat();
     let request = Request::Session { server: server.clone(), wait };
+    if call.dry_run {
+        return call.have_done(&request);
+    }
     let mut lines = call.lines(&request, !wait)?;
     let ended = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let first = lines.next().unwrap_or_else(|| Err(ended())).map_err(broken)?;

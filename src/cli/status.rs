@@ -2,7 +2,7 @@
 
 use crate::cli::client::{Call, Stop};
 use crate::cli::definition::{self, ASKING, Command, Given, PRINTING};
-use crate::cli::table::{age, columns, count, printable};
+use crate::cli::table::{WIDTH, age, columns, count, folded, printable};
 use crate::codes::{self, Trouble};
 use crate::control::{ConfigurationState, IoCounters, Request, StatusAnswer};
 use crate::gateway::health::{HealthLine, Severity, SocketKind, SocketView};
@@ -23,6 +23,10 @@ pub const COMMAND: Command = Command {
 const REASON: usize = 19;
 /// Columns of a code.
 pub(super) const CODE: usize = 11;
+/// Columns before the text of a line.
+const TEXT: usize = 6 + CODE + 2;
+/// Columns of a fact's name.
+const FACT: usize = 10;
 
 fn status(given: Given) -> Result<u8, Stop> {
     let call = Call::of(&given);
@@ -62,8 +66,12 @@ fn report(answer: &StatusAnswer) -> String {
 fn health(status: &Status) -> String {
     let mut text = String::new();
     if status.health == Health::Healthy {
-        let id = printable(&status.id);
-        text.push_str(&format!("OK    {:CODE$}  {id}: all is well\n", ""));
+        let state = match status.troubles.len() {
+            0 => "all is well".to_owned(),
+            1 => "it works, and 1 thing is to be looked at".to_owned(),
+            number => format!("it works, and {number} things are to be looked at"),
+        };
+        text.push_str(&format!("OK    {:CODE$}  {}: {state}\n", "", printable(&status.id)));
     }
     for HealthLine { severity, trouble, .. } in &status.troubles {
         let severity = match severity {
@@ -81,33 +89,38 @@ fn health(status: &Status) -> String {
 
 /// `FAIL  GW-LAN-01    what is wrong   try: next step`, and what makes it so on a line of its own.
 pub(super) fn line(severity: &str, trouble: &Trouble) -> String {
-    let mut text = format!("{severity:4}  {:CODE$}  {}", trouble.code, printable(&trouble.what));
-    if let Some(next) = &trouble.next {
-        text.push_str(&format!("   try: {}", printable(next)));
+    let mut text =
+        format!("{severity:4}  {:CODE$}  {}", trouble.code, wrapped(&printable(&trouble.what)));
+    let next = trouble.next.as_deref().map(|next| format!("try: {}", printable(next)));
+    let next = next.unwrap_or_default();
+    // A command is told in one piece.
+    let has = text.lines().last().unwrap_or_default().chars().count();
+    let is_beside = has + 3 + next.chars().count() <= WIDTH;
+    if is_beside && !next.is_empty() {
+        text.push_str(&format!("   {next}"));
     }
     text.push('\n');
     if let Some(cause) = &trouble.cause {
-        text.push_str(&format!("{:6}{:CODE$}  cause: {}\n", "", "", printable(cause)));
+        let cause = format!("cause: {}", printable(cause));
+        text.push_str(&format!("{:TEXT$}{}\n", "", wrapped(&cause)));
+    }
+    if !is_beside {
+        text.push_str(&format!("{:TEXT$}{next}\n", ""));
     }
     text
 }
 
-/// What the operator has begun and not ended.
+/// Text behind severity and code, wrapped.
+pub(super) fn wrapped(text: &str) -> String {
+    folded(text, TEXT, WIDTH - TEXT)
+}
+
+/// What the operator has begun and not ended; what waits for a restart is among the troubles.
 fn of_configuration(state: &ConfigurationState) -> String {
-    let mut text = String::new();
-    if !state.restart.is_empty() {
-        let keys = printable(&state.restart.join(", "));
-        text.push_str(&format!(
-            "configuration: waits for a restart: {keys}; try: dm-gateway reload --restart\n"
-        ));
-    }
-    if let Some(rest) = state.trial {
+    state.trial.map_or_else(String::new, |rest| {
         let rest = age(rest);
-        text.push_str(&format!(
-            "configuration: on trial, taken back in {rest}; try: dm-gateway confirm\n"
-        ));
-    }
-    text
+        format!("configuration: on trial, taken back in {rest}; try: dm-gateway confirm\n")
+    })
 }
 
 fn facts(status: &Status, io: &IoCounters) -> String {
@@ -126,17 +139,21 @@ fn facts(status: &Status, io: &IoCounters) -> String {
     if devices.conflicts > 0 {
         known.push_str(&format!(", {} in conflict! try: dm-gateway devices", devices.conflicts));
     }
-    let mut mappings = format!("{} in force", status.mappings);
+    let mut mappings =
+        format!("{} in force, {}", status.mappings, count(status.servers as u64, "DM server"));
     if status.wanted > 0 {
-        mappings.push_str(&format!(", {} wanted", count(status.wanted as u64, "server")));
+        mappings.push_str(&format!(", {} of them wanted", status.wanted));
     }
     let waiting = match status.waiting {
         0 => "none waits".to_owned(),
         1 => "1 waits for its device".to_owned(),
         number => format!("{number} wait for their devices"),
     };
+    let last = status
+        .last_push
+        .map_or_else(String::new, |then| format!("; the last one {} ago", age(then)));
     let pushes = format!(
-        "{} received, {} forwarded, {} held, {} released, {} refused",
+        "{} received, {} forwarded, {} held, {} released, {} refused{last}",
         counters.pushes,
         counters.forwarded,
         counters.held,
@@ -201,7 +218,9 @@ fn facts(status: &Status, io: &IoCounters) -> String {
         ("clock", clock),
     ];
     let facts = facts.into_iter().filter(|(_, text)| !text.is_empty());
-    facts.map(|(name, text)| format!("{name:10}{text}\n")).collect()
+    facts
+        .map(|(name, text)| format!("{name:FACT$}{}\n", folded(&text, FACT, WIDTH - FACT)))
+        .collect()
 }
 
 /// Where pushes come in.
@@ -291,6 +310,8 @@ mod tests {
             lans: vec![lan("depot", Some(true)), lan("hall", Some(false)), lan("x", None)],
             devices: DeviceCounts { known: 4, attached: 2, conflicts: 1 },
             mappings: 3,
+            servers: 3,
+            last_push: Some(7),
             wanted: 2,
             waiting: 1,
             accounts: 2,
@@ -333,12 +354,13 @@ WARN  GW-CLOCK-02  \\u{1b}another
 gateway   com.example.gateway, degraded, up 3 d, dm-gateway 1.2.3
 wan       192.0.2.1:2948 (waiting for it)
 devices   4 known, 2 attached (6 transparent), 1 in conflict! try: dm-gateway devices
-mappings  3 in force, 2 servers wanted
+mappings  3 in force, 3 DM servers, 2 of them wanted
 triggers  1 waits for its device
-pushes    9 received, 5 forwarded, 0 held, 0 released, 0 refused
+pushes    9 received, 5 forwarded, 0 held, 0 released, 0 refused; the last one 7 s ago
 losses    7 too long to be a push, 1 found a LAN's send buffer full
 sessions  0 opened, 0 asked for; Alert 1230 sent 0 times, 0 server lists taken
-managed   2 accounts with a DM server; 4 sessions with them, 1 failed; 3 Package #0 for the gateway itself
+managed   2 accounts with a DM server; 4 sessions with them, 1 failed; 3 Package #0 for the gateway
+          itself
 trial     what dms.example changed stays if it finds us again; else it is taken back in 9 m
 store     1 change made durable, 2 failed; flushed 0 times
 storage   3 of 64 MiB free
@@ -365,6 +387,32 @@ refused since the start
         let report = report(&answer);
         let first = "OK                 com.example.gateway: all is well\n\ngateway ";
         assert!(report.starts_with(first), "{report}");
+        assert!(report.lines().all(|line| line.chars().count() <= WIDTH), "{report}");
+    }
+
+    #[test]
+    fn a_gateway_that_works_does_not_say_that_all_is_well_beside_a_warning() {
+        let mut answer = answer();
+        answer.status.health = Health::Healthy;
+        answer.status.troubles.remove(0);
+        answer.configuration.restart.push("wan.push-listen".into());
+        let report = report(&answer);
+        let first = "OK                 com.example.gateway: it works, and 1 thing is to be looked \
+                     at\nWARN  GW-CLOCK-02  ";
+        assert!(report.starts_with(first), "{report}");
+        // What waits for a restart is told by the daemon's line of its own.
+        assert!(!report.contains("push-listen"), "{report}");
+    }
+
+    #[test]
+    fn a_long_line_is_wrapped_and_its_command_whole_on_the_next() {
+        let sentence =
+            format!("{}; cause: {}; try: {}", "w ".repeat(60), "c ".repeat(60), "t".repeat(90));
+        let text = line("FAIL", &Trouble::new(codes::LAN_DOWN, &sentence));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(lines[..4].iter().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert_eq!(lines[4].trim_start(), format!("try: {}", "t".repeat(90)));
     }
 
     #[test]

@@ -156,6 +156,7 @@ fn parts(given: &Given) -> Vec<Part> {
     if let Some(memory) = memory {
         add("memory.jsonl", "what the store has, as in a backup", memory);
     }
+    add("events.jsonl", "what the daemon told last", asked(given, &Request::Events));
     add("log.txt", "the end of the log", run(&["journalctl", "-u", "dm-gateway", "-n", "2000"]));
     add("network.txt", "interfaces, addresses and routes", network());
     parts
@@ -242,6 +243,7 @@ fn memory(state_dir: &Path, redactor: &mut Redactor) -> String {
     let records = store.and_then(|mut store| store.load().map_err(|error| error.to_string()));
     match records {
         Ok(records) => {
+            let records = records.to_vec();
             redactor.know_records(&backup::export(&records, true));
             let lines = backup::export(&records, false);
             let line = |line| serde_json::to_string(line).expect("maps with text as keys");

@@ -12,6 +12,16 @@ const CELL: usize = 64;
 /// Most characters of a cell in the last column, which nothing stands behind: reasons and values.
 const LAST_CELL: usize = 240;
 
+/// Columns of a terminal that a table may fill.
+pub(crate) const WIDTH: usize = 100;
+
+/// Columns below which nothing is wrapped or cut: what is narrower reads worse than a line of its
+/// own.
+const NARROW: usize = 30;
+
+/// Columns by which that is indented.
+const BELOW: usize = 4;
+
 /// Blanks between columns.
 const GAP: &str = "  ";
 
@@ -36,16 +46,19 @@ impl Table {
 
     /// The table, every line ended.
     pub(crate) fn render(&self) -> String {
-        aligned(&self.rows)
+        aligned(&self.rows, true, WIDTH)
     }
 }
 
 /// Rows whose columns line up, without a head, each after `indent` blanks.
 pub(crate) fn columns<const N: usize>(indent: usize, rows: &[[String; N]]) -> String {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|text| cell(text, CELL)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|text| cell(text, LAST_CELL)).collect()).collect();
+    let width = WIDTH.saturating_sub(indent);
     let indent = " ".repeat(indent);
-    aligned(&rows).lines().fold(String::new(), |all, line| all + &indent + line + "\n")
+    aligned(&rows, false, width)
+        .lines()
+        .fold(String::new(), |all, line| all + &indent + line + "\n")
 }
 
 /// How long something lasts, in its largest unit: `40 s`, `3 m`, `2 h`, `5 d`.
@@ -99,13 +112,12 @@ fn cell(text: &str, most: usize) -> String {
     if text.is_empty() {
         return NOTHING.to_owned();
     }
-    match text.char_indices().nth(most) {
-        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
-        None => text,
-    }
+    cut(&text, most)
 }
 
-fn aligned(rows: &[Vec<String>]) -> String {
+/// At most `most` columns wide: the widest cells are cut, all but the last of a row; that one is
+/// wrapped, or told below the row where there is too little room beside it.
+fn aligned(rows: &[Vec<String>], has_head: bool, most: usize) -> String {
     let mut widths = Vec::new();
     for row in rows {
         for (index, cell) in row.iter().enumerate() {
@@ -116,17 +128,62 @@ fn aligned(rows: &[Vec<String>]) -> String {
             }
         }
     }
+    widths.pop();
+    let used = |widths: &[usize]| widths.iter().map(|width| width + GAP.len()).sum::<usize>();
+    while used(&widths) > most + GAP.len() {
+        let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > 1) else { break };
+        *widest -= 1;
+    }
+    let room = most.saturating_sub(used(&widths));
     let mut text = String::new();
-    for row in rows {
+    for (index, row) in rows.iter().enumerate() {
+        let Some((last, others)) = row.split_last() else { continue };
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
+        for (text, width) in others.iter().zip(&widths) {
             // Writing to a String cannot fail.
-            let _ = write!(line, "{cell:width$}{GAP}");
+            let _ = write!(line, "{:width$}{GAP}", cut(text, *width));
+        }
+        if last.chars().count() <= room || room >= NARROW {
+            line.push_str(&folded(last, used(&widths), room));
+        } else if last != NOTHING && (index > 0 || !has_head) {
+            line.truncate(line.trim_end().len());
+            let below = folded(last, BELOW, most.saturating_sub(BELOW));
+            line.push_str(&format!("\n{:BELOW$}{below}", ""));
         }
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+/// `text` in lines of at most `width` characters, broken at blanks where there are any; all but
+/// the first line indented. No line end at its end.
+pub(crate) fn folded(text: &str, indent: usize, width: usize) -> String {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for word in text.split(' ') {
+        let (has, more) = (line.chars().count(), word.chars().count());
+        if has > 0 && has + 1 + more > width {
+            lines.push(std::mem::take(&mut line));
+        } else if !line.is_empty() {
+            line.push(' ');
+        }
+        for character in word.chars() {
+            if line.chars().count() >= width.max(1) {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(character);
+        }
+    }
+    lines.push(line);
+    lines.join(&format!("\n{}", " ".repeat(indent)))
+}
+
+/// The beginning of a text that is longer than `most` characters.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -176,9 +233,33 @@ mod tests {
         let mut table = Table::new(&["ID", "NOTES"]);
         let reason = "no secure connection: ".repeat(10);
         table.row(["a", &reason]);
-        assert!(table.render().contains(reason.trim()));
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words(&table.render()).contains(reason.trim()));
         table.row(["b", &"x".repeat(70_000)]);
-        assert!(table.render().lines().all(|line| line.chars().count() <= LAST_CELL + 4));
+        let text = table.render();
+        assert!(text.chars().count() < 1_000);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+
+    #[test]
+    fn a_table_fits_a_terminal_and_no_further_line_begins_like_a_row() {
+        let mut table = Table::new(&["ID", "SERVER", "STATE", "NOTES"]);
+        let long = "x".repeat(64);
+        table.row([&*long, "dms.example", "away", "what is odd about it"]);
+        table.row(["b", &long, "here", ""]);
+        let text = table.render();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert_eq!(lines[2], "    what is odd about it");
+        assert!(
+            lines[0].ends_with("STATE") && lines[1].ends_with("…  dms.example  away") || {
+                // Whichever of two equally wide columns is cut first.
+                lines[1].contains('…') && lines[3].contains('…')
+            }
+        );
+        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(folded("one two three", 2, 7), "one two\n  three");
+        assert_eq!(folded("abcdefgh", 1, 3), "abc\n def\n gh");
     }
 
     #[test]

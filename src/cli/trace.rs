@@ -2,8 +2,8 @@
 
 use crate::cli::client::{Call, Stop, broken, note, understand, write};
 use crate::cli::definition::{self, ASKING, Command, Given, Kind, PRINTING, operand, option};
-use crate::cli::table::printable;
-use crate::control::{Request, TraceLine, Watching};
+use crate::cli::table::{count, printable};
+use crate::control::{Request, TraceLine};
 use crate::limits;
 use std::io;
 
@@ -13,7 +13,7 @@ pub const COMMAND: Command = Command {
     summary: "the messages of one end device or DM server, decoded, for a while",
     text: "Shows pushes, Package #0 and SyncML in both directions as decode does. Credentials, \
            nonces, digests, MACs, documents with accounts and values that may be secrets are not \
-           shown. It ends by itself.",
+           shown. It ends by itself. Whoever is not known yet is waited for, and that is said.",
     operands: &[operand("DEVICE|SERVER", Kind::Text, "the id of an end device or a DM server")],
     options: &[
         ASKING,
@@ -39,10 +39,11 @@ fn trace(given: Given) -> Result<u8, Stop> {
     let mut lines = call.lines(&Request::Trace { peer, seconds, messages }, false)?;
     let ended = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let first = lines.next().unwrap_or_else(|| Err(ended())).map_err(broken)?;
-    let first = understand::<Watching>(first)?;
+    let first = understand::<TraceLine>(first)?;
     if call.json {
         write(&format!("{}\n", first.line))?;
     } else {
+        first.body.lines.iter().for_each(|line| note(&printable(line)));
         note("tracing; times are UTC, Ctrl-C ends");
     }
     for line in lines {
@@ -67,7 +68,8 @@ fn trace(given: Given) -> Result<u8, Stop> {
 fn people(message: &TraceLine) -> String {
     let mut text = String::new();
     if let Some(lost) = message.lost {
-        text.push_str(&format!("({lost} messages left out: the reader is too slow)\n"));
+        let lost = count(lost, "message");
+        text.push_str(&format!("({lost} left out: the reader is too slow)\n"));
     }
     let arrow = if message.trace == "in" { "<-" } else { "->" };
     let unix = message.time;

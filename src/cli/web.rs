@@ -9,7 +9,7 @@ use crate::cli::client::{Call, Stop, note, understand};
 use crate::cli::definition::{self, ASKING, Command, Given, Kind, option};
 use crate::codes;
 use crate::control::{self, EventLine, Request, Watching};
-use crate::io::page_server::{Page, PageListener, PageRequest, Place};
+use crate::io::page_server::{Page, PageListener, PageRequest, Place, is_this_machine};
 use crate::limits;
 use serde_json::Value;
 use smol::channel::{self, Receiver, Sender};
@@ -17,7 +17,7 @@ use smol::{Timer, future};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -162,7 +162,7 @@ impl Events {
 
 impl Site {
     async fn answer(self: Rc<Self>, request: PageRequest) -> Page {
-        if !request.host.as_deref().is_some_and(is_ours) {
+        if !request.host.as_deref().is_some_and(is_this_machine) {
             return Page::text(421, "this is served to browsers on this machine only\n");
         }
         let page = |content_type, body: &'static str| Page {
@@ -254,37 +254,9 @@ fn gather(call: &Call) -> Result<String, Stop> {
     Ok(format!("{{\"status\":{status},{}", rest.trim_start_matches('{')))
 }
 
-/// Whether a `Host` names this machine, as a browser on it does.
-fn is_ours(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        // A tunnel has a port of its own.
-        Some((name, port)) if port.parse::<u16>().is_ok() => name,
-        _ => host,
-    };
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_browsers_on_this_machine_are_served() {
-        for host in ["127.0.0.1:8088", "localhost", "LocalHost:9000", "[::1]:8088", "127.6.1.1"] {
-            assert!(is_ours(host), "{host}");
-        }
-        for host in [
-            "",
-            "evil.example:8088",
-            "127.0.0.1.evil.example:8088",
-            "localhost.evil.example",
-            "192.0.2.1:8088",
-        ] {
-            assert!(!is_ours(host), "{host}");
-        }
-    }
 
     #[test]
     fn events_are_numbered_and_bounded() {

@@ -5,7 +5,7 @@ use super::layers::Layout;
 use super::section::ConfigError;
 use super::tree::{Named, Tree};
 use super::{Config, value};
-use crate::codes;
+use crate::codes::{self, Trouble};
 use nix::unistd::{Gid, Uid, User};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -30,6 +30,14 @@ pub struct Findings {
     pub errors: Vec<Finding>,
     /// What is permitted and yet rarely meant.
     pub warnings: Vec<String>,
+    /// The same, each with its code.
+    #[serde(default)]
+    pub oddities: Vec<Trouble>,
+}
+
+/// Warnings with their code.
+pub fn oddities(warnings: &[String]) -> Vec<Trouble> {
+    warnings.iter().map(|it| Trouble::new(codes::CONFIG_ODD, it)).collect()
 }
 
 /// One thing that is wrong.
@@ -88,6 +96,13 @@ pub fn check(layout: &Layout, as_user: bool) -> Findings {
     if !errors.iter().any(ConfigError::is_fatal) {
         named = search(&mut tree, &mut errors, &mut findings.warnings);
     }
+    // As they stand in the files, and these in the order in which they count.
+    let place = |error: &ConfigError| {
+        let file = files.iter().position(|path| path == error.file());
+        (file.unwrap_or(usize::MAX), error.line())
+    };
+    errors.sort_by_key(place);
+    findings.oddities = oddities(&findings.warnings);
     findings.errors = errors.iter().map(Finding::of).collect();
     if let Some(user) = as_user.then(Reader::service).flatten() {
         let known: BTreeSet<_> = findings.errors.iter().filter_map(|it| it.key.clone()).collect();

@@ -2,8 +2,7 @@
 //! for checks that must not stop at the first fault.
 
 use super::layers::Layout;
-use crate::io::read_bounded;
-use crate::limits;
+use super::tree::Place;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
@@ -29,38 +28,56 @@ pub enum Role {
     Leases,
 }
 
-/// The files that the configuration at `path` names, and its drop-ins. Those of credentials, which
+/// The files of the configuration whose main file is at `path`, of all layers, in the order in which
+/// they count. The main file is among them also where it cannot be read.
+pub fn written(path: &Path) -> Vec<PathBuf> {
+    let (tree, errors) = Layout::of(path).read_all("");
+    let mut files: Vec<_> = tree.files.into_iter().map(|file| file.path).collect();
+    if !files.iter().any(|file| file == path) && errors.iter().any(|error| error.file() == path) {
+        files.insert(0, path.to_owned());
+    }
+    files
+}
+
+/// The files that these files name, but where a later one overrides it. Those of credentials, which
 /// systemd hands over, are not among them.
 pub fn named(path: &Path) -> Vec<Named> {
+    let (tree, _) = Layout::of(path).read_all("");
+    let entries = tree.sections.iter().flat_map(|stored| &stored.entries);
+    let earlier = entries.flat_map(|entry| entry.earlier.iter().map(|(_, place)| *place));
+    let overridden: Vec<Place> = earlier.collect();
     let mut found = Vec::new();
-    let drop_ins = Layout::of(path).drop_ins();
-    let drop_ins = std::fs::read_dir(drop_ins).into_iter().flatten().flatten();
-    let drop_ins = drop_ins.map(|entry| entry.path());
-    let drop_ins = drop_ins.filter(|file| file.extension().is_some_and(|it| it == "toml"));
-    for file in [path.to_owned()].into_iter().chain(drop_ins) {
-        let octets = read_bounded(&file, limits::CONFIG_FILE).unwrap_or_default();
-        let Ok(text) = String::from_utf8(octets) else { continue };
-        if let Ok(tables) = DeTable::parse(&text) {
-            walk(tables.get_ref(), &file, &mut found);
+    for (number, file) in tree.files.iter().enumerate() {
+        let is_overridden = |at: usize| overridden.contains(&Place { file: number, at });
+        if let Ok(tables) = DeTable::parse(&file.text) {
+            walk(tables.get_ref(), &file.base, &is_overridden, &mut found);
         }
     }
     found
 }
 
-fn walk(table: &DeTable<'_>, origin: &Path, found: &mut Vec<Named>) {
+fn walk(
+    table: &DeTable<'_>,
+    base: &Path,
+    is_overridden: &dyn Fn(usize) -> bool,
+    found: &mut Vec<Named>,
+) {
     for (key, value) in table {
+        let places = [key.span().start, value.span().start];
         let key = key.get_ref();
         match value.get_ref() {
-            DeValue::Table(table) => walk(table, origin, found),
+            DeValue::Table(table) => walk(table, base, is_overridden, found),
             DeValue::Array(values) => {
                 for table in values.iter().filter_map(|value| value.get_ref().as_table()) {
-                    walk(table, origin, found);
+                    walk(table, base, is_overridden, found);
                 }
             }
             DeValue::String(text) => {
                 let Some(role) = role(key, text) else { continue };
-                let path = origin.parent().unwrap_or_else(|| Path::new("")).join(text.as_ref());
-                found.push(Named { path, role, key: key.to_string() });
+                if places.into_iter().any(is_overridden) {
+                    continue;
+                }
+                found.push(Named { path: base.join(text.as_ref()), role, key: key.to_string() });
             }
             _ => {}
         }
@@ -74,8 +91,9 @@ fn role(key: &str, value: &str) -> Option<Role> {
         "trust" | "certificate" | "client-certificate" | "client-ca" | "bootstrap-certificate" => {
             Some(Role::Certificate)
         }
+        _ if value.starts_with("credential:") || value.starts_with(super::CREDENTIALS) => None,
         "key" | "client-key" | "bootstrap-key" => Some(Role::Secret),
-        _ if key.ends_with("-file") && !value.starts_with("credential:") => Some(Role::Secret),
+        _ if key.ends_with("-file") => Some(Role::Secret),
         _ => None,
     }
 }
@@ -90,6 +108,7 @@ mod tests {
         let path = directory.path().join("a.toml");
         let text = "[gateway]\nid = 7\n[[lan]]\nlease-file = \"leases\"\n[wan.http-push]\n\
                     key = \"/k.pem\"\ntoken-file = \"credential:token\"\n\
+                    [bootstrap]\nuser-pin-file = \"/run/credentials/dm-gateway.service/pin\"\n\
                     [[server]]\ntrust = \"ca.pem\"\n[[server]]\ntrust = \"system\"\n";
         std::fs::write(&path, text).unwrap();
         let mut found: Vec<_> = named(&path).into_iter().map(|it| (it.path, it.role)).collect();
@@ -103,5 +122,34 @@ mod tests {
         expected.sort_by(|a, b| a.0.cmp(&b.0));
         assert_eq!(found, expected);
         assert_eq!(named(&beside("none")), []);
+    }
+
+    #[test]
+    fn files_are_found_in_all_layers_but_where_a_later_one_overrides_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let below = |name: &str| directory.path().join(name);
+        for (name, text) in [
+            (
+                "main.toml",
+                "[gateway]\nid = \"a\"\nstate-dir = \"state\"\n[wan.http-push]\ntoken-file = \"old\"\n",
+            ),
+            ("conf.d/10.toml", "[wan.http-push]\ntoken-file = \"new\"\n"),
+            ("state/provisioned/config.toml", "[[server]]\nid = \"x\"\ntrust = \"/ca.pem\"\n"),
+            ("state/config/applied.toml", "[bootstrap]\nuser-pin-file = \"pin\"\n"),
+        ] {
+            std::fs::create_dir_all(below(name).parent().unwrap()).unwrap();
+            std::fs::write(below(name), text).unwrap();
+        }
+        let main = below("main.toml");
+        let names: Vec<_> = named(&main).into_iter().map(|it| it.path).collect();
+        assert_eq!(names, [below("new"), PathBuf::from("/ca.pem"), below("pin")]);
+        let files = [
+            "main.toml",
+            "conf.d/10.toml",
+            "state/provisioned/config.toml",
+            "state/config/applied.toml",
+        ];
+        assert_eq!(written(&main), files.map(below));
+        assert_eq!(written(&below("none.toml")), [below("none.toml"), below("conf.d/10.toml")]);
     }
 }

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::proto::auth::Secret;
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// The listener for pushes over HTTP.
 #[derive(Clone, Debug, Default)]
@@ -97,8 +98,7 @@ pub(super) fn tls(
             };
         }
     };
-    let read = |of: &Value<'_>| {
-        let path = path(of)?;
+    let read = |of: &Value<'_>, path: PathBuf| {
         let octets = value::read_file(&path, limits::PUSH_PEM);
         value::note(of, &path, octets.as_deref().unwrap_or_default());
         let octets = octets.map_err(|why| {
@@ -108,15 +108,19 @@ pub(super) fn tls(
         })?;
         Ok((path, octets))
     };
-    let (certificate_path, chain) = read(&certificate)?;
-    let (key_path, private) = read(&key)?;
-    let authorities = client_ca.as_ref().map(read).transpose()?;
+    let (certificate_path, chain) = read(&certificate, path(&certificate)?)?;
+    let key_path = secret_path(&key)?;
+    let (key_path, private) = match read(&key, key_path.clone()) {
+        Err(_) if value::is_taken_on_trust(&key) => (key_path, None),
+        read => read.map(|(path, octets)| (path, Some(octets)))?,
+    };
+    let authorities = client_ca.as_ref().map(|of| read(of, path(of)?)).transpose()?;
     if value::is_public(&key_path) {
         let path = key_path.display();
         warnings.push(format!("everybody may read {path}: chmod o-r {path}"));
     }
     let of_clients = authorities.as_ref().map(|(_, octets)| &octets[..]);
-    let fault = match TlsServer::new(&chain, &private, of_clients) {
+    let fault = match TlsServer::read(&chain, private.as_deref(), of_clients) {
         Ok(tls) => return Ok(Some(tls)),
         Err(fault) => fault,
     };

@@ -44,6 +44,8 @@ pub enum Kind {
     Paths,
     /// The path of a file with a secret alone, or `credential:NAME`.
     Secret,
+    /// The path of a file with a private key, or `credential:NAME`.
+    Key,
 }
 
 impl Kind {
@@ -59,6 +61,7 @@ impl Kind {
             Self::Path => "path",
             Self::Paths => "path, or a list of paths",
             Self::Secret => "path of a file with the secret alone, or \"credential:NAME\"",
+            Self::Key => "path, or \"credential:NAME\"",
         }
     }
 }
@@ -188,6 +191,13 @@ pub fn named(path: &str) -> Vec<&'static Key> {
         Some((form, _, None)) => ALL.iter().filter(|key| key.section == form.name).collect(),
         None => ALL.iter().filter(|key| key.name == path).collect(),
     }
+}
+
+/// Whether a path names one of several sections by what is rather a slip of one of their keys:
+/// `lan.polcy`.
+pub fn is_slip(path: &str) -> bool {
+    let Some((form, Some(id), None)) = parse_path(path) else { return false };
+    nearest(id, &form.keys()).is_some()
 }
 
 /// The path most like one that names nothing.
@@ -321,7 +331,7 @@ keys! {
     "wan.http-push" "certificate": Path, words "none: HTTP is plain", Reload,
         "PEM: ours and those between it and its CA",
         "what the listener shows";
-    "wan.http-push" "key": Path, words "none", Reload,
+    "wan.http-push" "key": Key, words "none", Reload,
         "PEM, not encrypted",
         "the certificate's private key";
     "wan.http-push" "client-ca": Path, words "none", Reload,
@@ -379,7 +389,7 @@ keys! {
     "lan" "bootstrap-certificate": Path, words "none", Reload,
         "PEM: ours and those between it and its CA",
         "what that listener shows";
-    "lan" "bootstrap-key": Path, words "none", Reload,
+    "lan" "bootstrap-key": Key, words "none", Reload,
         "PEM, not encrypted",
         "that certificate's private key";
 
@@ -423,7 +433,7 @@ keys! {
     "server" "client-certificate": Path, words "none", Reload,
         "PEM",
         "what the gateway shows the server";
-    "server" "client-key": Path, words "none", Reload,
+    "server" "client-key": Key, words "none", Reload,
         "PEM, not encrypted",
         "that certificate's private key";
 
@@ -448,7 +458,7 @@ keys! {
     "bootstrap" "client-certificate": Path, words "none", Reload,
         "PEM",
         "what the gateway shows bootstrap servers";
-    "bootstrap" "client-key": Path, words "none", Reload,
+    "bootstrap" "client-key": Key, words "none", Reload,
         "PEM, not encrypted",
         "that certificate's private key";
     "bootstrap" "directories": Paths, value "[\"/usr/lib/dm-gateway/bootstrap.d\", \"/etc/dm-gateway/bootstrap.d\"]", Reload,

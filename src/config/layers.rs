@@ -62,7 +62,7 @@ impl Layout {
     }
 
     /// Where what was applied is kept beside the administrator's files.
-    pub(crate) fn applied_drop_in(&self) -> PathBuf {
+    pub fn applied_drop_in(&self) -> PathBuf {
         self.drop_ins().join(APPLIED)
     }
 
@@ -89,10 +89,19 @@ impl Layout {
 
     /// Reads all files.
     pub(super) fn read_all(&self, advice: &str) -> (Tree, Vec<ConfigError>) {
+        self.read_layers(advice, true)
+    }
+
+    /// Reads all files but the one that is on trial.
+    pub(super) fn read_untried(&self) -> (Tree, Vec<ConfigError>) {
+        self.read_layers("`--config FILE` with the daemon's file", false)
+    }
+
+    fn read_layers(&self, advice: &str, with_trial: bool) -> (Tree, Vec<ConfigError>) {
         let (mut tree, mut errors) = self.read(advice, true);
         let Some(state_dir) = state_dir(&tree) else { return (tree, errors) };
         let trial = state_dir.join(StateFiles::TRIAL);
-        if is_there(&trial) {
+        if with_trial && is_there(&trial) {
             // It stands for what was applied before.
             (tree, errors) = self.read(advice, false);
             self.add_applied(&mut tree, Origin::Trial, trial, &mut errors);
@@ -218,11 +227,23 @@ fn add(
 }
 
 fn read_text(path: &Path, advice: &str) -> Result<String, ConfigError> {
-    let failed = |why: &str| {
+    let failed = |why: &str, advice: &str| {
         ConfigError::of_file(path, format!("the file {why}"), advice).coded(codes::CONFIG_READ)
     };
-    let octets = value::read_file(path, limits::CONFIG_FILE).map_err(|why| failed(&why))?;
-    String::from_utf8(octets).map_err(|_| failed("is not UTF-8 text"))
+    let octets = value::read_file(path, limits::CONFIG_FILE).map_err(|why| {
+        let advice = match path.metadata() {
+            Ok(data) if data.is_dir() => "the file, not its directory",
+            Ok(data) if data.len() > limits::CONFIG_FILE as u64 => "a smaller file",
+            Ok(_) => "as root, or as who may read it: ls -l on it",
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                "as root, or as who may look there: ls -ld on its directory"
+            }
+            Err(_) => advice,
+        };
+        failed(&why, advice)
+    })?;
+    String::from_utf8(octets)
+        .map_err(|_| failed("is not UTF-8 text", "a TOML file, saved as UTF-8"))
 }
 
 /// The files of a directory that count, by name; none if there is no such directory.

@@ -47,12 +47,6 @@ pub fn doc(key: &Key) -> String {
     text
 }
 
-/// What `config doc` prints of several keys: a line each.
-pub fn overview(keys: &[&Key]) -> String {
-    let width = keys.iter().map(|key| key.path().len()).max().unwrap_or_default();
-    keys.iter().map(|key| format!("{:width$}  {}\n", key.path(), key.what)).collect()
-}
-
 /// The chapter of the manual.
 pub fn markdown() -> String {
     let mut text = format!(
@@ -94,7 +88,9 @@ pub fn markdown() -> String {
     );
     for form in FORMS {
         let _ = write!(text, "\n## `{form}`\n\n{}.\n\n", capital(form.what));
-        text.push_str("| key | takes | default | applies | what |\n|---|---|---|---|---|\n");
+        text.push_str(
+            "| key | takes | default | applies | since | what |\n|---|---|---|---|---|---|\n",
+        );
         for key in of(form) {
             let _ = writeln!(text, "{}", row(key));
         }
@@ -171,7 +167,8 @@ fn row(key: &Key) -> String {
         keys::Default::Words(words) => words.to_owned(),
     };
     let remote = key.node().map_or_else(String::new, |node| format!(" (DM servers: `{node}`)"));
-    let cells = [format!("`{}`", key.name), takes, default, key.applies.name().to_owned()];
+    let (applies, since) = (key.applies.name().to_owned(), key.since().to_owned());
+    let cells = [format!("`{}`", key.name), takes, default, applies, since];
     let cells: Vec<_> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
     format!("| {} | {}{remote} |", cells.join(" | "), key.what.replace('|', "\\|"))
 }

@@ -262,7 +262,7 @@ pub(super) fn list(items: &[impl fmt::Display]) -> String {
 }
 
 /// The candidate that `word` is a slip or the beginning of.
-pub(super) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
     let word = word.to_ascii_lowercase().replace('_', "-");
     if word.len() > SHOWN {
         return None;

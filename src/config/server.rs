@@ -134,16 +134,23 @@ fn trust(section: &Section<'_>) -> Result<Arc<Trust>, ConfigError> {
     }
     let certificate = section.get("client-certificate");
     let key = section.get("client-key");
+    let mut on_trust = false;
     trust.identity = match (&certificate, &key) {
         (None, None) => None,
-        (Some(certificate), Some(key)) => Some((noted(certificate)?, noted(key)?)),
+        (Some(certificate), Some(key)) => {
+            let (certificate, path) = (noted(certificate)?, noted_at(key, secret_path(key)?));
+            on_trust = value::is_taken_on_trust(key) && !path.exists();
+            Some((certificate, path))
+        }
         (Some(value), None) => return Err(value.error("has no key", "`client-key` beside it")),
         (None, Some(value)) => {
             return Err(value.error("has no certificate", "`client-certificate` beside it"));
         }
     };
     if let Some(value) = value.or(certificate) {
-        if let Err(why) = trust.check() {
+        let untold = Trust { identity: None, ..trust.clone() };
+        let checked = if on_trust { untold.check() } else { trust.check() };
+        if let Err(why) = checked {
             return Err(value.error(format!("cannot be used: {why}"), "a PEM file that is there"));
         }
     }
@@ -152,10 +159,13 @@ fn trust(section: &Section<'_>) -> Result<Arc<Trust>, ConfigError> {
 
 /// The path of a file whose content counts.
 fn noted(value: &Value<'_>) -> Result<PathBuf, ConfigError> {
-    let path = path(value)?;
+    Ok(noted_at(value, path(value)?))
+}
+
+fn noted_at(value: &Value<'_>, path: PathBuf) -> PathBuf {
     let octets = value::read_file(&path, limits::TRUST_FILE as usize).unwrap_or_default();
     value::note(value, &path, &octets);
-    Ok(path)
+    path
 }
 
 fn pin(value: &Value<'_>, digits: &str) -> Result<[u8; 32], ConfigError> {

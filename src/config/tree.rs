@@ -131,8 +131,22 @@ impl Tree {
         let (tables, faults) = DeTable::parse_recoverable(&text);
         if !faults.is_empty() {
             let error = |error: toml::de::Error| {
-                let problem = format!("not TOML: {}", error.message().replace('\n', " "));
-                let advice = "`key = \"text\"`, each key once, below its [section]";
+                let mut problem = format!("not TOML: {}", error.message().replace('\n', " "));
+                let mut advice = "`key = \"text\"`, each key once, below its [section]";
+                let word = error.span().and_then(|span| text.get(span.start..)).map(|rest| {
+                    rest.split(['=', ']', '#', '\n']).next().unwrap_or_default().trim()
+                });
+                match word.unwrap_or_default() {
+                    "" => {}
+                    word if error.message().starts_with("duplicate key") => {
+                        problem = format!("not TOML: {} is there twice", shown(word));
+                    }
+                    word if error.span().is_some_and(|it| is_bare_value(&text, it.start)) => {
+                        problem = format!("not TOML: {} is no value", shown(word));
+                        advice = "text in double quotes";
+                    }
+                    _ => {}
+                }
                 match error.span() {
                     Some(span) => {
                         self.error(Place { file: number, at: span.start }, problem, advice)
@@ -397,6 +411,13 @@ impl Tree {
         }
         self.locks.extend(locks);
     }
+}
+
+/// Whether a letter stands at `at`, where a value is wanted: text without its quotes.
+fn is_bare_value(text: &str, at: usize) -> bool {
+    let (before, after) = text.split_at_checked(at).unwrap_or_default();
+    before.trim_end_matches([' ', '\t']).ends_with('=')
+        && after.starts_with(|first: char| first.is_ascii_alphabetic())
 }
 
 impl Stored {

@@ -202,8 +202,7 @@ pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), C
     };
     let octets = match read_file(path, limits::SECRET) {
         Ok(octets) => octets,
-        // Operators' commands run outside of the unit, often while it is stopped.
-        Err(_) if is_credential(value) && !value.is_of_service() => {
+        Err(_) if is_taken_on_trust(value) => {
             return Ok((NOT_LOOKED_AT.to_owned(), false));
         }
         Err(why) => {
@@ -228,7 +227,15 @@ pub(super) fn secret(value: &Value<'_>, path: &Path) -> Result<(String, bool), C
 pub(super) fn note(value: &Value<'_>, path: &Path, octets: &[u8]) {
     let mut hasher = DefaultHasher::new();
     octets.hash(&mut hasher);
-    value.note_file(path, hasher.finish(), is_credential(value));
+    // systemd lets the service read them by an access list, which no mode shows.
+    let is_credential = is_credential(value) || path.starts_with(super::CREDENTIALS);
+    value.note_file(path, hasher.finish(), is_credential);
+}
+
+/// Whether a value names a credential that only the service is handed. Operators' commands run
+/// outside of the unit, often while it is stopped.
+pub(super) fn is_taken_on_trust(value: &Value<'_>) -> bool {
+    is_credential(value) && !value.is_of_service()
 }
 
 fn is_credential(value: &Value<'_>) -> bool {

@@ -1,4 +1,5 @@
-//! What `status` tells, as OpenMetrics text for Prometheus and its kin.
+//! What `status` tells, as text for Prometheus and its kin: OpenMetrics for whoever asks, the older
+//! form for files, because that is all that node exporter's textfile collector reads.
 //!
 //! About 40 families and no series for single devices: their number must not depend on what
 //! strangers do.
@@ -11,11 +12,23 @@ use std::fmt::Write as _;
 /// The `Content-Type` of [`render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// The forms of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus' text format 0.0.4: there are gauges and counters, and no units.
+    Prometheus,
+}
+
 /// Every metric of the gateway.
-pub fn render(answer: &StatusAnswer) -> String {
+pub fn render(answer: &StatusAnswer, form: Form) -> String {
     let StatusAnswer { status, io, .. } = answer;
-    let mut text = Text(String::with_capacity(8 * 1024));
-    text.family("", "info", "", "The program.");
+    let mut text = Text { text: String::with_capacity(8 * 1024), form };
+    match form {
+        Form::OpenMetrics => text.family("", "info", "", "The program."),
+        Form::Prometheus => text.family("_info", "gauge", "", "The program."),
+    }
     text.sample("_info", &[("version", &status.version)], 1);
     text.family("health", "stateset", "", "Whether it can do its work, as `status` says.");
     for (name, health) in
@@ -105,21 +118,35 @@ pub fn render(answer: &StatusAnswer) -> String {
     let labels = Reason::ALL.map(|reason| ([("reason", reason.name())], of(reason)));
     let samples: Vec<_> = labels.iter().map(|(labels, count)| (&labels[..], *count)).collect();
     text.counter("refusals", "", "Refusals of pushes and of devices' claims.", &samples);
-    text.0.push_str("# EOF\n");
-    text.0
+    if form == Form::OpenMetrics {
+        text.text.push_str("# EOF\n");
+    }
+    text.text
 }
 
-struct Text(String);
+struct Text {
+    text: String,
+    form: Form,
+}
 
 impl Text {
     /// The lines above the samples of a metric. Writing to a String cannot fail.
     fn family(&mut self, name: &str, kind: &str, unit: &str, help: &str) {
-        let name = full(name);
-        let _ = writeln!(self.0, "# TYPE {name} {kind}");
-        if !unit.is_empty() {
-            let _ = writeln!(self.0, "# UNIT {name} {unit}");
+        let mut name = full(name);
+        let is_open = self.form == Form::OpenMetrics;
+        let kind = match kind {
+            "stateset" if !is_open => "gauge",
+            kind => kind,
+        };
+        // There a family is called what its samples are called.
+        if kind == "counter" && !is_open {
+            name.push_str("_total");
         }
-        let _ = writeln!(self.0, "# HELP {name} {help}");
+        let _ = writeln!(self.text, "# TYPE {name} {kind}");
+        if !unit.is_empty() && is_open {
+            let _ = writeln!(self.text, "# UNIT {name} {unit}");
+        }
+        let _ = writeln!(self.text, "# HELP {name} {help}");
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) {
@@ -135,13 +162,13 @@ impl Text {
     }
 
     fn sample(&mut self, name: &str, labels: Labels<'_>, value: u64) {
-        self.0.push_str(&full(name));
+        self.text.push_str(&full(name));
         for (index, (label, text)) in labels.iter().enumerate() {
             let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.0, "{}{label}=\"{text}\"", if index == 0 { '{' } else { ',' });
+            let _ = write!(self.text, "{}{label}=\"{text}\"", if index == 0 { '{' } else { ',' });
         }
         let end = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.0, "{end} {value}");
+        let _ = writeln!(self.text, "{end} {value}");
     }
 }
 

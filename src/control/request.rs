@@ -35,7 +35,7 @@ pub enum Request {
     },
     /// What happens from now on: [`Watching`], then an [`EventLine`] for each event.
     Monitor,
-    /// The messages of one end device or DM server from now on: [`Watching`], then a [`TraceLine`]
+    /// The messages of one end device or DM server from now on: a [`TraceLine`] at once, then one
     /// for each message, until the time or the number is up.
     Trace {
         /// The id of a DM server, or the id or an alias of an end device.
@@ -134,6 +134,9 @@ pub enum Request {
         #[serde(default)]
         secrets: bool,
     },
+    /// What happened last, as far as it was worth a line of the log: an [`EventLine`] each, the oldest
+    /// first.
+    Events,
     /// The audit: its lines as they stand in its files, the oldest first.
     Audit,
     /// Reads the configuration anew: [`Reloaded`].

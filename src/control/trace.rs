@@ -5,8 +5,11 @@ use serde::{Deserialize, Serialize};
 /// One message of a traced peer, without its secrets; or why there are no more.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct TraceLine {
-    /// `in`, `out`, or `end`: no more lines follow.
+    /// `begin`, before anything happens; `in`, `out`; or `end`: no more lines follow.
     pub trace: String,
+    /// True in the line `begin`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub monitor: bool,
     /// What carries it: `push`, `http-push`, `device-http`, `server-http` or `http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carrier: Option<String>,
@@ -19,7 +22,7 @@ pub struct TraceLine {
     /// HTTP status code, of an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// What it says, as `decode` tells it; why, in the last line.
+    /// What it says, as `decode` tells it; why, in the last line; what is odd, in the first.
     pub lines: Vec<String>,
     /// Seconds since the gateway's start, to the microsecond.
     #[serde(default)]

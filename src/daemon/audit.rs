@@ -1,8 +1,10 @@
 //! What the gateway wants written down of changes goes to the audit on flash, on a thread that may
 //! block. Nothing happens, and nobody wakes up, while nothing changes.
 
+use super::configuration::Change;
 use super::shell::Shell;
-use super::{Signal, pause};
+use super::{Signal, journal, pause};
+use crate::codes;
 use crate::control::{self, BackupHead, Request};
 use crate::gateway::audit::{Audit, By};
 use crate::gateway::backup;
@@ -10,6 +12,7 @@ use crate::gateway::store::Record;
 use crate::io::audit::{self, AuditLog, Entry};
 use crate::io::control_socket::ControlConnection;
 use crate::limits;
+use log::Level;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -50,7 +53,8 @@ impl AuditTask {
         let mut entries = self.waiting.take();
         let lost = self.lost.take();
         if lost > 0 {
-            let why = Some(format!("{lost} entries found no room while the audit failed"));
+            let lines = if lost == 1 { "1 entry".into() } else { format!("{lost} entries") };
+            let why = Some(format!("{lines} found no room while the audit failed"));
             entries.push(Entry::new(time, "daemon", "lost").failed(why));
         }
         entries
@@ -99,15 +103,26 @@ impl Shell {
     ) {
         let answer = serde_json::from_str::<Value>(answer).unwrap_or_default();
         let failed = answer["refused"].as_str().map(str::to_owned);
-        let lists = ["applied", "restart", "done"].into_iter().filter_map(|name| {
+        let Change { before, after } = self.configuration.take_change();
+        let lists = [("waits for a restart", "restart"), ("done", "done")];
+        let lists = lists.into_iter().filter_map(|(head, name)| {
             let list = answer[name].as_array().filter(|list| !list.is_empty())?;
             let items: Vec<_> = list.iter().filter_map(Value::as_str).collect();
-            Some(format!("{name}: {}", items.join(", ")))
+            Some(format!("{head}: {}", items.join(", ")))
         });
-        let after = lists.collect::<Vec<_>>().join("; ");
+        let after = after.into_iter().chain(lists).collect::<Vec<_>>().join("; ");
         let after = Some(after).filter(|after| !after.is_empty() && failed.is_none());
+        let before = before.filter(|_| failed.is_none());
         let entry = Entry::new(self.clock.now().unix, by, what);
-        self.audit.push(Entry { subject, after, ..entry }.failed(failed));
+        self.audit.push(Entry { subject, before, after, ..entry }.failed(failed));
+    }
+
+    /// Has a change of the configuration written down that no request made.
+    pub(super) fn audit_own_configuration(&self, what: &str, why: &str, failed: Option<String>) {
+        let Change { before, after } = self.configuration.take_change();
+        let after = [Some(why.to_owned()), after].into_iter().flatten().collect::<Vec<_>>();
+        let entry = Entry::new(self.clock.now().unix, "daemon", what);
+        self.audit.push(Entry { before, after: Some(after.join("; ")), ..entry }.failed(failed));
     }
 
     /// Has something written down that the daemon did by itself.
@@ -152,7 +167,8 @@ impl Shell {
             self.audit.log.replace(Some(log));
             if let Err(error) = result {
                 if std::mem::replace(&mut works, false) {
-                    log::error!("the audit cannot be written: {error}");
+                    let why = format!("the audit cannot be written: {error}");
+                    journal::write_coded(Level::Error, codes::AUDIT_READ, &why);
                 }
                 self.put_back(entries);
                 pause(limits::STORE_RETRY).await;
@@ -202,7 +218,7 @@ impl Shell {
     async fn records(&self) -> Result<Vec<Record>, String> {
         for _ in 0..limits::STORE_WAITS {
             if let Some(records) = self.committer.records() {
-                return records.map_err(|error| error.to_string());
+                return records.map_or_else(|error| Err(error.to_string()), |it| Ok(it.to_vec()));
             }
             pause(limits::STORE_WAIT).await;
         }

@@ -2,6 +2,7 @@
 
 use super::shell::{Shell, Stoppers, answered, serve};
 use super::{Signal, advise_address, bound};
+use crate::codes;
 use crate::config::Config;
 use crate::gateway::health::SocketKind;
 use crate::gateway::seam::{BootstrapRequest, Input, LanId, Response};
@@ -29,7 +30,7 @@ pub(super) fn bind(config: &Config) -> Result<Vec<BootstrapPort>, String> {
         let Some(tls) = &lan.bootstrap_tls else { continue };
         for &address in &config.options.lans[index].bootstrap_listen {
             let interface = &config.options.lans[index].interface;
-            let listener = bound(listener(address, interface, tls))
+            let listener = bound(listener(address, interface, tls), codes::LAN_ADDRESS)
                 .map_err(|error| advise_address(&error, address, "[[lan]] bootstrap-listen"))?;
             ports.push(BootstrapPort { lan: LanId(index), address, tls: tls.clone(), listener });
         }

@@ -7,20 +7,27 @@
 //!                 ├── confirm ──► 90-applied.toml
 //!                 └── no word in time, also after a restart ──► removed, reload
 //! ```
+//!
+//! What each would do is told by `rehearsal`.
 
 use super::Signal;
+use super::journal;
 use super::pause;
 use super::shell::Shell;
 use crate::codes::{self, Trouble};
 use crate::config::reload::{Changes, take_over};
-use crate::config::{Config, Layout, view};
+use crate::config::view::{self, Difference};
+use crate::config::{Config, Layout, check};
 use crate::control::{
     self, Applied, ConfigurationState, Done, InForce, Reloaded, Request, document, refusal,
 };
+use crate::gateway::audit::shortened;
+use crate::gateway::event::{Event, EventKind};
 use crate::io::logger::{self, Levels};
 use crate::io::trial::{Trial, TrialFiles};
 use crate::limits;
-use log::LevelFilter;
+use log::{Level, LevelFilter};
+use serde_json::Value;
 use smol::future;
 use smol::lock::Mutex;
 use std::cell::{Cell, RefCell};
@@ -30,23 +37,54 @@ use std::time::Duration;
 
 /// What the daemon knows of its configuration.
 pub(super) struct Configuration {
-    running: RefCell<Config>,
+    pub(super) running: RefCell<Config>,
     /// One at a time reads and applies.
-    turn: Mutex<()>,
+    pub(super) turn: Mutex<()>,
     /// Why the last reload failed.
     error: RefCell<Option<Trouble>>,
     restart: RefCell<Vec<String>>,
     files: TrialFiles,
     /// When what is on trial is taken back, by the uptime, and the keys that it changed.
-    trial: RefCell<Option<(Duration, Vec<String>)>>,
+    pub(super) trial: RefCell<Option<(Duration, Vec<String>)>>,
     /// Until when more is logged than usual.
     log_until: Cell<Option<Duration>>,
     changed: Signal,
+    /// What the last reload changed, until it is written down.
+    change: RefCell<Change>,
     /// The daemon is to start anew.
     pub(super) restart_wanted: Signal,
 }
 
+/// Keys and values, as they were and as they are.
+#[derive(Default)]
+pub(super) struct Change {
+    pub(super) before: Option<String>,
+    pub(super) after: Option<String>,
+}
+
+impl Change {
+    fn of(differences: &[Difference]) -> Self {
+        let told = |value: fn(&Difference) -> &Option<Value>| {
+            let line = |it: &Difference| match value(it) {
+                Some(value) => format!("{} = {}", it.key, shortened(&view::toml(value))),
+                None => format!("{} not set", it.key),
+            };
+            let mut lines: Vec<_> = differences.iter().take(limits::AUDIT_KEYS).map(line).collect();
+            if differences.len() > limits::AUDIT_KEYS {
+                lines.push(format!("and {} more keys", differences.len() - limits::AUDIT_KEYS));
+            }
+            Some(lines.join(", ")).filter(|text| !text.is_empty())
+        };
+        Self { before: told(|it| &it.before), after: told(|it| &it.after) }
+    }
+}
+
 impl Configuration {
+    /// What the last reload changed; nothing, if it was asked for before.
+    pub(super) fn take_change(&self) -> Change {
+        self.change.take()
+    }
+
     /// Goes on with a trial that was under way when the daemon was stopped.
     pub(super) fn new(config: &Config, unix: u64, uptime: Duration) -> Self {
         let files = match &config.layout {
@@ -63,11 +101,12 @@ impl Configuration {
             trial: RefCell::new(trial),
             log_until: Cell::default(),
             changed: Signal::new(),
+            change: RefCell::default(),
             restart_wanted: Signal::new(),
         }
     }
 
-    fn layout(&self) -> Result<Layout, Trouble> {
+    pub(super) fn layout(&self) -> Result<Layout, Trouble> {
         let layout = self.running.borrow().layout.clone();
         layout.ok_or_else(|| Trouble::new(codes::RELOAD, "this daemon was started without a file"))
     }
@@ -81,14 +120,15 @@ impl Configuration {
 
 /// Whether a request is answered here.
 pub(super) fn is_of_configuration(request: &Request) -> bool {
-    matches!(
-        request,
+    match request {
+        Request::DryRun { of } => is_of_configuration(of),
         Request::Reload { .. }
-            | Request::Configuration
-            | Request::ApplyConfiguration { .. }
-            | Request::Confirm { .. }
-            | Request::LogLevel { .. }
-    )
+        | Request::Configuration
+        | Request::ApplyConfiguration { .. }
+        | Request::Confirm { .. }
+        | Request::LogLevel { .. } => true,
+        _ => false,
+    }
 }
 
 impl Shell {
@@ -111,6 +151,7 @@ impl Shell {
             Request::LogLevel { level, seconds, module } => {
                 self.log_level(level.as_deref(), Duration::from_secs(seconds), module)
             }
+            Request::DryRun { of } => self.rehearse(*of).await.map(|answer| (answer, false)),
             _ => Ok((document(self.in_force()), false)),
         };
         result.unwrap_or_else(|trouble| (refusal(&trouble), false))
@@ -129,7 +170,8 @@ impl Shell {
         let new = match result {
             Ok(new) => new,
             Err(error) => {
-                log::error!("the new configuration is not used, the old one stays: {error}");
+                let why = format!("the old one stays: {error}");
+                self.tell(&Event::new(EventKind::ConfigRefused, why));
                 let sentence =
                     format!("nothing is applied, the old configuration stays; cause: {error}");
                 let trouble = Trouble::new(codes::RELOAD, &sentence);
@@ -147,6 +189,8 @@ impl Shell {
     /// Goes on with a valid configuration.
     fn take(&self, new: Config) -> Reloaded {
         let state = &self.configuration;
+        let differences = view::differences(&state.running.borrow().values(), &new.values());
+        *state.change.borrow_mut() = Change::of(&differences);
         let (mut config, Changes { applied, restart }) = take_over(&state.running.borrow(), &new);
         self.renew_certificates(&mut config);
         let mut gateway = self.gateway.borrow_mut();
@@ -156,7 +200,7 @@ impl Shell {
         self.send();
         self.caller.configure(config.client.clone());
         for warning in &config.warnings {
-            log::warn!("{warning}");
+            journal::write_coded(Level::Warn, codes::CONFIG_ODD, warning);
         }
         let warnings = config.warnings.clone();
         *state.running.borrow_mut() = config;
@@ -165,17 +209,16 @@ impl Shell {
             logger::set_levels(Levels { all: state.usual_level(), module: None });
             self.gateway.borrow_mut().log(logger::levels().all);
         }
-        if applied.iter().any(|key| key.starts_with("bootstrap.")) {
-            self.bootstrap_files();
-        }
+        // Files that were applied already are known by their content.
+        self.bootstrap_files();
         let list = |keys: &[String]| if keys.is_empty() { "none".into() } else { keys.join(", ") };
-        log::info!(
-            "the configuration is read anew; changed: {}; waiting for a restart: {}",
-            list(&applied),
-            list(&restart)
-        );
+        let (changed, waiting) = (list(&applied), list(&restart));
+        let why = format!("changed: {changed}; waiting for a restart: {waiting}");
+        self.tell(&Event::new(EventKind::Configured, why));
         let remote = report.remote;
-        Reloaded { applied, restart, remote, trial: report.trial, warnings, restarts: false }
+        let oddities = check::oddities(&warnings);
+        let trial = report.trial;
+        Reloaded { applied, restart, remote, trial, warnings, oddities, restarts: false }
     }
 
     /// Listeners show the new certificates from the next connection on.
@@ -203,7 +246,7 @@ impl Shell {
     pub(super) async fn reload_by_signal(&self) {
         // Told in the log and in the status.
         let failed = self.reload(false).await.err().map(|trouble| trouble.to_string());
-        self.write_down_own("reload", "by SIGHUP".to_owned(), failed);
+        self.audit_own_configuration("reload", "by SIGHUP", failed);
     }
 
     /// Ready when the daemon is to start anew.
@@ -263,9 +306,7 @@ impl Shell {
         let running = state.running.borrow().values();
         let differences = view::differences(&running, &new.values());
         if dry_run {
-            let (_, Changes { applied, restart }) = take_over(&state.running.borrow(), &new);
-            let reloaded = Reloaded { applied, restart, ..Reloaded::default() };
-            return Ok(Applied { differences, reloaded, seconds: 0 });
+            return Ok(self.rehearsed(differences, &new));
         }
         let keys: Vec<_> = differences.iter().map(|it| it.key.clone()).collect();
         let now = self.clock.now();
@@ -293,7 +334,9 @@ impl Shell {
         let layout = state.layout()?;
         let turn = state.turn.lock().await;
         if state.trial.borrow().is_none() {
-            return Err(Trouble::new(codes::APPLY, "no configuration is on trial"));
+            let sentence = "no configuration is on trial; cause: none was applied, or its time is \
+                            over and it was taken back; try: dm-gateway audit";
+            return Err(Trouble::new(codes::APPLY, sentence));
         }
         if discard {
             drop(turn);
@@ -323,8 +366,9 @@ impl Shell {
         state.changed.set();
         state.files.discard();
         log::warn!("the configuration on trial is taken back: {why}");
-        self.write_down_own("apply-taken-back", why.to_owned(), None);
-        let Ok(reloaded) = self.reload_in_turn(layout, false).await else { return false };
+        let reloaded = self.reload_in_turn(layout, false).await;
+        self.audit_own_configuration("apply-taken-back", why, None);
+        let Ok(reloaded) = reloaded else { return false };
         // What it changed with a restart goes with one.
         reloaded.restart.iter().any(|key| keys.contains(key))
     }
@@ -365,7 +409,6 @@ impl Shell {
         time: Duration,
         module: Option<String>,
     ) -> Result<(String, bool), Trouble> {
-        let refused = |why: &str| Err(Trouble::new(codes::REFUSED, why));
         let state = &self.configuration;
         let usual = state.usual_level();
         let Some(level) = level else {
@@ -378,38 +421,59 @@ impl Shell {
             }
             return Ok((document(Done { done }), false));
         };
-        let Ok(level) = level.parse::<LevelFilter>() else {
-            return refused("there is no such level; try: error, warn, info, debug or trace");
-        };
-        if time.is_zero() || time > limits::LONGEST_LOG_TIME {
-            return refused("it takes a time from 1 s to 24 h");
-        }
-        let known = |path: &String| {
-            let first = path.split("::").next().unwrap_or_default();
-            MODULES.contains(&first)
-        };
-        if let Some(module) = module.as_ref().filter(|module| !known(module)) {
-            return refused(&format!("there is no module {module}; try: {}", MODULES.join(", ")));
-        }
+        let level = wanted_level(level, time, module.as_deref())?;
         let of = module.as_ref().map_or_else(String::new, |module| format!(" of {module}"));
+        let module_is_none = module.is_none();
         logger::set_levels(match module {
             Some(module) => Levels { all: usual, module: Some((module, level)) },
             None => Levels { all: level, module: None },
         });
         self.gateway.borrow_mut().log(logger::levels().all);
+        state.changed.set();
+        if module_is_none && level == usual {
+            state.log_until.set(None);
+            log::info!("an operator set the log to {}, as it usually is", name(level));
+            let text = format!("the level is {}, as it usually is", name(level));
+            return Ok((control::document(Done { done: vec![text] }), false));
+        }
         let until = self.clock.now().uptime + time;
         state.log_until.set(Some(until));
-        state.changed.set();
         let seconds = time.as_secs();
         log::info!("an operator set the log{of} to {} for {seconds} s", name(level));
-        let text = format!("the level{of} is {}; in {seconds} s it is as before", name(level));
+        let text =
+            format!("the level{of} is {}; in {seconds} s it is {} again", name(level), name(usual));
         Ok((control::document(Done { done: vec![text] }), false))
+    }
+}
+
+/// The level that an operator asks for.
+///
+/// # Errors
+/// If there is no such level or module, or the time is out of range.
+pub(super) fn wanted_level(
+    level: &str,
+    time: Duration,
+    module: Option<&str>,
+) -> Result<LevelFilter, Trouble> {
+    let refused = |why: &str| Err(Trouble::new(codes::REFUSED, why));
+    let Ok(level) = level.parse() else {
+        return refused("there is no such level; try: error, warn, info, debug or trace");
+    };
+    if time.is_zero() || time > limits::LONGEST_LOG_TIME {
+        return refused("it takes a time from 1 s to 24 h");
+    }
+    let first = |path: &str| path.split("::").next().is_some_and(|first| MODULES.contains(&first));
+    match module.filter(|module| !first(module)) {
+        Some(module) => {
+            refused(&format!("there is no module {module}; try: {}", MODULES.join(", ")))
+        }
+        None => Ok(level),
     }
 }
 
 /// The modules of the program, for `log-level --module`.
 const MODULES: [&str; 6] = ["cli", "config", "control", "daemon", "gateway", "io"];
 
-fn name(level: LevelFilter) -> String {
+pub(super) fn name(level: LevelFilter) -> String {
     level.as_str().to_ascii_lowercase()
 }

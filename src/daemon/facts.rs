@@ -4,6 +4,7 @@ use super::shell::Shell;
 use crate::gateway::health::{Facts, Socket, SocketKind};
 use crate::gateway::seam::Input;
 use crate::io::facts;
+use crate::io::state::Reset;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,6 +47,11 @@ impl Watched {
 impl Shell {
     /// Tells the gateway what the system knows.
     pub(super) fn sample(&self) {
+        self.handle(Input::Facts(self.facts()));
+    }
+
+    /// What the system knows.
+    pub(super) fn facts(&self) -> Facts {
         let Watched { state_dir, sockets, wan_running } = &self.watched;
         let socket = |watch: &Watch| Socket {
             kind: watch.kind,
@@ -54,13 +60,14 @@ impl Shell {
             open: watch.open.get(),
         };
         let io = self.io_counters();
-        let facts = Facts {
+        Facts {
             synchronised: facts::synchronised(),
             disk: facts::disk(state_dir).ok(),
             sockets: sockets.borrow().iter().map(socket).collect(),
             wan: self.wan_interface.clone().map(|name| (name, wan_running.get())),
             lost: io.pushes_dropped_by_kernel + io.pushes_unsent,
-        };
-        self.handle(Input::Facts(facts));
+            reset_ordered: Reset::is_ordered(state_dir),
+            hooks: self.hooks.as_ref().map_or_else(Vec::new, |it| it.failing(self.clock.now())),
+        }
     }
 }

@@ -8,15 +8,15 @@
 //!
 //! Files that others than their owner can write to, in the group or at all, are not run, nor those
 //! of anybody but root and the daemon's own user; hidden ones and those that editors and packages
-//! leave behind are passed over. A program may what the service may: the unit's CAP_NET_ADMIN is
-//! ambient and passes to it. Without the key nothing of this is there, and no event is made
-//! for it.
+//! leave behind are passed over. A program runs as the service's user and in its sandbox, without its
+//! capabilities: [`program::keep_privileges`]. Without the key nothing of this is there, and no
+//! event is made for it.
 
 use super::shell::Shell;
-use crate::codes;
 use crate::control;
 use crate::gateway::event::{Event, EventKind};
 use crate::gateway::journal::ENTRIES;
+use crate::gateway::seam::Now;
 use crate::io::program;
 use crate::limits;
 use smol::channel::{self, Receiver, Sender};
@@ -34,11 +34,24 @@ pub(super) struct Hooks {
     send: Sender<(EventKind, String)>,
     receive: Receiver<(EventKind, String)>,
     programs: RefCell<Programs>,
-    /// When each file was complained of last.
-    complained: RefCell<HashMap<PathBuf, Duration>>,
+    /// What is wrong with each file.
+    failing: RefCell<HashMap<PathBuf, Failing>>,
+    /// Complaints that nobody was told of yet.
+    complaints: RefCell<Vec<Event>>,
     pub(super) run: Cell<u64>,
     pub(super) failed: Cell<u64>,
     pub(super) dropped: Cell<u64>,
+}
+
+/// Something wrong with a file.
+struct Failing {
+    why: String,
+    /// Whether one sees it in the directory, so that it is gone when one sees it no more.
+    is_seen: bool,
+    /// When it was so last.
+    at: Duration,
+    /// When it was complained of last.
+    told: Duration,
 }
 
 /// The directory as it was.
@@ -57,11 +70,21 @@ impl Hooks {
             send,
             receive,
             programs: RefCell::default(),
-            complained: RefCell::default(),
+            failing: RefCell::default(),
+            complaints: RefCell::default(),
             run: Cell::default(),
             failed: Cell::default(),
             dropped: Cell::default(),
         }
+    }
+
+    /// What is wrong with programs of late, the latest first.
+    pub(super) fn failing(&self, now: Now) -> Vec<String> {
+        let failing = self.failing.borrow();
+        let recent = |it: &&Failing| now.uptime < it.at + limits::HOOK_MEMORY;
+        let mut failing: Vec<_> = failing.values().filter(recent).collect();
+        failing.sort_by_key(|it| std::cmp::Reverse(it.at));
+        failing.into_iter().map(|it| it.why.clone()).collect()
     }
 
     /// Those that want to be told of an event, by the directory as it was a moment ago.
@@ -76,11 +99,21 @@ impl Hooks {
     }
 
     fn look(&self, now: Duration) -> Vec<(PathBuf, Option<EventKind>)> {
+        let files = self.files(now);
+        // What was seen there and is not now, and what went.
+        self.failing.borrow_mut().retain(|path, it| match it.is_seen {
+            true => it.at == now,
+            false => *path == self.directory || files.iter().any(|(file, _)| file == path),
+        });
+        files
+    }
+
+    fn files(&self, now: Duration) -> Vec<(PathBuf, Option<EventKind>)> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
             Err(error) => {
                 let why = format!("cannot be read: {}", crate::io::plain(&error));
-                self.complain(&self.directory, &why, now);
+                self.complain(&self.directory, &why, true, now);
                 return Vec::new();
             }
         };
@@ -92,11 +125,17 @@ impl Hooks {
                 continue;
             }
             if file.mode() & 0o022 != 0 {
-                self.complain(&path, "is not run: others than its owner can write to it", now);
+                self.complain(
+                    &path,
+                    "is not run: others than its owner can write to it",
+                    true,
+                    now,
+                );
                 continue;
             }
             if file.uid() != 0 && file.uid() != nix::unistd::geteuid().as_raw() {
-                self.complain(&path, "is not run: it belongs neither to root nor to us", now);
+                let why = "is not run: it belongs neither to root nor to us";
+                self.complain(&path, why, true, now);
                 continue;
             }
             let kind = name.rsplit_once('.').and_then(|(_, end)| {
@@ -108,31 +147,51 @@ impl Hooks {
         files
     }
 
-    /// A line in the log, at most one a minute for each file.
-    fn complain(&self, path: &Path, why: &str, now: Duration) {
-        let mut complained = self.complained.borrow_mut();
-        if complained.get(path).is_some_and(|at| now < *at + limits::LOG_WINDOW) {
-            return;
+    /// Notes what is wrong with a file. It is told of once a minute at most.
+    fn complain(&self, path: &Path, why: &str, is_seen: bool, now: Duration) {
+        let why = format!("{} {why}", path.display());
+        let mut failing = self.failing.borrow_mut();
+        failing.retain(|_, it| now < it.at + limits::HOOK_MEMORY);
+        let before = failing.get(path).map(|it| it.told);
+        let told = before.filter(|told| now < *told + limits::LOG_WINDOW);
+        if told.is_none() {
+            self.complaints.borrow_mut().push(Event::new(EventKind::HookFailed, &*why));
         }
-        complained.retain(|_, at| now < *at + limits::LOG_WINDOW);
-        complained.insert(path.to_owned(), now);
-        log::warn!("{}: {} {why}", codes::HOOK, path.display());
+        let told = told.unwrap_or(now);
+        failing.insert(path.to_owned(), Failing { why, is_seen, at: now, told });
     }
 }
 
 impl Shell {
-    /// Has the programs told of an event, if there are any.
+    /// Has the programs told of an event, if there are any. Of their own failures they are not.
     pub(super) fn tell_hooks(&self, event: &Event) {
-        let Some(hooks) = &self.hooks else { return };
-        let now = self.clock.now();
-        if hooks.wanting(event.kind, now.uptime).is_empty() {
+        let Some(hooks) = self.hooks.as_ref().filter(|_| event.kind != EventKind::HookFailed)
+        else {
             return;
+        };
+        let now = self.clock.now();
+        let wanting = hooks.wanting(event.kind, now.uptime);
+        if !wanting.is_empty() {
+            self.queue_for_hooks(hooks, event, now);
         }
+        self.tell_complaints(hooks);
+    }
+
+    fn queue_for_hooks(&self, hooks: &Hooks, event: &Event, now: Now) {
         let line = format!("{}\n", control::event_line(event, now));
         if hooks.send.try_send((event.kind, line)).is_err() {
             hooks.dropped.set(hooks.dropped.get() + 1);
-            let why = format!("works too slowly: {} events were left out", hooks.dropped.get());
-            hooks.complain(&hooks.directory, &why, now.uptime);
+            let why = match hooks.dropped.get() {
+                1 => "works too slowly: 1 event was left out".to_owned(),
+                number => format!("works too slowly: {number} events were left out"),
+            };
+            hooks.complain(&hooks.directory, &why, false, now.uptime);
+        }
+    }
+
+    fn tell_complaints(&self, hooks: &Hooks) {
+        for event in hooks.complaints.take() {
+            self.tell(&event);
         }
     }
 
@@ -144,11 +203,15 @@ impl Shell {
                 let variable = ("GW_EVENT", kind.name());
                 let result = program::run(&path, variable, &line, limits::HOOK_TIME).await;
                 hooks.run.set(hooks.run.get() + 1);
-                if let Err(why) = result {
-                    hooks.failed.set(hooks.failed.get() + 1);
-                    hooks.complain(&path, &why, self.clock.now().uptime);
+                match result {
+                    Ok(()) => drop(hooks.failing.borrow_mut().remove(&path)),
+                    Err(why) => {
+                        hooks.failed.set(hooks.failed.get() + 1);
+                        hooks.complain(&path, &why, false, self.clock.now().uptime);
+                    }
                 }
             }
+            self.tell_complaints(hooks);
         }
     }
 }

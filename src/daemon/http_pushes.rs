@@ -2,6 +2,7 @@
 
 use super::shell::{Shell, Stoppers, answered, count, serve};
 use super::{Signal, advise_address, bound};
+use crate::codes;
 use crate::config::Config;
 use crate::gateway::health::SocketKind;
 use crate::gateway::seam::{Input, PushFault, PushRequest, Response};
@@ -26,7 +27,7 @@ pub(super) fn bind(config: &Config) -> Result<Vec<HttpPort>, String> {
     let port = |&address: &SocketAddr| {
         let tls = config.http_push.tls.clone();
         let listener = listener(address, config.wan_interface.as_deref(), tls.as_ref());
-        let listener = bound(listener)
+        let listener = bound(listener, codes::PUSH_PORT)
             .map_err(|error| advise_address(&error, address, "[wan] http-push-listen"))?;
         Ok(HttpPort { address, tls, listener })
     };

@@ -1,9 +1,11 @@
 //! Events as lines of the log, with their fields.
 
+use crate::codes::Code;
 use crate::control::{self, EventLine};
 use crate::gateway::event::Event;
 use crate::gateway::seam::Now;
 use crate::io::logger::{self, Entry};
+use log::Level;
 
 /// Writes the line of an event, or of as many more of its kind as `held_back` says.
 pub(super) fn write(event: &Event, held_back: u64) {
@@ -31,6 +33,12 @@ pub(super) fn write(event: &Event, held_back: u64) {
     });
 }
 
+/// Writes a line that is no event, with the code of what is wrong.
+pub(super) fn write_coded(level: Level, code: Code, message: &str) {
+    let (message, fields) = (format!("{message} ({code})"), &[("GW_CODE", code.id)]);
+    logger::write(&Entry { level, message: &message, message_id: None, fields });
+}
+
 /// Whom it concerns, what happened and why; then the rest that is known.
 fn message(line: &EventLine) -> String {
     let mut text = String::new();
@@ -44,8 +52,8 @@ fn message(line: &EventLine) -> String {
     let server = line.server.as_ref().filter(|_| line.device.is_some());
     let lan = line.lan.as_ref().filter(|_| line.device.is_some() || line.server.is_some());
     let rest = [("server", server), ("address", line.address.as_ref()), ("LAN", lan)];
-    let rest: Vec<_> =
-        rest.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value?))).collect();
+    let rest = rest.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value?)));
+    let rest: Vec<_> = rest.chain(line.code.clone()).collect();
     if !rest.is_empty() {
         text.push_str(&format!(" ({})", rest.join(", ")));
     }
@@ -75,5 +83,7 @@ mod tests {
         assert_eq!(message(&lan), "depot forwarded: because (address 192.0.2.7:2948)");
         let nobody = EventLine { lan: None, address: None, ..lan };
         assert_eq!(message(&nobody), "forwarded: because");
+        let wrong = EventLine { code: Some("GW-LAN-01".into()), ..nobody };
+        assert_eq!(message(&wrong), "forwarded: because (GW-LAN-01)");
     }
 }

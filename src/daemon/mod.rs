@@ -23,9 +23,11 @@ mod operators;
 mod probes;
 mod progress;
 mod pushes;
+mod rehearsal;
 mod shell;
 mod traces;
 
+use crate::codes::{self, Code};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::seam::{Input, LanId};
@@ -35,22 +37,25 @@ use crate::io::clock::Clock;
 use crate::io::committer::Committer;
 use crate::io::control_socket::ControlSocket;
 use crate::io::http_server::LanListener;
+use crate::io::inherited;
 use crate::io::leases::LeaseWatch;
 use crate::io::logger;
 use crate::io::page_server::PageListener;
 use crate::io::push::PushReceiver;
-use crate::io::sled_store::SledStore;
+use crate::io::sled_store::{self, SledStore};
 use crate::io::systemd;
 use crate::limits;
 use bootstraps::BootstrapPort;
 pub(crate) use calls::is_left_over;
 use hooks::Hooks;
 use http_pushes::HttpPort;
+use log::Level;
 use progress::{Part, StoreBeat};
 use shell::{Shell, Stoppers};
 use smol::channel::{self, Receiver, Sender};
 use smol::stream::{self, Stream, StreamExt as _};
 use smol::{LocalExecutor, Timer, future};
+use std::fmt;
 use std::fs::DirBuilder;
 use std::future::Future;
 use std::io;
@@ -104,24 +109,51 @@ struct Listener {
     listener: Option<LanListener>,
 }
 
+/// Why a daemon does not start.
+#[derive(Clone, Debug)]
+pub struct Unstarted {
+    /// The code of the reason.
+    pub code: Code,
+    /// A sentence that says what failed and what to try.
+    pub why: String,
+}
+
+impl From<String> for Unstarted {
+    fn from(why: String) -> Self {
+        Self { code: codes::START, why }
+    }
+}
+
+impl fmt::Display for Unstarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
 impl Daemon {
     /// Binds and opens what the configuration names.
     ///
     /// # Errors
     /// A sentence that says what failed and what to try: an address in use, a directory or
     /// socket that cannot be made, a store that cannot be opened, another daemon at work.
-    pub fn start(config: &Config) -> Result<Self, String> {
+    pub fn start(config: &Config) -> Result<Self, Unstarted> {
         for warning in &config.warnings {
-            log::warn!("{warning}");
+            journal::write_coded(Level::Warn, codes::CONFIG_ODD, warning);
         }
         let clock = Clock::start().map_err(|error| error.to_string())?;
         make_state_directory(&config.state_dir)?;
         let control = ControlSocket::bind(&config.control_socket).map_err(advise_control)?;
         let mut push_ports = Vec::new();
         for &address in &config.push_listen {
-            let receiver = bound(PushReceiver::bind(address, config.wan_interface.as_deref()))
+            let receiver = PushReceiver::bind(address, config.wan_interface.as_deref());
+            let receiver = bound(receiver, codes::PUSH_PORT)
                 .map_err(|error| advise_address(&error, address, "[wan] push-listen"))?;
             push_ports.push(PushPort { address, receiver });
+        }
+        for address in inherited::unused() {
+            log::warn!(
+                "the service manager holds a socket at {address}, which no push-listen names"
+            );
         }
         let metrics = config.observe.metrics.as_ref();
         let metrics = metrics.map(PageListener::bind).transpose();
@@ -133,7 +165,8 @@ impl Daemon {
         for (index, lan) in config.lans.iter().enumerate() {
             let options = &config.options.lans[index];
             for &address in &lan.listen {
-                let listener = bound(bind_listener(address, &options.interface))
+                let listener = bind_listener(address, &options.interface);
+                let listener = bound(listener, codes::LAN_ADDRESS)
                     .map_err(|error| advise_address(&error, address, "[[lan]] listen"))?;
                 listeners.push(Listener { lan: LanId(index), address, listener });
             }
@@ -144,15 +177,17 @@ impl Daemon {
             }
         }
         let mut store = SledStore::open(&config.state_dir.join("store")).map_err(|error| {
+            let code = sled_store::code(&error).unwrap_or(codes::START);
             if error.0.contains("; try: ") {
-                return error.0;
+                return Unstarted { code, why: error.0 };
             }
             let hint = "`dm-gateway status`, `df`, and `ls -l` on the `state-dir`";
-            format!("{error}; try: {hint}")
+            Unstarted { code, why: format!("{error}; try: {hint}") }
         })?;
         let records = store.load().map_err(|error| error.to_string())?;
         let now = clock.now();
-        let mut gateway = Gateway::new(config.options.clone(), records, clock.entropy(), now);
+        let mut gateway = Gateway::new(config.options.clone(), &records, clock.entropy(), now);
+        drop(records);
         gateway.log(logger::levels().all);
         let mut shell = Shell::new(gateway, clock, Committer::new(store), config);
         shell.hooks = config.observe.events.as_deref().map(Hooks::new);
@@ -341,11 +376,11 @@ fn bind_listener(address: SocketAddr, interface: &str) -> io::Result<LanListener
 }
 
 /// An interface or address that is not there yet is waited for; every other error counts.
-fn bound<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+fn bound<T>(result: io::Result<T>, code: Code) -> io::Result<Option<T>> {
     match result {
         Ok(bound) => Ok(Some(bound)),
         Err(error) if is_absent(&error) => {
-            log::warn!("{error}; waiting for it");
+            journal::write_coded(Level::Warn, code, &format!("{error}; waiting for it"));
             Ok(None)
         }
         Err(error) => Err(error),

@@ -7,16 +7,24 @@
 //! | `/readyz` | 200 if healthy or degraded (`status` exits with 0 or 1), 503 if down (2); the health lines |
 
 use super::shell::Shell;
-use crate::control::{StatusAnswer, openmetrics};
+use crate::control::StatusAnswer;
+use crate::control::openmetrics::{self, Form};
 use crate::gateway::view::Health;
-use crate::io::page_server::{Page, PageListener, PageRequest};
+use crate::io::page_server::{Page, PageListener, PageRequest, is_this_machine};
 use std::rc::Rc;
 
 impl Shell {
     /// Serves metrics and health, for ever.
     pub(super) async fn observers(self: Rc<Self>, listener: PageListener) {
+        let is_tcp = listener.local_address().is_some();
         let handler = |request: PageRequest| {
-            let page = self.observed(&request.path);
+            let page = match request.host.as_deref() {
+                // A page from elsewhere in a browser here (DNS rebinding).
+                Some(host) if is_tcp && !is_this_machine(host) => {
+                    Page::text(421, "this is served to programs on this machine only\n")
+                }
+                _ => self.observed(&request.path),
+            };
             async move { page }
         };
         listener.serve(handler).await;
@@ -26,7 +34,7 @@ impl Shell {
         match path {
             "/metrics" => Page {
                 content_type: openmetrics::CONTENT_TYPE,
-                ..Page::text(200, openmetrics::render(&self.status_answer()))
+                ..Page::text(200, openmetrics::render(&self.status_answer(), Form::OpenMetrics))
             },
             "/livez" => Page::text(200, "alive\n"),
             "/readyz" => ready(&self.status_answer()),

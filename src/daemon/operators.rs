@@ -2,6 +2,7 @@
 
 use super::audit::audited;
 use super::configuration::is_of_configuration;
+use super::journal;
 use super::pause;
 use super::shell::Shell;
 use crate::control::{self, IoCounters, Request};
@@ -48,8 +49,7 @@ impl Shell {
                 return self.test_server(&server, &mut connection).await;
             }
             Ok(Request::Trace { peer, seconds, messages }) => {
-                let answer = self.answer(&Request::Monitor);
-                match connection.send(&answer).await {
+                match connection.send(&self.trace_begins(&peer)).await {
                     Ok(()) => return self.trace(connection, peer, seconds, messages).await,
                     Err(error) => Err(error),
                 }
@@ -73,6 +73,7 @@ impl Shell {
                 let monitor = watches.then(|| self.subscribe());
                 match request {
                     Request::Audit => return self.tell_audit(connection).await,
+                    Request::Events => return self.tell_recent(connection).await,
                     Request::Backup { secrets } => {
                         return self.tell_backup(connection, secrets).await;
                     }
@@ -149,6 +150,31 @@ impl Shell {
         let mut monitors = self.monitors.borrow_mut();
         monitors.retain(|monitor| !monitor.lines.is_closed());
         self.gateway.borrow_mut().observe(!monitors.is_empty() || self.hooks.is_some());
+    }
+
+    /// Tells of something that the gateway does not know of.
+    pub(super) fn tell(&self, event: &Event) {
+        self.log(event, 0);
+        self.publish(event);
+    }
+
+    /// Has an event be a line of the log, and remembers it for a while.
+    pub(super) fn log(&self, event: &Event, held_back: u64) {
+        journal::write(event, held_back);
+        let mut recent = self.recent.borrow_mut();
+        if recent.len() >= limits::RECENT_EVENTS {
+            recent.pop_front();
+        }
+        recent.push_back(control::event_line(event, self.clock.now()));
+    }
+
+    async fn tell_recent(&self, mut connection: ControlConnection) {
+        let lines: Vec<_> = self.recent.borrow().iter().cloned().collect();
+        for line in lines {
+            if connection.send(&line).await.is_err() {
+                return;
+            }
+        }
     }
 
     pub(super) fn publish(&self, event: &Event) {

@@ -14,6 +14,7 @@ use super::progress::{Beats, Part};
 use super::pushes::{Lan, WanPort};
 use super::traces::Traces;
 use super::{Listener, Signal, bind_listener, is_absent, pause};
+use crate::codes;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::health::SocketKind;
@@ -26,6 +27,7 @@ use crate::io::leases::LeaseWatch;
 use crate::io::netlink::{Event as KernelEvent, Netlink};
 use crate::io::sled_store::SledStore;
 use crate::limits;
+use log::Level;
 use smol::channel::{self, Receiver, Sender};
 use smol::{LocalExecutor, future};
 use std::cell::{Cell, RefCell};
@@ -70,6 +72,8 @@ pub(super) struct Shell {
     pub(super) octets: Octets,
     pub(super) hooks: Option<Hooks>,
     pub(super) traces: Traces,
+    /// The newest events that were lines of the log, as they are told.
+    pub(super) recent: RefCell<VecDeque<String>>,
 }
 
 /// Octets of what is said, without what carries it.
@@ -117,6 +121,7 @@ impl Shell {
             octets: Octets::default(),
             hooks: None,
             traces: Traces::default(),
+            recent: RefCell::default(),
             caller: Caller::new(config.client.clone()),
             configuration: Configuration::new(config, now.unix, now.uptime),
             beats: Beats::default(),
@@ -129,7 +134,8 @@ impl Shell {
         match Netlink::open() {
             Ok(netlink) => *shell.netlink.borrow_mut() = Some(netlink),
             Err(error) => {
-                log::error!("the kernel's neighbour table cannot be read: {error}");
+                let why = format!("the kernel's neighbour table cannot be read: {error}");
+                journal::write_coded(Level::Error, codes::NEIGHBOURS, &why);
                 shell.handle(Input::Neighbour(NeighbourEvent::Unavailable));
             }
         }
@@ -212,7 +218,7 @@ impl Shell {
                 Output::Operated { operation, result } => self.caller.operated(operation, result),
                 Output::Audit(audit) => self.write_down(audit),
                 Output::Event(event) => self.publish(&event),
-                Output::Log { event, held_back } => journal::write(&event, held_back),
+                Output::Log { event, held_back } => self.log(&event, held_back),
             }
         }
         if let Some(due) = gateway.poll_timeout() {
@@ -258,7 +264,8 @@ impl Shell {
                     self.handle(Input::Leases { lan, leases: &leases });
                 }
                 Err(error) if std::mem::replace(&mut readable, false) => {
-                    log::error!("cannot read the lease file: {error}");
+                    let why = format!("cannot read the lease file: {error}");
+                    journal::write_coded(Level::Error, codes::LEASES, &why);
                 }
                 Err(_) => {}
             }
@@ -311,6 +318,7 @@ impl Shell {
                     if self.wan_interface.as_ref() == Some(&event.name) {
                         self.watched.wan_running.set(index != 0 && event.running);
                         self.wan_changed(index);
+                        self.feed(Input::Facts(self.facts()));
                     }
                     self.feed(Input::Link(event));
                 }
@@ -322,7 +330,8 @@ impl Shell {
     }
 
     fn lose_kernel(&self, error: &io::Error) {
-        log::error!("the kernel's neighbour table cannot be read any more: {error}");
+        let why = format!("the kernel's neighbour table cannot be read any more: {error}");
+        journal::write_coded(Level::Error, codes::NEIGHBOURS, &why);
         *self.netlink.borrow_mut() = None;
         self.feed(Input::Neighbour(NeighbourEvent::Unavailable));
     }

@@ -4,6 +4,7 @@
 use super::pause;
 use super::shell::Shell;
 use crate::cli::decode::masked;
+use crate::config::nearest;
 use crate::control::{self, TraceLine};
 use crate::gateway::Gateway;
 use crate::gateway::device::DeviceId;
@@ -295,6 +296,35 @@ fn said(octets: &[u8]) -> Vec<String> {
 }
 
 impl Shell {
+    /// The first line of a trace: whether anybody is known by that name.
+    pub(super) fn trace_begins(&self, peer: &str) -> String {
+        let (gateway, now) = (self.gateway.borrow(), self.clock.now());
+        let (devices, servers) = (gateway.devices(now), gateway.servers(now));
+        let is_known = gateway.known_as(peer).is_some() || servers.iter().any(|it| it.id == peer);
+        let names = devices.iter().flat_map(|it| [&it.id].into_iter().chain(&it.aliases));
+        let names: Vec<&str> =
+            names.chain(servers.iter().map(|it| &it.id)).map(|it| &**it).collect();
+        let part = || names.iter().find(|name| name.contains(peer)).copied();
+        let near = nearest(peer, &names).or_else(part).filter(|_| !peer.is_empty());
+        let mut lines = Vec::new();
+        if !is_known {
+            let mut line = format!("no end device and no DM server is known as {peer} yet");
+            if let Some(near) = near {
+                line.push_str(&format!("; did you mean {near}?"));
+            }
+            lines.push(line);
+        }
+        let begun = TraceLine {
+            trace: "begin".to_owned(),
+            monitor: true,
+            lines,
+            uptime: now.uptime.as_micros() as f64 / 1e6,
+            time: now.unix,
+            ..TraceLine::default()
+        };
+        control::document(begun)
+    }
+
     /// Tells an operator the messages of a peer, until the time or the number is up.
     pub(super) async fn trace(
         &self,

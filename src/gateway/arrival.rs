@@ -73,6 +73,7 @@ impl Gateway {
         now: Now,
     ) -> Outcome {
         self.metrics.counters.pushes += 1;
+        self.metrics.last_push = Some(now.uptime);
         match self.check_source(from.ip()).and_then(|()| read()) {
             Ok(Arrival { bootstrap: Some(bootstrap), .. }) => {
                 self.pushed_bootstrap(from, &bootstrap, now)

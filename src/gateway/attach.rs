@@ -163,6 +163,12 @@ impl Gateway {
 
     /// Takes what the kernel says of an interface.
     pub(super) fn link_event(&mut self, event: LinkEvent, now: Now) {
+        let name = event.name.clone();
+        self.link_changed(event, now);
+        self.tell_of_lan_links(Some(&name));
+    }
+
+    fn link_changed(&mut self, event: LinkEvent, now: Now) {
         let mut lans = Vec::new();
         for (lan, known) in self.lan_interfaces.iter_mut().enumerate() {
             if self.options.lans[lan].interface == event.name {

@@ -181,7 +181,7 @@ fn subject(operation: &Operation) -> Option<(&'static str, Subject)> {
     })
 }
 
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(VALUE) {
         Some(_) => text.chars().take(VALUE - 1).chain(['…']).collect(),
         None => text.to_owned(),

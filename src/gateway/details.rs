@@ -2,9 +2,75 @@
 
 use crate::codes::{self, Trouble};
 use crate::gateway::Gateway;
+use crate::gateway::alert::ServerId;
+use crate::gateway::device::{Device, Record};
+use crate::gateway::management::Sessions;
 use crate::gateway::seam::Now;
-use crate::gateway::view::{DeviceDetails, DeviceView, ServerDetails, ServerView};
+use crate::gateway::view::{DeviceView, Explanation, ServerView};
 use crate::limits;
+use serde::{Deserialize, Serialize};
+
+/// Everything known about one end device.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct DeviceDetails {
+    /// What the list of all devices tells of it.
+    #[serde(flatten)]
+    pub device: DeviceView,
+    /// For each server that it named, whether a push would pass.
+    pub pushes: Vec<Explanation>,
+    /// What is odd about it, and what to do.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Everything known about one DM server.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ServerDetails {
+    /// What the list of all servers tells of it.
+    #[serde(flatten)]
+    pub server: ServerView,
+    /// Whether the gateway has an account with it.
+    pub account: bool,
+    /// Where the account goes, without a query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Whether a session with it runs.
+    #[serde(default)]
+    pub running: bool,
+    /// How the last session with it ended; absent if none did since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionView>,
+    /// When the next one is to begin, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextView>,
+    /// Sessions, or searches for an account, that failed in a row.
+    #[serde(default)]
+    pub failures: u32,
+    /// For each device that names it, whether a push would pass.
+    pub pushes: Vec<Explanation>,
+    /// What is odd about it, and what to do.
+    pub troubles: Vec<Trouble>,
+}
+
+/// A session with a DM server that ended.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct SessionView {
+    /// How long ago.
+    pub age: u64,
+    /// Whether as it should.
+    pub ok: bool,
+    /// Why it failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+}
+
+/// A session with a DM server that is to begin.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct NextView {
+    /// After how many seconds.
+    pub wait: u64,
+    /// Why, for people.
+    pub why: String,
+}
 
 impl Gateway {
     /// One end device, by its id, an alias, or a part of the id that no other device has.
@@ -17,10 +83,8 @@ impl Gateway {
             Some(device) => self.device(device, now),
             None => only(id, self.devices(now), |device| &device.id, "device", "devices")?,
         };
-        let policy = self.options.lans.iter().find(|lan| *lan.name == *device.lan);
         let servers = device.servers.iter();
         Ok(DeviceDetails {
-            policy: policy.map(|lan| lan.policy.to_string()),
             pushes: servers.map(|server| self.explain(server, &device.id)).collect(),
             troubles: troubles_of_device(&device),
             device,
@@ -46,7 +110,32 @@ impl Gateway {
         }
         pushes.sort_by(|a, b| a.device.cmp(&b.device));
         let account = self.management.has_account(&server.id);
-        Ok(ServerDetails { account, pushes, troubles: troubles_of_server(&server), server })
+        // What stands behind the `?` may be a token.
+        let url = self.management.account_url(&server.id);
+        let url = url.map(|url| url.split('?').next().unwrap_or_default().to_owned());
+        let Sessions { running, session, next, failures } =
+            self.management.sessions_of(&server.id, now);
+        let troubles = troubles_of_server(&server);
+        Ok(ServerDetails {
+            account,
+            url,
+            running,
+            session,
+            next,
+            failures,
+            pushes,
+            troubles,
+            server,
+        })
+    }
+
+    /// Servers whose pushes for a device pass.
+    pub(super) fn allowed<'d>(&self, device: &'d Device) -> impl Iterator<Item = &'d ServerId> {
+        let Record { id, list, ruling, .. } = &device.record;
+        let key = self.find_by_header(id.as_str(), &mut String::new());
+        let named = list.as_ref().map_or(&[][..], |list| &list.servers);
+        let added = ruling.added.iter().filter(|it| !named.contains(it));
+        named.iter().chain(added).filter(move |it| self.judge(it.as_str(), key).is_ok())
     }
 }
 
@@ -73,15 +162,22 @@ fn only<T>(
     }
 }
 
+fn times(number: u32) -> String {
+    if number == 1 { "once".to_owned() } else { format!("{number} times") }
+}
+
 fn troubles_of_device(device: &DeviceView) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     if let Some(rival) = &device.conflict {
         let mac = rival.mac.as_deref().map_or_else(String::new, |mac| format!(" ({mac})"));
         let sentence = format!(
-            "another device claims this identity; cause: it speaks from {}{mac}, {} times, last \
-             {} s ago; pushes still go to the one that was here first; try: find out what is at \
+            "another device claims this identity; cause: it speaks from {}{mac}, {}, last {} s \
+             ago; pushes still go to the one that was here first; try: find out what is at \
              {}; if it is the real one, take the other off the LAN",
-            rival.address, rival.count, rival.age, rival.address
+            rival.address,
+            times(rival.count),
+            rival.age,
+            rival.address
         );
         troubles.push(Trouble::new(codes::CONFLICT, &sentence));
     }
@@ -113,7 +209,8 @@ fn troubles_of_server(server: &ServerView) -> Vec<Trouble> {
         "failed" => {
             let sentence = format!("the last session or search failed; cause: {why}");
             let next = format!("dm-gateway session {id} --wait");
-            vec![Trouble::new(codes::SESSION, &sentence).or_try(&next)]
+            let code = server.code.as_deref().and_then(codes::find).unwrap_or(&codes::SESSION);
+            vec![Trouble::new(*code, &sentence).or_try(&next)]
         }
         "pending-approval" => {
             let sentence = format!(

@@ -12,10 +12,11 @@ use crate::gateway::event::{Event, EventKind, Reason};
 use crate::gateway::journal::STORE_WORKS;
 use crate::gateway::policy::Policy;
 use crate::gateway::seam::{Change, CommitId, ConnectionId, LanId, MacAddress, Now, StoreError};
+use crate::gateway::store::Records;
 use crate::gateway::{Gateway, dialogue};
 use crate::limits;
 use crate::proto::syncml::{Command, Encoding, Message, StatusCode};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -36,20 +37,16 @@ pub(super) struct HeldReply {
 }
 
 impl Gateway {
-    pub(super) fn restore(
-        &mut self,
-        stored: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
-        now: Now,
-    ) {
-        for (key, value) in stored {
-            if self.restore_management(&key, &value) {
+    pub(super) fn restore(&mut self, stored: &Records, now: Now) {
+        for (key, value) in stored.iter() {
+            if self.restore_management(key, value) {
                 continue;
             }
-            let Some(key) = device_key(&key) else {
+            let Some(key) = device_key(key) else {
                 log::warn!("the store holds a key of another version: left alone");
                 continue;
             };
-            match Record::decode(&value) {
+            match Record::decode(value) {
                 Ok(mut record) => {
                     let lan = self.options.lans.iter().position(|lan| lan.name == record.lan);
                     if let Some(lan) = lan {
@@ -69,15 +66,18 @@ impl Gateway {
     /// Removes devices known by an Ethernet address only that is an alias of another: they became
     /// one when the store failed.
     fn unite_restored(&mut self) {
-        let devices = self.inventory.iter().filter(|(_, device)| device.record.named);
-        let aliases: HashMap<MacAddress, DeviceKey> = devices
-            .flat_map(|(key, device)| device.record.hardware.iter().map(move |mac| (*mac, key)))
+        let (named, unnamed): (Vec<_>, Vec<_>) =
+            self.inventory.iter().partition(|(_, device)| device.record.named);
+        let unnamed: HashMap<MacAddress, DeviceKey> = unnamed
+            .into_iter()
+            .filter_map(|(key, device)| Some((device.record.id.mac()?, key)))
             .collect();
-        let doubles = self.inventory.iter().filter_map(|(key, device)| {
-            let mac = device.record.id.mac().filter(|_| !device.record.named)?;
-            Some((key, *aliases.get(&mac)?, mac))
-        });
-        for (double, key, mac) in doubles.collect::<Vec<_>>() {
+        let aliases = named
+            .into_iter()
+            .flat_map(|(key, device)| device.record.hardware.iter().map(move |mac| (*mac, key)));
+        let doubles: BTreeMap<DeviceKey, (DeviceKey, MacAddress)> =
+            aliases.filter_map(|(mac, key)| Some((*unnamed.get(&mac)?, (key, mac)))).collect();
+        for (double, (key, mac)) in doubles {
             let record = |key| self.inventory.device(key).map(|device| device.record.clone());
             let (Some(old), Some(mut record)) = (record(double), record(key)) else { continue };
             record.list = record.list.or(old.list);
@@ -216,15 +216,7 @@ impl Gateway {
                 || STORE_WORKS.to_owned(),
                 |error| format!("the store fails: {error}; what it cannot keep is refused"),
             );
-            self.tell(Event {
-                kind: EventKind::Store,
-                device: None,
-                server: None,
-                lan: None,
-                address: None,
-                reason: None,
-                why,
-            });
+            self.tell(Event::new(EventKind::Store, why));
         }
         self.store_error = error;
     }
@@ -254,6 +246,7 @@ impl Gateway {
             lan: lan.clone(),
             address: None,
             reason: None,
+            code: None,
             why,
         };
         let mut events = Vec::new();
@@ -272,6 +265,7 @@ impl Gateway {
                     {
                         "no list confirmed the mappings: they end".to_owned()
                     }
+                    None if list.servers.len() == 1 => "BootstrappedDMSList: 1 server".to_owned(),
                     None if list.servers.len() == 1 => "BootstrappedDMSList: 1 server".to_owned(),
                     None => format!("BootstrappedDMSList: {} servers", list.servers.len()),
                 };

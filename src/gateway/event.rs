@@ -1,5 +1,6 @@
 //! What happened, told to whoever watches: `monitor`, the demo, the log.
 
+use crate::codes::Code;
 use crate::gateway::alert::ServerId;
 use crate::gateway::forward::Rule;
 use std::fmt;
@@ -21,8 +22,26 @@ pub struct Event {
     pub address: Option<SocketAddr>,
     /// Why it was refused, where it was.
     pub reason: Option<Reason>,
+    /// What is wrong, where that is more than its kind says.
+    pub code: Option<Code>,
     /// Why, in plain English.
     pub why: String,
+}
+
+impl Event {
+    /// One that concerns nobody yet.
+    pub fn new(kind: EventKind, why: impl Into<String>) -> Self {
+        Self {
+            kind,
+            device: None,
+            server: None,
+            lan: None,
+            address: None,
+            reason: None,
+            code: None,
+            why: why.into(),
+        }
+    }
 }
 
 /// The kinds of [`Event`].
@@ -90,6 +109,20 @@ pub enum EventKind {
     Policy,
     /// A device was sent its account for the gateway.
     Provisioned,
+    /// The interface of a LAN is missing or down.
+    LanDown,
+    /// The interface of a LAN is there again.
+    LanUp,
+    /// The WAN interface is missing or down.
+    WanDown,
+    /// The WAN interface is there again.
+    WanUp,
+    /// The configuration was read anew.
+    Configured,
+    /// The new configuration is wrong and not used.
+    ConfigRefused,
+    /// A program that is to be told of events failed, or may not be run.
+    HookFailed,
 }
 
 impl EventKind {
@@ -127,6 +160,13 @@ impl EventKind {
             Self::RolledBack => "rolled-back",
             Self::Policy => "policy",
             Self::Provisioned => "provisioned",
+            Self::LanDown => "lan-down",
+            Self::LanUp => "lan-up",
+            Self::WanDown => "wan-down",
+            Self::WanUp => "wan-up",
+            Self::Configured => "configured",
+            Self::ConfigRefused => "config-refused",
+            Self::HookFailed => "hook-failed",
         }
     }
 }

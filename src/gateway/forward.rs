@@ -409,6 +409,7 @@ impl Gateway {
                 lan: None,
                 address: Some(from),
                 reason: Some(reason),
+                code: None,
                 why: why.to_owned(),
             };
             self.tell_those(heed, event);

@@ -51,6 +51,10 @@ pub struct Facts {
     pub wan: Option<(String, bool)>,
     /// Pushes that the kernel threw away since the start, on their way in or out.
     pub lost: u64,
+    /// Whether the next start begins with a factory reset.
+    pub reset_ordered: bool,
+    /// What is wrong with programs that are to be told of events, the latest first.
+    pub hooks: Vec<String>,
 }
 
 /// A disk.
@@ -180,7 +184,9 @@ impl Gateway {
         if facts.lost > self.facts.lost {
             self.lost_at = Some(now.uptime);
         }
+        self.tell_of_wan_link(&facts);
         self.facts = facts;
+        self.tell_of_lan_links(None);
     }
 
     /// `name` of a `[[lan]]`.
@@ -219,6 +225,13 @@ impl Gateway {
         self.wan_health(&mut lines, now);
         self.server_health(&mut lines, now);
         self.device_health(&mut lines, status, now);
+        if let Some(first) = self.facts.hooks.first() {
+            let more = match self.facts.hooks.len() {
+                1 => String::new(),
+                number => format!(", and {} more", number - 1),
+            };
+            lines.warn(codes::HOOK, format!("events are not told to a program: {first}{more}"));
+        }
         let mut lines = lines.0;
         lines.sort_by_key(|line| std::cmp::Reverse(line.severity));
         let health = if lines.iter().all(|line| line.severity < Severity::Fail) {
@@ -232,6 +245,9 @@ impl Gateway {
     }
 
     fn storage_health(&self, lines: &mut Lines) {
+        if self.facts.reset_ordered {
+            lines.warn(codes::RESET_ORDERED, "the next start forgets everything: factory-reset");
+        }
         let disk = self.facts.disk.and_then(|disk| disk.trouble());
         if let Some(error) = &self.store_error {
             let what = format!("the store fails: {error}; what it cannot keep is refused");
@@ -324,7 +340,10 @@ impl Gateway {
             }
         }
         if self.lost_at.is_some_and(|at| now.uptime < at + limits::LOSS_MEMORY) {
-            let what = format!("{} pushes were lost in the kernel", self.facts.lost);
+            let what = match self.facts.lost {
+                1 => "1 push was lost in the kernel".to_owned(),
+                number => format!("{number} pushes were lost in the kernel"),
+            };
             lines.warn(codes::LOSSES, what);
         }
     }

@@ -210,12 +210,14 @@ impl Inventory {
         let added = device.record.ruling.added.iter().filter(|server| !named.contains(server));
         let servers = named.iter().chain(added);
         let mut old = std::mem::take(&mut device.slots);
-        device.slots = servers
-            .map(|server| match old.iter().position(|slot| slot.server == *server) {
+        // Thousands of devices name one or two: no room for four.
+        device.slots.reserve_exact(servers.clone().count());
+        device.slots.extend(servers.map(|server| {
+            match old.iter().position(|slot| slot.server == *server) {
                 Some(index) => old.swap_remove(index),
                 None => Slot::new(server.clone()),
-            })
-            .collect();
+            }
+        }));
         // Triggers of servers that may push without being named are not lost.
         device.slots.extend(old.into_iter().filter(Slot::holds));
     }

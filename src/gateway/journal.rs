@@ -24,7 +24,7 @@ pub struct Entry {
     pub message_id: &'static str,
     /// What happened, as a sentence without its end.
     pub what: &'static str,
-    /// What is wrong then, where something is.
+    /// What is wrong then, where something is and the event does not say more exactly what.
     pub code: Option<Code>,
 }
 
@@ -65,7 +65,7 @@ entries! {
     Released Debug "8f73aecc1d8435d7450a4910539833ce" "a push that waited went on to its device";
     Expired Info "0abc6ce68cacbb2e336780cae9df0279" "a push waited too long for its device and was dropped";
     Refused Info "4f382d58c6ff7624f693f11c3d21b9e2" "a push, or what a device claims, was refused";
-    Conflict Warn "13ec586172099d64ed1c9ca3c7238643" "two devices claim the same identity";
+    Conflict Warn "13ec586172099d64ed1c9ca3c7238643" "two devices claim the same identity": codes::CONFLICT;
     Detached Info "252968f6793fff3b84a584f6404470a7" "an end device went";
     Store Error "96b94dabea542c327adb34c6545de94f" "the store fails, or works again": codes::STORE;
     Notified Info "77f52d4e04b64d9a2bcfe6cf6c5b0481" "a DM server asked the gateway itself for a session";
@@ -81,6 +81,13 @@ entries! {
     RolledBack Warn "f0e3612140a9ab6dfab07546698483b2" "what a DM server changed was taken back";
     Policy Info "58604996d2a562bf248bf96d1595ea92" "a LAN has another policy";
     Provisioned Info "cf4fa59049475d7fa5725af620a8bb89" "a device was sent an account for the gateway";
+    LanDown Warn "302632225f4e927dbe7ecc6e73488262" "the interface of a LAN is missing or down": codes::LAN_DOWN;
+    LanUp Info "91b1e2fb265cf2b258e8eec3adf2d260" "the interface of a LAN is there again";
+    WanDown Warn "e9925236f2eece907cff039cc1897f01" "the WAN interface is missing or down": codes::WAN_DOWN;
+    WanUp Info "6fd38f70bc4c5172ef68bef8cd3cefac" "the WAN interface is there again";
+    Configured Info "a060cb926392ccd53db29c42ee9a6dd7" "the configuration was read anew";
+    ConfigRefused Error "b51192fbb6af32c3aa42ca90871b4fd5" "a new configuration is wrong, and the old one stays": codes::RELOAD;
+    HookFailed Warn "fb8bd9e876c021742764b596baa0e63f" "a program in events.d failed or may not be run": codes::HOOK;
 }
 
 /// The event [`EventKind::Store`] for better says this.
@@ -104,7 +111,7 @@ impl Event {
 
     /// What is wrong, where something is.
     pub fn code(&self) -> Option<Code> {
-        self.kind.entry().code.filter(|_| self.level() <= Level::Warn)
+        self.code.or_else(|| self.kind.entry().code).filter(|_| self.level() <= Level::Warn)
     }
 }
 
@@ -231,7 +238,7 @@ mod tests {
             assert!(entry.message_id.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f')));
             assert!(!entry.what.ends_with('.'));
         }
-        assert_eq!(ENTRIES.len(), EventKind::Provisioned as usize + 1);
+        assert_eq!(ENTRIES.len(), EventKind::HookFailed as usize + 1);
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use crate::gateway::event::Reason;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What happened how often.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
     /// Everything but refusals.
     pub counters: Counters,
+    /// When the last push came.
+    pub last_push: Option<Duration>,
     refused: Refused,
 }
 

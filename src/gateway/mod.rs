@@ -34,6 +34,7 @@ pub mod health;
 mod identity;
 pub mod inventory;
 pub mod journal;
+mod links;
 pub mod management;
 mod mapping;
 pub mod metrics;
@@ -65,6 +66,7 @@ use crate::gateway::ruling::Answer;
 use crate::gateway::seam::{
     CommitId, ConnectionId, Input, LanId, MacAddress, Now, Output, Response, StoreError,
 };
+use crate::gateway::store::Records;
 use crate::limits;
 use crate::proto::auth::Secret;
 use crate::proto::bootstrap::Profile;
@@ -233,6 +235,7 @@ pub struct Gateway {
     /// When pushes that the kernel lost were noticed last.
     lost_at: Option<Duration>,
     rival: Option<Rival>,
+    down: links::Down,
     timers: Timers,
     outputs: Outputs,
     datagrams: Vec<u8>,
@@ -255,12 +258,7 @@ struct Interface {
 
 impl Gateway {
     /// A gateway that knows what the store had kept. `seed` comes from the system's entropy.
-    pub fn new(
-        options: Options,
-        stored: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
-        seed: [u8; 32],
-        now: Now,
-    ) -> Self {
+    pub fn new(options: Options, stored: &Records, seed: [u8; 32], now: Now) -> Self {
         let mut entropy = Entropy { seed, counter: 0 };
         let hash_key = (entropy.u64(), entropy.u64());
         let mut gateway = Self {
@@ -285,6 +283,7 @@ impl Gateway {
             facts: Facts::default(),
             lost_at: None,
             rival: None,
+            down: links::Down::default(),
             timers: Timers::default(),
             outputs: Outputs::default(),
             datagrams: Vec::new(),
@@ -439,7 +438,7 @@ impl Gateway {
         for (Source { kind, reason, lan }, held_back) in over {
             let what = reason.map_or_else(|| kind.entry().what, Reason::sentence);
             let why = format!("{held_back} more in the last minute: {what}");
-            let event = Event { kind, device: None, server: None, lan, address: None, reason, why };
+            let event = Event { lan, reason, ..Event::new(kind, why) };
             self.outputs.0.push_back(Queued::Log(Box::new(event), held_back));
         }
         if let Some(next) = next {
@@ -478,7 +477,8 @@ impl Gateway {
         let Some(device) = self.inventory.device(key).filter(|_| !heed.nobody()) else { return };
         let server = slot.and_then(|slot| device.slots.get(slot)).map(|slot| slot.server.clone());
         let device = Some(device.record.id.shared());
-        self.tell_those(heed, Event { kind, device, server, lan, address, reason, why: why() });
+        let event = Event { device, server, lan, address, reason, ..Event::new(kind, why()) };
+        self.tell_those(heed, event);
     }
 
     fn tell_of_peer(&mut self, reason: Reason, lan: LanId, peer: IpAddr, claim: Option<&DeviceId>) {
@@ -489,7 +489,8 @@ impl Gateway {
         }
         let (address, why) = (Some(SocketAddr::new(peer, 0)), reason.to_string());
         let (device, lan, reason) = (claim.map(DeviceId::shared), Some(lan), Some(reason));
-        self.tell_those(heed, Event { kind, device, server: None, lan, address, reason, why });
+        let event = Event { device, lan, address, reason, ..Event::new(kind, why) };
+        self.tell_those(heed, event);
     }
 }
 

@@ -94,7 +94,7 @@ impl Gateway {
         let (key, record) = self.known(device)?;
         if record.ruling.blocked == block {
             let how = if block { "is blocked already" } else { "is not blocked" };
-            return Err(format!("{} {how}", record.id));
+            return Err(format!("{} {how}; try: dm-gateway devices show {}", record.id, record.id));
         }
         let line = if block {
             format!("{}: blocked; its pushes and sessions are refused", record.id)
@@ -298,6 +298,7 @@ impl Gateway {
                 lan,
                 address: None,
                 reason: None,
+                code: None,
                 why,
             });
         }

@@ -3,15 +3,15 @@
 //! The structures are the JSON of `--json`, schema 1: a field may be added, none changes its
 //! meaning. Ages and waits are seconds.
 
-use crate::codes::Trouble;
 use crate::gateway::Gateway;
 use crate::gateway::alert::ServerId;
+pub use crate::gateway::details::{DeviceDetails, NextView, ServerDetails, SessionView};
 use crate::gateway::device::{Conflict, Device, DeviceId, DeviceKey, Record};
 use crate::gateway::event::Reason;
 use crate::gateway::forward::Rule;
 use crate::gateway::health::{ClockView, Disk, HealthLine, Severity, SocketView};
 use crate::gateway::metrics::Counters;
-use crate::gateway::policy::Policy;
+use crate::gateway::policy::{Policy, Verify};
 pub use crate::gateway::rule::Explanation;
 use crate::gateway::seam::{LanId, Now};
 use crate::limits;
@@ -41,6 +41,12 @@ pub struct Status {
     pub devices: DeviceCounts,
     /// Mappings in force.
     pub mappings: usize,
+    /// DM servers that devices name or the gateway has an account with.
+    #[serde(default)]
+    pub servers: usize,
+    /// Seconds since the last push came, whatever became of it; absent if none came since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_push: Option<u64>,
     /// Servers that bootstrap LANs want and the gateway has no account with.
     pub wanted: usize,
     /// Triggers that wait for their device.
@@ -142,6 +148,16 @@ pub struct DeviceView {
     pub aliases: Vec<String>,
     /// Whether the device itself gave its identity.
     pub named: bool,
+    /// Whether a `[[device]]` of the configuration has its identity.
+    #[serde(default)]
+    pub configured: bool,
+    /// Policy of its LAN: its mode; absent if the LAN is not configured any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// `verified`: tied to an Ethernet address by the kernel's neighbour table; `unverified`: its
+    /// LAN takes its word; `random-mac`: nothing is known but an Ethernet address that is made up.
+    #[serde(default)]
+    pub identity: String,
     /// How long ago it answered or was confirmed last; null if not since the start.
     pub seen: Option<u64>,
     /// Whether its list was followed by empty ones.
@@ -161,6 +177,9 @@ pub struct DeviceView {
     /// Servers that may not wake it by an operator's word.
     #[serde(default)]
     pub removed: Vec<String>,
+    /// Servers that may wake it, by whatever rule.
+    #[serde(default)]
+    pub allowed: Vec<String>,
 }
 
 /// A rival's claim.
@@ -220,35 +239,6 @@ pub struct ServerView {
     pub age: Option<u64>,
 }
 
-/// Everything known about one end device.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct DeviceDetails {
-    /// What the list of all devices tells of it.
-    #[serde(flatten)]
-    pub device: DeviceView,
-    /// Policy of its LAN; absent if the LAN is not configured any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<String>,
-    /// For each server that it named, whether a push would pass.
-    pub pushes: Vec<Explanation>,
-    /// What is odd about it, and what to do.
-    pub troubles: Vec<Trouble>,
-}
-
-/// Everything known about one DM server.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct ServerDetails {
-    /// What the list of all servers tells of it.
-    #[serde(flatten)]
-    pub server: ServerView,
-    /// Whether the gateway has an account with it.
-    pub account: bool,
-    /// For each device that names it, whether a push would pass.
-    pub pushes: Vec<Explanation>,
-    /// What is odd about it, and what to do.
-    pub troubles: Vec<Trouble>,
-}
-
 impl Gateway {
     /// The whole.
     pub fn status(&self, now: Now) -> Status {
@@ -284,6 +274,8 @@ impl Gateway {
             lans,
             devices,
             mappings: servers.iter().map(|server| server.mapped).sum(),
+            servers: servers.len(),
+            last_push: metrics.last_push.map(|then| ago(now, then)),
             wanted: servers
                 .iter()
                 .filter(|server| server.wanted > 0 && !self.management.has_account(&server.id))
@@ -303,7 +295,7 @@ impl Gateway {
         status
     }
 
-    fn lan_is_up(&self, lan: LanId) -> Option<bool> {
+    pub(super) fn lan_is_up(&self, lan: LanId) -> Option<bool> {
         if !self.neighbours_available {
             return None;
         }
@@ -325,6 +317,14 @@ impl Gateway {
         let address = device.best_address(|_| true).filter(|_| attached);
         let hardware = record.hardware.iter().map(|mac| DeviceId::of_mac(*mac));
         let servers = record.list.iter().flat_map(|list| &list.servers);
+        let lan = self.options.lans.iter().find(|lan| lan.name == record.lan);
+        let is_proven = lan.is_some_and(|lan| lan.verify == Verify::Neighbour);
+        let identity = match record.id.mac() {
+            Some(mac) if mac.is_local() && !record.named => "random-mac",
+            Some(_) if is_proven => "verified",
+            None if is_proven && !record.hardware.is_empty() => "verified",
+            _ => "unverified",
+        };
         DeviceView {
             id: record.id.to_string(),
             address: address.map(|address| address.ip.to_string()),
@@ -334,6 +334,9 @@ impl Gateway {
             servers: servers.map(ToString::to_string).collect(),
             aliases: hardware.filter(|alias| *alias != record.id).map(|a| a.to_string()).collect(),
             named: record.named,
+            configured: self.options.account(record.id.normal()).is_some(),
+            policy: lan.map(|lan| lan.policy.to_string()),
+            identity: identity.to_owned(),
             seen: device.last_seen.map(|seen| ago(now, seen)),
             unconfirmed: record.list.as_ref().is_some_and(|list| list.unconfirmed.is_some()),
             detection: device.detection.map(|code| code.0),
@@ -352,6 +355,7 @@ impl Gateway {
             blocked: record.ruling.blocked,
             added: record.ruling.added.iter().map(ToString::to_string).collect(),
             removed: record.ruling.removed.iter().map(ToString::to_string).collect(),
+            allowed: self.allowed(device).map(ToString::to_string).collect(),
         }
     }
 

@@ -55,6 +55,16 @@ pub struct Entry {
     pub kept: Option<Value>,
 }
 
+/// An entry as its line stands in the files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chained {
+    /// What it says.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// The line's place in the chain: 64 hexadecimal digits.
+    pub hash: String,
+}
+
 impl Entry {
     /// Something that was done.
     pub fn new(time: u64, by: impl Into<String>, what: impl Into<String>) -> Self {

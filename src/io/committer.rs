@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::clock::since_boot;
 use crate::gateway::seam::{Change, CommitId, StoreError};
-use crate::gateway::store::{Record, Store};
+use crate::gateway::store::{Records, Store};
 use crate::limits::STORE_RETRY;
 
 /// Figures of a [`Committer`] since its start.
@@ -87,7 +87,7 @@ impl<S: Store + Send + 'static> Committer<S> {
     }
 
     /// Every record, as far as they are durable; `None` while a commit has the store.
-    pub fn records(&self) -> Option<Result<Vec<Record>, StoreError>> {
+    pub fn records(&self) -> Option<Result<Records, StoreError>> {
         self.store.borrow_mut().as_mut().map(Store::load)
     }
 

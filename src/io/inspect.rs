@@ -143,6 +143,16 @@ pub fn addresses_of(name: &str) -> Vec<Ipv4Addr> {
     own.filter_map(|it| Some(it.address?.as_sockaddr_in()?.ip())).collect()
 }
 
+/// Whether an interface, or any if none is named, has an IPv6 address that the Internet reaches.
+pub fn has_global_v6(name: &str) -> bool {
+    let Ok(mut all) = nix::ifaddrs::getifaddrs() else { return false };
+    all.any(|it| {
+        let address = it.address.and_then(|address| Some(address.as_sockaddr_in6()?.ip()));
+        let is_global = address.is_some_and(|ip| ip.segments()[0] & 0xe000 == 0x2000);
+        is_global && (name.is_empty() || it.interface_name == name)
+    })
+}
+
 /// Whether there is a default route, IPv4 or IPv6.
 pub fn has_default_route() -> bool {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();

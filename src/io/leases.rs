@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::gateway::seam::{Lease, MacAddress};
-use crate::limits::{LEASE_FILE, LEASE_LINE, LEASES};
+use crate::limits::{LEASE_EVENT_READS, LEASE_FILE, LEASE_LINE, LEASES};
 
 /// How long a file written in place must have time to become whole.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -78,9 +78,9 @@ impl LeaseWatch {
                 return Ok(());
             }
             self.inotify.readable().await?;
+            // Others may write into that directory all the time: it may be /tmp.
+            Timer::after(SETTLE).await;
             if self.take_events()? {
-                Timer::after(SETTLE).await;
-                self.take_events()?;
                 return Ok(());
             }
         }
@@ -105,13 +105,14 @@ impl LeaseWatch {
         Ok(parse(&octets))
     }
 
-    /// Takes what the kernel has to tell; true if the file is concerned.
+    /// Takes what the kernel has to tell, a bounded number of times, as more may come meanwhile;
+    /// true if the file is concerned.
     fn take_events(&mut self) -> io::Result<bool> {
         let mut concerned = false;
-        loop {
+        for _ in 0..LEASE_EVENT_READS {
             let events = match self.inotify.get_ref().read_events() {
                 Ok(events) => events,
-                Err(Errno::EAGAIN) => return Ok(concerned),
+                Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => continue,
                 Err(e) => return Err(e.into()),
             };
@@ -126,6 +127,7 @@ impl LeaseWatch {
                         .intersects(AddWatchFlags::IN_IGNORED | AddWatchFlags::IN_Q_OVERFLOW);
             }
         }
+        Ok(concerned)
     }
 
     async fn find_directory(&mut self) {

@@ -120,6 +120,19 @@ pub fn init(level: Option<LevelFilter>) {
     // Only the first call installs a logger.
     let _ = log::set_logger(logger);
     set_levels(Levels { all: level, module: None });
+    for (name, takes) in [
+        (LEVEL_VARIABLE, "off, error, warn, info, debug or trace"),
+        (FORM_VARIABLE, "text, json or journal"),
+    ] {
+        let Ok(value) = std::env::var(name) else { continue };
+        let is_known = match name {
+            LEVEL_VARIABLE => value.parse::<LevelFilter>().is_ok(),
+            _ => Form::NAMES.iter().any(|(name, _)| *name == value),
+        };
+        if !is_known && !value.is_empty() {
+            log::warn!("{name} is {value:?}, which does not count; try: {takes}");
+        }
+    }
 }
 
 /// Whether the target of a record is in a module.

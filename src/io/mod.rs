@@ -23,6 +23,7 @@ pub mod http_client;
 mod http_connection;
 mod http_message;
 pub mod http_server;
+pub mod inherited;
 pub mod inspect;
 pub mod leases;
 pub mod logger;
@@ -53,7 +54,15 @@ pub(crate) fn plain(error: &io::Error) -> String {
     if let Some(end) = text.find(" (os error ") {
         text.truncate(end);
     }
-    text
+    // The C library's words for what a resolver says.
+    match text.strip_prefix("failed to lookup address information: ") {
+        Some("Name or service not known" | "No address associated with hostname") => {
+            "no name server knows the name".to_owned()
+        }
+        Some("Temporary failure in name resolution") => "no name server answers".to_owned(),
+        Some(other) => format!("the name is not found: {other}"),
+        None => text,
+    }
 }
 
 /// The content of a file of at most so many octets.

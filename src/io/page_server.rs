@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -68,6 +68,18 @@ impl Page {
     pub fn text(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", fields: &[], body: body.into() }
     }
+}
+
+/// Whether a `Host` names this machine, as a browser on it does.
+pub fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        // A tunnel has a port of its own.
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A listening socket. That of a file removes it when dropped.
@@ -246,5 +258,26 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             Err(error) => Err(error),
             Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_count() {
+        for host in ["127.0.0.1:8088", "localhost", "LocalHost:9000", "[::1]:8088", "127.6.1.1"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example:8088",
+            "127.0.0.1.evil.example:8088",
+            "localhost.evil.example",
+            "192.0.2.1:8088",
+        ] {
+            assert!(!is_this_machine(host), "{host}");
+        }
     }
 }

@@ -25,6 +25,16 @@ const COMPLAINT: usize = 512;
 /// Wait for the complaint of a program that has ended badly.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
+/// Has no program that is started from now on inherit a privilege: capabilities that this process was
+/// given to pass on (a unit's AmbientCapabilities=) stay its own. To be called before there is a
+/// second thread.
+pub fn keep_privileges() {
+    // Kernels before 4.3 have no such set, and pass nothing on.
+    if let Err(error) = rustix::thread::clear_ambient_capability_set() {
+        log::debug!("no ambient capabilities to be cleared: {}", plain(&error.into()));
+    }
+}
+
 /// Runs `path` without a shell: `input` on standard input, standard output to nowhere, in `/`,
 /// with PATH and `variable` for an environment. After `time` it is killed.
 ///

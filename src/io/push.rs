@@ -26,9 +26,9 @@ use nix::sys::socket::{
     recvmsg, sendmmsg, setsockopt, sockopt,
 };
 use smol::future;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::{bind_interface, explain};
+use super::{bind_interface, explain, inherited};
 use crate::limits::{
     DATAGRAM, PUSH_BATCH, PUSH_DROP_CHECK, PUSH_SEND_WAIT, PUSH_SEND_WAITS, PUSH_SOCKET_BUFFER,
 };
@@ -80,11 +80,13 @@ struct Slot {
 }
 
 impl PushReceiver {
-    /// Binds to an address (IPv6 sockets take IPv6 only) and, if named, to an interface.
+    /// Binds to an address (IPv6 takes no IPv4) and, if named, an interface; or takes a held one.
     ///
     /// Errors: what socket(2) and bind(2) say, the address named in the text.
     pub fn bind(address: SocketAddr, interface: Option<&str>) -> io::Result<Self> {
-        let socket = bound_socket(address, interface)
+        let socket = inherited::udp(address, interface)
+            .and_then(|held| held.map_or_else(|| bound_socket(address, interface), Ok))
+            .and_then(prepared)
             .map_err(|error| explain(format_args!("cannot receive pushes on {address}"), error))?;
         Ok(Self {
             socket: Async::new(socket)?,
@@ -466,16 +468,20 @@ fn bound_socket(address: SocketAddr, interface: Option<&str>) -> io::Result<UdpS
         socket.set_only_v6(true)?;
     }
     bind_interface(&socket, interface)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(UdpSocket::from(socket))
+}
+
+fn prepared(socket: UdpSocket) -> io::Result<UdpSocket> {
     // The plain option is capped by net.core.rmem_max; the forced one wants CAP_NET_ADMIN.
     if setsockopt(&socket, sockopt::RcvBufForce, &PUSH_SOCKET_BUFFER).is_err() {
-        socket.set_recv_buffer_size(PUSH_SOCKET_BUFFER)?;
+        SockRef::from(&socket).set_recv_buffer_size(PUSH_SOCKET_BUFFER)?;
     }
     // An emulator of another processor may not have it.
     if let Err(errno) = setsockopt(&socket.as_fd(), sockopt::RxqOvfl, &1) {
         log::debug!("dropped datagrams are not counted: {errno}");
     }
-    socket.bind(&SockAddr::from(address))?;
-    Ok(UdpSocket::from(socket))
+    Ok(socket)
 }
 
 fn whole(bytes: usize, flags: MsgFlags, from: Option<SockaddrStorage>) -> Option<Slot> {

@@ -15,7 +15,6 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -25,8 +24,9 @@ use nix::libc::c_ulong;
 use nix::sys::prctl::set_timerslack;
 use sled::{Batch, Config, Db, Mode};
 
+use crate::codes::{self, Code};
 use crate::gateway::seam::{Change, StoreError};
-use crate::gateway::store::{Record, Store};
+use crate::gateway::store::{Records, Store};
 use crate::limits::STORE_CACHE;
 
 /// The file that says that the store was begun: from then on our own record must be there.
@@ -44,7 +44,7 @@ pub struct SledStore {
     /// None after a failure, until the next commit opens it again.
     open: Option<Open>,
     /// Read while opening, which proves that the store can be read; given out by `load`.
-    records: Option<Vec<Record>>,
+    records: Option<Records>,
     _lock: Flock<File>,
 }
 
@@ -76,16 +76,13 @@ impl SledStore {
     /// Another process has it open, the disk is full or read-only, or access is denied. The text
     /// is a sentence for the operator.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let opened = thread::scope(|scope| {
-            let opening = scope.spawn(|| {
-                let slack = c_ulong::try_from(WORKER_SLACK.as_nanos()).unwrap_or(c_ulong::MAX);
-                // Without it the workers wake up more often, no more.
-                let _ = set_timerslack(slack);
-                Self::open_here(directory)
-            });
-            opening.join()
-        });
-        opened.unwrap_or_else(|panic| resume_unwind(panic))
+        let slack = c_ulong::try_from(WORKER_SLACK.as_nanos()).unwrap_or(c_ulong::MAX);
+        // Without it the workers wake up more often, no more.
+        let _ = set_timerslack(slack);
+        let opened = Self::open_here(directory);
+        // Back to what this thread began with: prctl(2) has 0 for that.
+        let _ = set_timerslack(0);
+        opened
     }
 
     fn open_here(directory: &Path) -> Result<Self, StoreError> {
@@ -149,14 +146,12 @@ impl SledStore {
 }
 
 impl Store for SledStore {
-    fn load(&mut self) -> Result<Vec<Record>, StoreError> {
+    fn load(&mut self) -> Result<Records, StoreError> {
         if let Some(records) = self.records.take() {
             return Ok(records);
         }
         let result = read_all(&self.reopen()?.db);
-        let mut records = result.map_err(|e| explain(&self.directory, &e))?;
-        records.retain(|(key, _)| !key.is_empty());
-        Ok(records)
+        Ok(result.map_err(|e| explain(&self.directory, &e))?.1)
     }
 
     fn commit(&mut self, batch: &[Vec<Change>]) -> Result<(), StoreError> {
@@ -187,7 +182,7 @@ impl Open {
 }
 
 /// The first two rungs: as it is, then without snapshots.
-fn open_or_repair(directory: &Path) -> Result<(Open, Vec<Record>), OpenError> {
+fn open_or_repair(directory: &Path) -> Result<(Open, Records), OpenError> {
     match open_once(directory) {
         Err(OpenError::Damaged(reason)) => {
             log::warn!(
@@ -201,18 +196,17 @@ fn open_or_repair(directory: &Path) -> Result<(Open, Vec<Record>), OpenError> {
     }
 }
 
-fn open_once(directory: &Path) -> Result<(Open, Vec<Record>), OpenError> {
+fn open_once(directory: &Path) -> Result<(Open, Records), OpenError> {
     remove_snapshots(directory, |name| name.ends_with(".generating"))?;
     let error = |e| OpenError::from_sled(directory, e);
     let db = open_sled(directory).map_err(error)?;
-    let mut records = read_all(&db).map_err(error)?;
+    let (version, records) = read_all(&db).map_err(error)?;
     let file = File::open(directory.join("db")).map_err(|e| error(e.into()))?;
     let open = Open { db, file };
     let marker = directory.join(MARKER);
     let own = Change { key: Vec::new(), value: Some(SCHEMA.to_string().into_bytes()) };
-    if records.first().is_some_and(|(key, _)| key.is_empty()) {
-        let (_, value) = records.remove(0);
-        let text = std::str::from_utf8(&value).unwrap_or_default();
+    if let Some(version) = version {
+        let text = std::str::from_utf8(&version).unwrap_or_default();
         match text.parse::<u32>() {
             Ok(SCHEMA) => {}
             Ok(schema) if schema > SCHEMA => {
@@ -266,9 +260,17 @@ fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(e) if e.to_string().starts_with("could not acquire lock"))
 }
 
-/// Every record, our own (the one with the empty key, hence the first) among them.
-fn read_all(db: &Db) -> sled::Result<Vec<Record>> {
-    db.iter().map(|item| item.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
+/// Our own record (the one with the empty key), and all others.
+fn read_all(db: &Db) -> sled::Result<(Option<Vec<u8>>, Records)> {
+    let (mut own, mut records) = (None, Records::default());
+    for item in db.iter() {
+        let (key, value) = item?;
+        match key.is_empty() {
+            true => own = Some(value.to_vec()),
+            false => records.push(&key, &value),
+        }
+    }
+    Ok((own, records))
 }
 
 fn remove_snapshots(directory: &Path, which: impl Fn(&str) -> bool) -> Result<(), OpenError> {
@@ -333,18 +335,34 @@ fn beside(directory: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
+/// Part of what is said of a store of a newer version.
+const BY_NEWER: &str = " was written by a newer dm-gateway";
+
+/// How what is said of a store begins that somebody has open.
+const IN_USE: &str = "another dm-gateway uses";
+
+/// The code of why a store cannot be opened, where that has one of its own: somebody has it open, or
+/// it is of a newer version.
+pub fn code(error: &StoreError) -> Option<Code> {
+    if error.0.starts_with(IN_USE) {
+        Some(codes::BUSY)
+    } else {
+        error.0.contains(BY_NEWER).then_some(codes::STORE_NEWER)
+    }
+}
+
 /// The image was rolled back, and its state was not.
 fn newer(directory: &Path, schema: u32) -> StoreError {
     StoreError(format!(
-        "the store {} was written by a newer dm-gateway (its records have version {schema}, this \
-         one knows up to {SCHEMA}); try: the newer version again and its dm-gateway backup, or \
-         dm-gateway factory-reset with this one",
-        directory.display()
+        "downgrade refused: the store {}{BY_NEWER} (its records have version {schema}, this one \
+         knows up to {SCHEMA}); try: {}",
+        directory.display(),
+        codes::STORE_NEWER.remedy
     ))
 }
 
 fn in_use(directory: &Path) -> StoreError {
-    StoreError(format!("another dm-gateway uses the store {}", directory.display()))
+    StoreError(format!("{IN_USE} the store {}", directory.display()))
 }
 
 impl OpenError {

@@ -2,17 +2,18 @@
 //!
 //! A factory reset is ordered by one file, and done by whoever holds the store's lock next: the
 //! command that ordered it, or the daemon at its start. What goes is first moved aside, so it is
-//! gone at once, and then removed. Each step may be done again, so a power cut only delays it. The
-//! audit stays.
+//! gone at once, and then removed. Each step may be done again, so a power cut only delays it. What
+//! was applied by command and is kept beside the administrator's files goes as well. The audit stays.
 
 use super::audit::{AuditLog, Entry};
-use super::explain;
 use super::sled_store::lock_store;
+use super::{explain, plain};
+use crate::codes;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// An order to go back to the image's factory files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +44,21 @@ const ASIDE: &str = "factory-reset.old";
 const STATE: [&str; 5] = ["store", "store.broken", "config", PROVISIONED, BUNDLES];
 
 impl Reset {
-    /// What there is that a reset takes away.
-    pub fn takes(state_dir: &Path) -> Vec<&'static str> {
+    /// What there is that a reset takes away. `applied` is where what was applied by command is kept
+    /// outside of the state directory.
+    pub fn takes(state_dir: &Path, applied: &Path) -> Vec<PathBuf> {
+        let state = Self::takes_of_state(state_dir).into_iter().map(|name| state_dir.join(name));
+        state.chain([applied.to_owned()]).filter(|path| path.symlink_metadata().is_ok()).collect()
+    }
+
+    fn takes_of_state(state_dir: &Path) -> Vec<&'static str> {
         let there = |name: &&str| state_dir.join(name).symlink_metadata().is_ok();
         STATE.into_iter().filter(there).collect()
+    }
+
+    /// Whether a reset is ordered and not done yet.
+    pub fn is_ordered(state_dir: &Path) -> bool {
+        state_dir.join(ORDER).symlink_metadata().is_ok()
     }
 
     /// Orders a reset: from here on it will be done.
@@ -58,12 +70,13 @@ impl Reset {
         write_whole(&state_dir.join(ORDER), &text)
     }
 
-    /// Does what is ordered, if anything is. The order that was done.
+    /// Does what is ordered, if anything is. The order that was done. `applied` is as for
+    /// [`takes`](Self::takes).
     ///
     /// # Errors
     /// `WouldBlock` if a daemon runs, which then does it at its next start; else what the file
     /// system says: it is done by the next who tries.
-    pub fn finish(state_dir: &Path) -> io::Result<Option<Self>> {
+    pub fn finish(state_dir: &Path, applied: &Path) -> io::Result<Option<Self>> {
         let order = state_dir.join(ORDER);
         let text = match fs::read(&order) {
             Err(error) if is_absent(&error) => return Ok(None),
@@ -76,7 +89,7 @@ impl Reset {
             identity: None,
         });
         let aside = state_dir.join(ASIDE);
-        let taken = Self::takes(state_dir);
+        let taken = Self::takes_of_state(state_dir);
         match DirBuilder::new().mode(0o700).create(&aside) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -94,8 +107,15 @@ impl Reset {
         }
         let kept =
             if reset.identity.is_some() { "the identity is kept" } else { "nothing is kept" };
+        // A root file system that became read-only must not keep the gateway from its start.
+        let stays = remove(applied).err();
+        let stays = stays.map(|error| format!("{} stays: {}", applied.display(), plain(&error)));
+        if let Some(stays) = &stays {
+            log::error!("{}: {stays}", codes::RESET);
+        }
+        let after = [Some(kept.to_owned()), stays].into_iter().flatten().collect::<Vec<_>>();
         let entry = Entry {
-            after: Some(kept.to_owned()),
+            after: Some(after.join("; ")),
             ..Entry::new(reset.time, &*reset.by, "factory-reset")
         };
         if let Err(error) = AuditLog::new(state_dir).append(&[entry]) {
@@ -224,8 +244,13 @@ mod tests {
             fs::write(state.path().join(name).join("file"), "x").unwrap();
         }
         fs::write(state.path().join("store.broken"), "even as a file").unwrap();
+        fs::write(applied(&state), "").unwrap();
         AuditLog::new(state.path()).append(&[Entry::new(1, "uid:0", "block")]).unwrap();
         state
+    }
+
+    fn applied(state: &tempfile::TempDir) -> PathBuf {
+        state.path().join("90-applied.toml")
     }
 
     fn names(state: &Path) -> Vec<String> {
@@ -238,8 +263,8 @@ mod tests {
     #[test]
     fn nothing_is_done_that_nobody_ordered() {
         let state = planted();
-        assert_eq!(Reset::finish(state.path()).unwrap(), None);
-        assert_eq!(Reset::takes(state.path()).len(), STATE.len());
+        assert_eq!(Reset::finish(state.path(), &applied(&state)).unwrap(), None);
+        assert_eq!(Reset::takes(state.path(), &applied(&state)).len(), STATE.len() + 1);
     }
 
     #[test]
@@ -247,7 +272,10 @@ mod tests {
         for identity in [None, Some("[gateway]\n")] {
             let state = planted();
             reset(identity).order(state.path()).unwrap();
-            assert_eq!(Reset::finish(state.path()).unwrap(), Some(reset(identity)));
+            assert_eq!(
+                Reset::finish(state.path(), &applied(&state)).unwrap(),
+                Some(reset(identity))
+            );
             let lines = audit::lines(state.path()).unwrap();
             assert!(lines[1].text.contains("\"factory-reset\""), "{lines:?}");
             assert_eq!(audit::verify(&lines), Ok(2));
@@ -259,7 +287,7 @@ mod tests {
                 vec!["audit", "store.lock"]
             };
             assert_eq!(names(state.path()), left);
-            assert_eq!(Reset::finish(state.path()).unwrap(), None);
+            assert_eq!(Reset::finish(state.path(), &applied(&state)).unwrap(), None);
         }
     }
 
@@ -277,7 +305,7 @@ mod tests {
                 // It was begun anew between.
                 fs::create_dir(state.path().join("store")).unwrap();
             }
-            assert!(Reset::finish(state.path()).unwrap().is_some());
+            assert!(Reset::finish(state.path(), &applied(&state)).unwrap().is_some());
             assert_eq!(names(state.path()), ["audit", "store.lock"]);
         }
     }
@@ -287,11 +315,13 @@ mod tests {
         let state = planted();
         let lock = lock_store(&state.path().join("store")).unwrap();
         reset(None).order(state.path()).unwrap();
-        let error = Reset::finish(state.path()).unwrap_err();
+        let error = Reset::finish(state.path(), &applied(&state)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        assert!(state.path().join("store/file").exists());
+        assert!(state.path().join("store/file").exists() && applied(&state).exists());
+        assert!(Reset::is_ordered(state.path()));
         drop(lock);
-        assert!(Reset::finish(state.path()).unwrap().is_some());
+        assert!(Reset::finish(state.path(), &applied(&state)).unwrap().is_some());
+        assert!(!Reset::is_ordered(state.path()));
     }
 
     #[test]

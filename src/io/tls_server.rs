@@ -14,7 +14,7 @@ use futures_rustls::server::TlsStream;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCertUsingSni, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use smol::future;
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -45,8 +45,21 @@ impl TlsServer {
     /// # Errors
     /// If one of them is not what it should be.
     pub fn new(certificate: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<Self, TlsFault> {
+        Self::read(certificate, Some(key), client_ca)
+    }
+
+    /// The same; without a key, which only the service itself is handed, nobody comes through the
+    /// handshake.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn read(
+        certificate: &[u8],
+        key: Option<&[u8]>,
+        client_ca: Option<&[u8]>,
+    ) -> Result<Self, TlsFault> {
         let chain = certificates(certificate).map_err(TlsFault::Certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+        let key = key.map(PrivateKeyDer::from_pem_slice).transpose().map_err(|error| {
             TlsFault::Key(match error {
                 pem::Error::NoItemsFound => "holds no private key in PEM".to_owned(),
                 error => format!("is not PEM: {error}"),
@@ -72,15 +85,18 @@ impl TlsServer {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                TlsFault::Key("is not the key of the certificate".to_owned())
-            }
-            rustls::Error::InvalidCertificate(error) => {
-                TlsFault::Certificate(format!("holds a bad one: {error:?}"))
-            }
-            error => TlsFault::Key(format!("cannot be used: {error}")),
-        })?;
+        let mut config = match key {
+            None => builder.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new())),
+            Some(key) => builder.with_single_cert(chain, key).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => {
+                    TlsFault::Key("is not the key of the certificate".to_owned())
+                }
+                rustls::Error::InvalidCertificate(error) => {
+                    TlsFault::Certificate(format!("holds a bad one: {error:?}"))
+                }
+                error => TlsFault::Key(format!("cannot be used: {error}")),
+            })?,
+        };
         // Servers push now and then: sessions kept for them would only take memory.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;

@@ -8,5 +8,6 @@ pub mod session;
 pub mod syncml;
 pub mod tnds;
 pub mod tree;
+mod wbxml;
 pub mod wire;
 pub mod wsp;

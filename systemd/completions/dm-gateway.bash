@@ -41,7 +41,7 @@ _dm_gateway_options() {
         'map explain') echo '--config --socket --format --json --help' ;;
         'map add') echo '--dry-run --config --socket --format --json --help' ;;
         'map remove') echo '--dry-run --config --socket --format --json --help' ;;
-        'session') echo '--wait --config --socket --format --json --help' ;;
+        'session') echo '--wait --dry-run --config --socket --format --json --help' ;;
         'tree') echo '--config --socket --format --json --help' ;;
         'bootstrap') echo '--help' ;;
         'bootstrap apply') echo '--dry-run --config --socket --format --json --help' ;;
@@ -62,10 +62,10 @@ _dm_gateway_options() {
         'config check') echo '--config --format --json --help' ;;
         'config show') echo '--origin --all --files --config --socket --format --json --help' ;;
         'config doc') echo '--format --json --help' ;;
-        'reload') echo '--restart --config --socket --format --json --help' ;;
+        'reload') echo '--restart --dry-run --config --socket --format --json --help' ;;
         'apply') echo '--trial --restart --dry-run --config --socket --format --json --help' ;;
-        'confirm') echo '--discard --config --socket --format --json --help' ;;
-        'log-level') echo '--for --module --config --socket --format --json --help' ;;
+        'confirm') echo '--discard --dry-run --config --socket --format --json --help' ;;
+        'log-level') echo '--for --module --dry-run --config --socket --format --json --help' ;;
         'decode') echo '--format --json --help' ;;
         'manual') echo '--help' ;;
         'demo') echo '--keep-running --format --json --help' ;;

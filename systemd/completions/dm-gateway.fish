@@ -141,7 +141,7 @@ complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l socket -r -F -d 'the 
 complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
 complete -c dm-gateway -n "__dm_gateway_at 'status' ''" -l json -d 'the same as --format json'
 
-complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l only -x -d 'the same; may be given several times'
+complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l only -x -d 'the same; several with commas, or several times'
 complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l list -d 'lists the checks, and does none'
 complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l warnings-as-errors -d 'ends with 1 if there is a warning'
 complete -c dm-gateway -n "__dm_gateway_at 'check' ''" -l user -x -d 'whom the service runs as (default: as the daemon runs, else dm-gateway)'
@@ -286,6 +286,7 @@ complete -c dm-gateway -n "__dm_gateway_at 'map remove' ''" -l json -d 'the same
 
 complete -c dm-gateway -n "__dm_gateway_at 'session' '0'" -a '(__dm_gateway_ids servers)'
 complete -c dm-gateway -n "__dm_gateway_at 'session' ''" -l wait -d 'tells every command with its status until the session has ended'
+complete -c dm-gateway -n "__dm_gateway_at 'session' ''" -l dry-run -d 'says what would be done, and does nothing'
 complete -c dm-gateway -n "__dm_gateway_at 'session' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'session' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'session' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
@@ -403,6 +404,7 @@ complete -c dm-gateway -n "__dm_gateway_at 'config doc' ''" -l format -x -a 'tab
 complete -c dm-gateway -n "__dm_gateway_at 'config doc' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l restart -d 'starts the daemon anew if something needs that'
+complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l dry-run -d 'says what would be done, and does nothing'
 complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'reload' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
@@ -418,6 +420,7 @@ complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l format -x -a 'table js
 complete -c dm-gateway -n "__dm_gateway_at 'apply' ''" -l json -d 'the same as --format json'
 
 complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l discard -d 'takes it back instead'
+complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l dry-run -d 'says what would be done, and does nothing'
 complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l format -x -a 'table json jsonl' -d 'how to print it'
@@ -426,6 +429,7 @@ complete -c dm-gateway -n "__dm_gateway_at 'confirm' ''" -l json -d 'the same as
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' '0'" -a 'error warn info debug trace'
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l for -x -d 'for how long: 90s, 15m (default), 2h'
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l module -x -d 'of this one only, such as gateway::forward'
+complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l dry-run -d 'says what would be done, and does nothing'
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l config -r -F -d 'the configuration that the daemon runs with (default: /etc/dm-gateway/dm-gateway.toml)'
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l socket -r -F -d 'the daemon\'s control socket, instead'
 complete -c dm-gateway -n "__dm_gateway_at 'log-level' ''" -l format -x -a 'table json jsonl' -d 'how to print it'

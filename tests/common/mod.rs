@@ -403,7 +403,7 @@ impl Lab {
 }
 
 fn started(options: &Options, store: &mut MemoryStore, now: Now) -> Gateway {
-    let mut gateway = Gateway::new(options.clone(), store.load().unwrap(), [7; 32], now);
+    let mut gateway = Gateway::new(options.clone(), &store.load().unwrap(), [7; 32], now);
     gateway.observe(true);
     gateway
 }

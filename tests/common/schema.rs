@@ -17,6 +17,9 @@ pub fn file(name: &str) -> PathBuf {
 pub fn of_command(arguments: &[&str]) -> Option<&'static str> {
     let words: Vec<_> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
     let word = |index: usize| words.get(index).map_or("", |word| **word);
+    if arguments.contains(&"--dry-run") {
+        return Some(if matches!(word(0), "reload" | "apply") { "applied" } else { "rehearsed" });
+    }
     Some(match (word(0), word(1)) {
         ("status", _) => "status",
         ("devices", "" | "list") => "devices",
@@ -32,7 +35,12 @@ pub fn of_command(arguments: &[&str]) -> Option<&'static str> {
         ("config", "doc") => "config-doc",
         ("reload", _) => "reloaded",
         ("apply", _) => "applied",
-        ("confirm" | "log-level", _) => "done",
+        ("confirm" | "log-level" | "backup", _) => "done",
+        ("audit", _) if arguments.contains(&"--verify") => "audit-verified",
+        ("audit", _) => "audit",
+        ("check", _) if arguments.contains(&"--list") => "check-list",
+        ("check", _) => "check",
+        ("support-bundle", _) => "support-bundle",
         ("decode", _) => "decoded",
         _ => return None,
     })

@@ -1,9 +1,11 @@
 //! Programs in events.d: who is run, with what, for how long, and what it costs the daemon.
 
-use crate::live::Live;
+use crate::live::{Live, PROGRAM, text};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::chown;
 use std::path::Path;
+use std::process::Command;
 
 const DEVICE: &str = "IMEI:490154203237518";
 
@@ -59,6 +61,16 @@ fn programs_are_told_each_event_and_nothing_else() {
     let io = live.json(&["status"])["io"].clone();
     assert!(io["hooks_run"].as_u64() > Some(4) && io["hooks_failed"].as_u64() > Some(1), "{io}");
 
+    // The status tells of it as well, until it works again.
+    let said = text(&live.ask(&["status"]).stdout);
+    assert!(said.contains("WARN  GW-OBS-02    events are not told to a program: "), "{said}");
+    program(&directory, "60-fails.sh", 0o755, "true");
+    fs::remove_file(directory.join("70-open")).unwrap();
+    live.until("nothing is wrong any more", |live| {
+        live.push("com.example.stranger", DEVICE, 8);
+        !text(&live.ask(&["status"]).stdout).contains("GW-OBS-02")
+    });
+
     // What is put there while the daemon runs counts.
     program(&directory, "90-late.refused", 0o755, &format!("cat > {out}/late"));
     live.until("it is told", |live| {
@@ -91,7 +103,7 @@ fn a_slow_program_ends_and_a_flood_is_bounded() {
         live.log().contains("took longer than 10 s and was killed")
     });
     let first = fs::read_to_string(&out).unwrap().lines().next().unwrap().to_owned();
-    assert!(!Path::new("/proc").join(first).exists());
+    live.until("it is gone", |_| !Path::new("/proc").join(&first).exists());
     // Meanwhile the daemon works.
     live.session(20, DEVICE, &["com.example.dms"]);
     live.push("com.example.dms", DEVICE, 1);
@@ -102,6 +114,49 @@ fn a_slow_program_ends_and_a_flood_is_bounded() {
 fn a_missing_directory_is_told_and_hurts_nobody() {
     let live = Live::start(14, "[events]\ndirectory = \"DIR/nowhere\"");
     live.session(20, DEVICE, &["com.example.dms"]);
-    live.until("it is told", |live| live.log().contains("GW-OBS-02: "));
+    live.until("it is told", |live| live.log().contains("(GW-OBS-02)"));
     assert!(live.log().contains("nowhere cannot be read: No such file"), "{}", live.log());
+}
+
+#[test]
+fn a_program_has_none_of_the_capabilities_that_the_daemon_was_given_to_pass_on() {
+    const NOBODY: u32 = 65534;
+    let as_nobody = |program: &Path| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command.args(["--inh-caps=+net_admin", "--ambient-caps=+net_admin"]).arg(program);
+        command
+    };
+    let tried = as_nobody(Path::new("true")).output();
+    if !tried.is_ok_and(|tried| tried.status.success()) {
+        return println!("left out: wants root, setpriv and CAP_NET_ADMIN");
+    }
+    let mut live = Live::new(23, "[events]\ndirectory = \"DIR/events.d\"");
+    let directory = live.path().join("events.d");
+    fs::create_dir(&directory).unwrap();
+    program(&directory, "10-status", 0o755, "cat /proc/self/status > $0.out");
+    let out = directory.join("10-status.out");
+    // Where nobody may read, too.
+    let own = live.path().join("dm-gateway");
+    fs::copy(PROGRAM, &own).unwrap();
+    for path in [live.path(), &directory] {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let mut command = as_nobody(&own);
+    command.arg("run").arg("--config").arg(live.config());
+    live.run(command);
+    live.session(20, DEVICE, &["com.example.dms"]);
+    let is_told = |text: &str| text.contains("CapAmb");
+    live.until("the program has run", |_| is_told(&fs::read_to_string(&out).unwrap_or_default()));
+    let text = fs::read_to_string(&out).unwrap();
+    let of = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        u64::from_str_radix(line, 16).unwrap()
+    };
+    for set in ["CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(of(&text, set), 0, "{set} {text}");
+    }
+    // The daemon itself has it.
+    let daemon = fs::read_to_string(format!("/proc/{}/status", live.pid())).unwrap();
+    assert_eq!(of(&daemon, "CapEff:"), 1 << 12, "{daemon}");
 }

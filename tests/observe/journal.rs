@@ -1,6 +1,7 @@
 //! The log: what the journal is sent, what stands on stderr, and how much of it.
 
 use crate::live::{Live, PROGRAM, left_out, text};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::os::linux::fs::MetadataExt;
@@ -90,6 +91,30 @@ fn json_is_one_object_a_line_with_the_same_fields() {
     assert_eq!((&mapped["device"], &mapped["level"]), (&FORGER.into(), &"info".into()));
     assert!(lines.iter().any(|line| line["event"] == "session" && line["level"] == "debug"));
     assert!(lines.iter().all(|line| line["time"].as_f64() > Some(1.0)));
+}
+
+#[test]
+fn what_is_wrong_has_its_code_wherever_it_is_told() {
+    let live = Live::start(22, "[log]\nformat = \"json\"\n[events]\ndirectory = \"DIR/nowhere\"");
+    let good = fs::read_to_string(live.config()).unwrap();
+    fs::write(live.config(), format!("{good}[wan.x]\n")).unwrap();
+    assert_eq!(live.ask(&["reload"]).status.code(), Some(1));
+    fs::write(live.config(), good).unwrap();
+    live.ask(&["reload"]);
+    let line = |event: &str| {
+        let log = live.log();
+        let mut lines = log.lines().map(|it| serde_json::from_str::<Value>(it).unwrap());
+        lines.find(|line| line["event"] == event).unwrap_or_default()
+    };
+    for (event, code, level) in [
+        ("config-refused", "GW-CONF-07".into(), "error"),
+        ("hook-failed", "GW-OBS-02".into(), "warn"),
+        ("configured", Value::Null, "info"),
+    ] {
+        let line = line(event);
+        assert_eq!((&line["code"], &line["level"]), (&code, &level.into()), "{}", live.log());
+        assert_eq!(line["message_id"].as_str().map(str::len), Some(32));
+    }
 }
 
 #[test]

@@ -69,6 +69,10 @@ push-port = 2949
         }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().id()
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }

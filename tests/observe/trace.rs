@@ -26,7 +26,7 @@ fn one_peers_messages_are_shown_without_secrets_until_the_number_is_up() {
     let (mut child, said) = begin(&live, &[DEVICE, "--messages", "4", "--format", "jsonl"]);
     let mut lines = said.lines().map(|line| line.unwrap());
     let first: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
-    assert_eq!(first["monitor"], true);
+    assert_eq!((&first["monitor"], &first["trace"]), (&true.into(), &"begin".into()));
     live.session(21, OTHER, &[SERVER]);
     live.session(20, DEVICE, &[SERVER]);
     live.push(SERVER, OTHER, 1);
@@ -72,6 +72,12 @@ fn a_trace_ends_by_its_time_and_a_server_is_traced_like_a_device() {
     let shown = shown.join("\n");
     assert!(shown.contains(" <- push 127.0.0.1:") && shown.contains(" -> push 127.6.16.20:2949"));
     assert!(shown.contains("X-Oma-GwMO: IMEI:490154203237518"), "{shown}");
+    // A slip of the pen is told at once; who is to come yet may be meant.
+    let slip = live.ask(&["trace", "com.exmaple.dms", "--for", "1s"]);
+    let said = text(&slip.stderr);
+    let told = "no end device and no DM server is known as com.exmaple.dms yet; did you mean \
+                com.example.dms?\n";
+    assert!(slip.status.success() && said.starts_with(told), "{said}");
     for (wrong, code) in [(&["x", "--for", "2d"][..], 64), (&["x", "--for", "0s"], 64), (&[], 64)] {
         let mut arguments = vec!["trace"];
         arguments.extend(wrong);

@@ -121,11 +121,19 @@ fn a_browser_sees_the_network_and_what_happens_in_it() {
     browser.until("its lines are lit", "document.querySelectorAll('#lines path.lit').length > 0");
     browser.eval("document.activeElement.blur(), looked = null, drawLines(), 0");
     browser.shoot("page");
-    browser.eval("document.documentElement.style.colorScheme, 0");
+    browser.scheme("dark");
+    let paper = "getComputedStyle(document.documentElement).backgroundColor";
+    browser.until("it is dark", &format!("{paper} === 'rgb(20, 25, 23)'"));
+    browser.shoot("page-dark");
+    browser.scheme("light");
     browser.resize(390, 844);
     browser.until(
         "no line is too long for a phone",
         "document.documentElement.scrollWidth <= window.innerWidth",
+    );
+    browser.until(
+        "nor is a part of the table out of sight",
+        "[...document.querySelectorAll('.devices')].every(it => it.scrollWidth <= it.clientWidth)",
     );
     browser.shoot("page-phone");
 
@@ -237,6 +245,12 @@ impl Browser {
             "cmd": "Emulation.setDeviceMetricsOverride",
             "params": { "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true },
         }));
+    }
+
+    fn scheme(&self, scheme: &str) {
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        let body = json!({ "cmd": "Emulation.setEmulatedMedia", "params": media });
+        self.tell("goog/cdp/execute", &body);
     }
 
     fn eval(&self, expression: &str) -> Value {

@@ -69,9 +69,11 @@ fn the_units_are_valid_and_their_exposure_is_at_most_one_and_a_half() {
     let text = text.replace("ExecStart=/usr/bin/dm-gateway", "ExecStart=/bin/true");
     let service = directory.path().join("dm-gateway.service");
     fs::write(&service, text).unwrap();
+    let socket = directory.path().join("dm-gateway.socket");
+    fs::copy(unit("sockets/dm-gateway.socket"), &socket).unwrap();
 
     let (stdout, stderr) =
-        run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&service));
+        run(Command::new("systemd-analyze").args(["verify", "--man=no"]).args([&service, &socket]));
     let of_ours = |line: &&str| line.contains("dm-gateway");
     // Before 253 the line above it counts, as the unit says.
     let known = |line: &&str| !line.ends_with("ignoring: notify-reload");
@@ -95,6 +97,7 @@ fn a_package_waits_for_its_configuration_and_leaves_nothing_when_it_is_purged() 
     assert!(printed.contains("systemctl start dm-gateway"), "{printed}");
     assert_eq!(machine.property("ActiveState"), "inactive");
     assert_eq!(machine.property("UnitFileState"), "enabled");
+    assert!(!machine.try_sh("systemctl is-enabled dm-gateway.socket").status.success());
     assert!(machine.journal().contains("still the example"), "{}", machine.journal());
     assert_eq!(
         machine.sh("stat -c '%a %U:%G' /etc/dm-gateway/bootstrap.d"),
@@ -128,7 +131,11 @@ fn a_package_waits_for_its_configuration_and_leaves_nothing_when_it_is_purged() 
     machine.sh(&format!("dpkg -i --force-confold {PACKAGES}/new.deb"));
     assert_eq!(machine.property("ActiveState"), "active");
 
+    machine.sh("systemctl enable /usr/share/dm-gateway/dm-gateway.socket");
+    machine.sh("systemctl stop dm-gateway && systemctl start dm-gateway.socket");
+    machine.sh("systemctl start dm-gateway");
     machine.sh("dpkg --purge dm-gateway");
+    assert!(!machine.try_sh("systemctl is-active dm-gateway.socket").status.success());
     assert!(!machine.try_sh("pgrep -x dm-gateway").status.success());
     machine.sh("test ! -e /var/lib/dm-gateway && test ! -e /run/dm-gateway");
     let left =
@@ -163,9 +170,10 @@ fn the_service_is_confined_tells_how_it_is_and_comes_back_when_it_dies_or_hangs(
     };
     assert_ne!(field("Uid"), "0");
     // CAP_NET_ADMIN is number 12.
-    for set in ["CapEff", "CapPrm", "CapBnd", "CapAmb"] {
+    for set in ["CapEff", "CapPrm", "CapBnd"] {
         assert_eq!(u64::from_str_radix(&field(set), 16).unwrap(), 1 << 12, "{set}");
     }
+    assert_eq!(u64::from_str_radix(&field("CapAmb"), 16).unwrap(), 0, "nobody inherits it");
     assert_eq!((field("NoNewPrivs"), field("Seccomp")), ("1".to_owned(), "2".to_owned()));
     let modes =
         "stat -c '%a %U:%G' /var/lib/dm-gateway /run/dm-gateway /run/dm-gateway/control.sock";
@@ -201,6 +209,17 @@ fn the_service_is_confined_tells_how_it_is_and_comes_back_when_it_dies_or_hangs(
     assert_eq!(machine.property("Result"), "success");
     assert_eq!(machine.try_sh("dm-gateway status").status.code(), Some(3));
 
+    // Optional: systemd holds the port for pushes. What arrives without a service starts one, which
+    // finds it there.
+    machine.sh("systemctl enable --now /usr/share/dm-gateway/dm-gateway.socket");
+    machine.sh("bash -c 'echo early >/dev/udp/127.0.0.1/2948'");
+    machine.until("dm-gateway status --json", "the push that waited", |status| {
+        status.contains("\"pushes\":1,")
+    });
+    let journal = machine.journal();
+    assert!(journal.contains("a socket at [::]:2948, which no push-listen names"), "{journal}");
+    machine.sh("systemctl stop dm-gateway.socket dm-gateway");
+
     // Secrets: a copy that only the service can read. A missing one keeps it from starting.
     machine.write("/etc/dm-gateway/secrets/user-pin", "1234\n");
     machine.sh("chmod 600 /etc/dm-gateway/secrets/user-pin");
@@ -211,6 +230,7 @@ fn the_service_is_confined_tells_how_it_is_and_comes_back_when_it_dies_or_hangs(
     let pin = "[bootstrap]\nuser-pin-file = \"/run/credentials/dm-gateway.service/user-pin\"\n";
     machine.write("/etc/dm-gateway/dm-gateway.toml", &format!("{CONFIGURATION}{pin}"));
     machine.sh("systemctl daemon-reload && systemctl start dm-gateway");
+    keys(&machine, &format!("{CONFIGURATION}{pin}"));
     assert!(
         !machine
             .try_sh("runuser -u nobody -- ls /run/credentials/dm-gateway.service")
@@ -231,12 +251,27 @@ fn with_the_units_capability_a_neighbour_is_probed_and_with_one_less_it_is_not()
     let Some((machine, _)) = machine_and_package(test) else { return };
     installed(&machine);
     assert_eq!(machine.property("CapabilityBoundingSet"), "cap_net_admin");
+    // A program in events.d has none.
+    machine.write(
+        "/etc/dm-gateway/events.d/10-status",
+        "#!/bin/sh\ngrep ^Cap /proc/self/status > /var/lib/dm-gateway/hook\n",
+    );
+    machine.sh("chmod 755 /etc/dm-gateway/events.d/10-status");
+    let hooks = "[events]\ndirectory = \"/etc/dm-gateway/events.d\"\n";
+    machine.write("/etc/dm-gateway/dm-gateway.toml", &format!("{CONFIGURATION}{hooks}"));
+    machine.sh("systemctl restart dm-gateway");
     machine.sh(&format!(
         "ip netns exec radio dm-gateway simulate device --id {RADIO} --listen 192.168.4.20:2948 \
              --gateway http://192.168.4.1:8080/dm --server acme=http://192.0.2.9/dm \
              --open-session --wait list-answered --timeout 60"
     ));
     machine.until("dm-gateway map list --json", "mapped", |list| list.contains("acme"));
+
+    let none = format!("{:016x}", 0);
+    machine.until("cat /var/lib/dm-gateway/hook", "the program was run", |sets| {
+        let of = |name: &str| sets.lines().find_map(|line| line.strip_prefix(name));
+        ["CapPrm:\t", "CapEff:\t", "CapAmb:\t"].iter().all(|name| of(name) == Some(&none))
+    });
 
     assert!(probed(&machine, 1), "with the capability");
 
@@ -247,6 +282,48 @@ fn with_the_units_capability_a_neighbour_is_probed_and_with_one_less_it_is_not()
     machine.sh("systemctl daemon-reload && systemctl restart dm-gateway");
     assert_eq!(machine.property("CapabilityBoundingSet"), "");
     assert!(!probed(&machine, 2), "without it");
+}
+
+/// The private key of a certificate can be a credential: the service listens with it, and may not
+/// read the file that it is from.
+fn keys(machine: &Machine, configuration: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let (key, certificate) = (directory.path().join("key"), directory.path().join("certificate"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-days", "30", "-subj", "/CN=gateway.test", "-keyout"])
+        .args([key.as_os_str(), "-out".as_ref(), certificate.as_os_str()])
+        .output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        return println!("left out: keys as credentials: openssl not installed");
+    }
+    let text = |path: &Path| fs::read_to_string(path).unwrap();
+    machine.write("/etc/dm-gateway/push.pem", &text(&certificate));
+    machine.write("/etc/dm-gateway/secrets/push-key.pem", &text(&key));
+    machine.write("/etc/dm-gateway/secrets/push-token", "0123456789abcdef0123456789abcdef\n");
+    machine.sh("chmod 600 /etc/dm-gateway/secrets/*");
+    machine.write(
+        "/etc/systemd/system/dm-gateway.service.d/keys.conf",
+        "[Service]\nLoadCredential=push-key:/etc/dm-gateway/secrets/push-key.pem\n\
+         LoadCredential=push-token:/etc/dm-gateway/secrets/push-token\n",
+    );
+    let listens = configuration
+        .replace("[wan]\n", "[wan]\nhttp-push-listen = \"127.0.0.1:8443\"\n")
+        + "[wan.http-push]\ncertificate = \"push.pem\"\nkey = \"credential:push-key\"\n\
+           token-file = \"credential:push-token\"\n";
+    machine.write("/etc/dm-gateway/dm-gateway.toml", &listens);
+    machine.sh("systemctl daemon-reload && systemctl restart dm-gateway");
+    machine.sh("ss -Hltn sport = :8443 | grep -q 8443");
+    assert!(
+        !machine
+            .try_sh("runuser -u dm-gateway -- cat /etc/dm-gateway/secrets/push-key.pem")
+            .status
+            .success()
+    );
+    machine.sh("dm-gateway config check");
+    // What is no part of what follows.
+    machine.sh("rm /etc/systemd/system/dm-gateway.service.d/keys.conf && systemctl daemon-reload");
+    machine.write("/etc/dm-gateway/dm-gateway.toml", configuration);
 }
 
 // --- Steps -----------------------------------------------------------------------------------

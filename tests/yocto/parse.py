@@ -89,6 +89,9 @@ def check(release, variables):
         else:
             series = conf.getVar("LAYERSERIES_COMPAT_dm-gateway").split()
             expect(release.split()[0] in series, path, f"does not name {release}")
+    for path in LAYER.rglob("*"):
+        key = path.suffix in (".pem", ".key", ".crt", ".p12") or path.is_file() and b"PRIVATE KEY" in path.read_bytes()
+        expect(not key, path, "is a key or a certificate, which a layer must not bring")
     recipes = sorted(LAYER.glob("recipes-*/*/*.bb")) + sorted(LAYER.glob("dynamic-layers/*/*/*/*.bb"))
     expect(len(recipes) >= 5, LAYER, "recipes are missing")
     for path in recipes:
@@ -99,6 +102,9 @@ def check(release, variables):
             programs = {**variables, "DM_GATEWAY_BINARIES": "file:///srv", "DM_GATEWAY_BINARY_SHA256": "0" * 64}
             data = recipe(path, programs)
             expect(not data.getVar("__SKIPPED"), path, "is left out with a program")
+            expect(data.getVar("DM_GATEWAY_LOCAL") == "/srv", path, "does not find a local program")
+            programs["DM_GATEWAY_BINARIES"] = "https://example.com/srv"
+            expect(recipe(path, programs).getVar("DM_GATEWAY_LOCAL") == "", path, "does not find a download")
         elif path.stem.startswith("dm-gateway_"):
             expect(bool(skipped) == old, path, f"{release}: skipped: {skipped}")
             if not old:

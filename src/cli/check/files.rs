@@ -1,6 +1,7 @@
 //! The configuration, the files that it names, the state directory, the store, certificates.
 
 use super::{Check, Finding, Scene};
+use crate::cli::table::count;
 use crate::codes;
 use crate::config::files::{Named, Role};
 use crate::daemon::is_left_over;
@@ -8,7 +9,7 @@ use crate::gateway::health::date;
 use crate::gateway::store::Store as _;
 use crate::io::certificate::{Validity, validities};
 use crate::io::inspect::{self, Access, Account};
-use crate::io::sled_store::SledStore;
+use crate::io::sled_store::{self, SledStore};
 use crate::io::{facts, leases, plain, read_bounded};
 use crate::limits;
 use crate::proto::bootstrap;
@@ -51,9 +52,12 @@ fn configuration(scene: &Scene) -> Vec<Finding> {
 
 fn configuration_file(scene: &Scene) -> Vec<Finding> {
     let user = scene.service();
-    match obstacle(&scene.path, &user, READ) {
-        None => vec![Finding::ok(format!("{} may read it", user.name))],
-        Some(why) => vec![Finding::fail(codes::CONFIG_READ, why)],
+    let bad = scene.written.iter().filter_map(|file| obstacle(file, &user, READ));
+    let bad: Vec<_> = bad.map(|why| Finding::fail(codes::CONFIG_READ, why)).collect();
+    match scene.written.len() {
+        _ if !bad.is_empty() => bad,
+        1 => vec![Finding::ok(format!("{} may read it", user.name))],
+        number => vec![Finding::ok(format!("{} may read its {number} files", user.name))],
     }
 }
 
@@ -77,24 +81,37 @@ fn readable(scene: &Scene) -> Vec<Finding> {
         let finding = Finding::fail(codes::UNREADABLE, format!("`{}`: {why}", file.key));
         Some(finding.then(format!("chown root:{} {path}; chmod 640 {path}", user.name)))
     });
-    some(bad.collect())
+    some_of_named(scene, bad.collect())
 }
 
 fn exposed(scene: &Scene) -> Vec<Finding> {
     let secrets = scene.files.iter().filter(|file| file.role == Role::Secret);
     let open = secrets.filter(|file| others(&file.path) & READ != 0);
-    some(open.map(|file| complain(file, codes::EXPOSED, "read", "chmod o-rwx")).collect())
+    let open = open.map(|file| complain(file, codes::EXPOSED, "read", "chmod o-rwx"));
+    some_of_named(scene, open.collect())
 }
 
 fn writable(scene: &Scene) -> Vec<Finding> {
     let open = scene.files.iter().filter(|file| others(&file.path) & WRITE != 0);
     let mut found: Vec<_> =
         open.map(|file| complain(file, codes::WRITABLE, "change", "chmod o-w")).collect();
-    if others(&scene.path) & WRITE != 0 {
-        let what = format!("everybody may change {}", scene.path.display());
-        found.push(Finding::warn(codes::WRITABLE, what));
+    let open = scene.written.iter().filter(|file| others(file) & WRITE != 0);
+    found.extend(open.map(|file| {
+        let what = format!("everybody may change {}", file.display());
+        Finding::warn(codes::WRITABLE, what).then(format!("chmod o-w {}", file.display()))
+    }));
+    some_of_named(scene, found)
+}
+
+/// What was found of the files that the configuration names, if it tells which they are.
+fn some_of_named(scene: &Scene, found: Vec<Finding>) -> Vec<Finding> {
+    let unread = [codes::CONFIG_READ, codes::CONFIG_SYNTAX];
+    match &scene.config {
+        Err(error) if found.is_empty() && unread.contains(&error.code()) => {
+            vec![Finding::skipped("the configuration does not tell its files: it cannot be read")]
+        }
+        _ => some(found),
     }
-    some(found)
 }
 
 fn complain(file: &Named, code: codes::Code, verb: &str, remedy: &str) -> Finding {
@@ -166,23 +183,28 @@ fn store(scene: &Scene) -> Vec<Finding> {
         let copied = opened(&directory);
         drop(held);
         match copied {
-            Ok(records) => vec![Finding::ok(format!("a copy of it has {records} records"))],
-            Err((true, why)) => vec![Finding::fail(codes::STORE_UNREADABLE, why)],
-            Err((false, why)) => vec![Finding::skipped(why)],
+            Ok(records) => {
+                vec![Finding::ok(format!("a copy of it has {}", count(records as u64, "record")))]
+            }
+            Err((Some(code), why)) => vec![Finding::fail(code, why)],
+            Err((None, why)) => vec![Finding::skipped(why)],
         }
     })
 }
 
-/// How many records a copy of the store has; or why not, and whether the store is at fault.
-fn opened(directory: &Path) -> Result<usize, (bool, String)> {
+/// How many records a copy of the store has; or why not, with a code if the store is at fault.
+fn opened(directory: &Path) -> Result<usize, (Option<codes::Code>, String)> {
     let place = std::env::temp_dir().join(format!("dm-gateway-check-{}", std::process::id()));
     let copied = inspect::copy(directory, &place, limits::STORE_COPY);
     let result = match copied {
-        Err(error) => Err((false, format!("it cannot be copied: {}", plain(&error)))),
+        Err(error) => Err((None, format!("it cannot be copied: {}", plain(&error)))),
         Ok(_) => SledStore::open(&place)
             .and_then(|mut store| store.load())
-            .map(|records| records.len())
-            .map_err(|error| (true, error.to_string())),
+            .map(|records| records.iter().len())
+            .map_err(|error| {
+                let code = sled_store::code(&error).unwrap_or(codes::STORE_UNREADABLE);
+                (Some(code), codes::Trouble::new(code, &error.0).what)
+            }),
     };
     for leftover in [place.clone(), place.with_extension("lock"), beside(&place, ".broken")] {
         let _ = fs::remove_dir_all(&leftover);
@@ -307,7 +329,7 @@ fn lease_files(scene: &Scene) -> Vec<Finding> {
             Ok(octets) if octets.is_empty() => Finding::ok(format!("{path} has no lease yet")),
             Ok(octets) => match leases::parse(&octets).len() {
                 0 => Finding::warn(codes::LEASES, format!("{path} has no lease that can be read")),
-                number => Finding::ok(format!("{path} has {number} leases")),
+                number => Finding::ok(format!("{path} has {}", count(number as u64, "lease"))),
             },
         }
     };

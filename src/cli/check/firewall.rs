@@ -22,6 +22,8 @@ pub(super) struct Packet<'a> {
 pub(super) enum Fate {
     /// It comes in.
     Open,
+    /// A rule for its port lets it in, for some senders or so many a second.
+    Narrow,
     /// It does not: the chain that drops it.
     Closed(String),
     /// That cannot be told.
@@ -34,24 +36,29 @@ pub(super) fn fate(ruleset: &Value, packet: Packet<'_>) -> Fate {
     let chains = entries.iter().map(|entry| &entry["chain"]).filter(|chain| {
         chain["hook"] == "input" && family_fits(chain["family"].as_str(), packet.v6)
     });
-    let mut unknown = false;
+    let (mut unknown, mut narrow) = (false, false);
     for chain in chains {
         let rules = Rules { entries, family: &chain["family"], table: &chain["table"] };
         let name = chain["name"].as_str().unwrap_or_default();
         let end = match rules.walk(name, packet, 0) {
             End::Through { may_accept, .. } if chain["policy"] == "drop" => {
-                End::Dropped { sure: !may_accept }
+                End::Dropped { unless: may_accept }
             }
             End::Through { may_drop, .. } => End::Accepted { sure: !may_drop },
             end => end,
         };
         match end {
-            End::Dropped { sure: true } => return Fate::Closed(title(chain)),
+            End::Dropped { unless: Chance::None } => return Fate::Closed(title(chain)),
+            End::Dropped { unless: Chance::Some } => narrow = true,
             End::Accepted { sure: true } => {}
             _ => unknown = true,
         }
     }
-    if unknown { Fate::Unknown } else { Fate::Open }
+    match (unknown, narrow) {
+        (true, _) => Fate::Unknown,
+        (_, true) => Fate::Narrow,
+        _ => Fate::Open,
+    }
 }
 
 fn title(chain: &Value) -> String {
@@ -73,49 +80,59 @@ struct Rules<'a> {
     table: &'a Value,
 }
 
-/// How a walk through a chain ends; `sure` if no rule before that could have decided otherwise.
+/// Whether a rule on the way accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Chance {
+    /// None does.
+    None,
+    /// One that is not understood may.
+    Perhaps,
+    /// One does, for some senders.
+    Some,
+}
+
+/// How a walk through a chain ends.
 enum End {
-    Accepted {
-        sure: bool,
-    },
-    Dropped {
-        sure: bool,
-    },
-    /// The chain's end; rules that may fit could have ended it before.
-    Through {
-        may_accept: bool,
-        may_drop: bool,
-    },
+    /// `sure` if no rule before that could have dropped it.
+    Accepted { sure: bool },
+    /// Unless a rule before that accepts.
+    Dropped { unless: Chance },
+    /// The chain's end; what rules before that could have decided.
+    Through { may_accept: Chance, may_drop: bool },
 }
 
 impl Rules<'_> {
     fn walk(self, chain: &str, packet: Packet<'_>, depth: usize) -> End {
-        // What a rule that may fit could have done.
-        let (mut may_accept, mut may_drop) = (depth > DEPTH, depth > DEPTH);
+        let too_deep = depth > DEPTH;
+        let mut may_accept = if too_deep { Chance::Perhaps } else { Chance::None };
+        let mut may_drop = too_deep;
         let rules = self.entries.iter().map(|entry| &entry["rule"]).filter(|rule| {
             rule["family"] == *self.family && rule["table"] == *self.table && rule["chain"] == chain
         });
-        for rule in rules.take(if depth > DEPTH { 0 } else { usize::MAX }) {
+        for rule in rules.take(if too_deep { 0 } else { usize::MAX }) {
             let statements = rule["expr"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let fit = statements.iter().map(|it| fits(it, packet)).min().unwrap_or(Fit::Yes);
+            let fit = rule_fits(statements, packet);
             if fit == Fit::No {
                 continue;
             }
             let end =
                 statements.iter().find_map(|statement| self.verdict(statement, packet, depth));
-            let (accepts, drops, ends) = match end {
+            let is_open = fit >= Fit::Some && !may_drop;
+            let most = if is_open { Chance::Some } else { Chance::Perhaps };
+            let (accepts, drops) = match end {
                 None => continue,
-                Some(End::Accepted { sure }) => (true, !sure, sure),
-                Some(End::Dropped { sure }) => (!sure, true, sure),
-                Some(End::Through { may_accept, may_drop }) => (may_accept, may_drop, false),
+                Some(End::Accepted { sure }) if fit == Fit::Yes => {
+                    return End::Accepted { sure: sure && !may_drop };
+                }
+                Some(End::Dropped { unless }) if fit == Fit::Yes => {
+                    return End::Dropped { unless: may_accept.max(unless.min(most)) };
+                }
+                Some(End::Accepted { sure: true }) => (most, false),
+                Some(End::Accepted { sure: false }) => (Chance::Perhaps, true),
+                Some(End::Dropped { unless }) => (unless.min(most), true),
+                Some(End::Through { may_accept, may_drop }) => (may_accept.min(most), may_drop),
             };
-            if fit == Fit::Yes && ends {
-                return match accepts {
-                    true => End::Accepted { sure: !may_drop },
-                    false => End::Dropped { sure: !may_accept },
-                };
-            }
-            may_accept |= accepts;
+            may_accept = may_accept.max(accepts);
             may_drop |= drops;
         }
         End::Through { may_accept, may_drop }
@@ -125,14 +142,14 @@ impl Rules<'_> {
         let (name, value) = statement.as_object()?.iter().next()?;
         match name.as_str() {
             "accept" => Some(End::Accepted { sure: true }),
-            "drop" | "reject" => Some(End::Dropped { sure: true }),
+            "drop" | "reject" => Some(End::Dropped { unless: Chance::None }),
             "jump" | "goto" => {
                 let target = value["target"].as_str().unwrap_or_default();
                 Some(self.walk(target, packet, depth + 1))
             }
             // `return` and what decides by a table of its own.
             "return" | "vmap" | "queue" | "xt" => {
-                Some(End::Through { may_accept: true, may_drop: true })
+                Some(End::Through { may_accept: Chance::Perhaps, may_drop: true })
             }
             _ => None,
         }
@@ -143,7 +160,20 @@ impl Rules<'_> {
 enum Fit {
     No,
     Maybe,
+    /// For some senders, or so many packets a second.
+    Some,
     Yes,
+}
+
+/// Whether a packet passes all statements before the verdict. A rule for some senders counts as
+/// one only if it names the port: others are for other things.
+fn rule_fits(statements: &[Value], packet: Packet<'_>) -> Fit {
+    let fit = statements.iter().map(|it| fits(it, packet)).min().unwrap_or(Fit::Yes);
+    let names_port = |it: &Value| it["match"]["left"]["payload"]["field"] == "dport";
+    match fit {
+        Fit::Some if !statements.iter().any(names_port) => Fit::Maybe,
+        fit => fit,
+    }
 }
 
 /// Whether a packet passes a statement, so that the next one of the rule counts.
@@ -152,10 +182,10 @@ fn fits(statement: &Value, packet: Packet<'_>) -> Fit {
         return Fit::Maybe;
     };
     if name != "match" {
-        return if matches!(name.as_str(), "limit" | "xt" | "vmap") {
-            Fit::Maybe
-        } else {
-            Fit::Yes
+        return match name.as_str() {
+            "limit" if value["inv"] != true => Fit::Some,
+            "limit" | "xt" | "vmap" => Fit::Maybe,
+            _ => Fit::Yes,
         };
     }
     let (left, right) = (&value["left"], &value["right"]);
@@ -177,6 +207,7 @@ fn fits(statement: &Value, packet: Packet<'_>) -> Fit {
         match protocol {
             "ip" if packet.v6 => Fit::No,
             "ip6" if !packet.v6 => Fit::No,
+            "ip" | "ip6" if left["payload"]["field"] == "saddr" => Fit::Some,
             "icmp" | "icmpv6" | "udp" | "tcp" if protocol != packet.protocol => Fit::No,
             _ => Fit::Maybe,
         }
@@ -189,7 +220,7 @@ fn fits(statement: &Value, packet: Packet<'_>) -> Fit {
         Some("==" | "in") => fit,
         Some("!=") => match fit {
             Fit::Yes => Fit::No,
-            Fit::Maybe => Fit::Maybe,
+            Fit::Maybe | Fit::Some => fit,
             Fit::No => Fit::Yes,
         },
         _ => Fit::Maybe,
@@ -297,6 +328,36 @@ mod tests {
             fate(&ruleset("accept", &closed), Packet { protocol: "tcp", ..PUSH }),
             Fate::Open
         );
+    }
+
+    #[test]
+    fn a_rule_for_some_senders_of_the_port_lets_it_in_for_some() {
+        let saddr = |protocol: &str| {
+            let left = json!({"payload": {"protocol": protocol, "field": "saddr"}});
+            let right = json!({"prefix": {"addr": "203.0.113.0", "len": 24}});
+            json!({"match": {"op": "==", "left": left, "right": right}})
+        };
+        let limit = json!({"limit": {"rate": 200, "burst": 500, "per": "second"}});
+        let (accept, drop) = (json!({"accept": null}), json!({"drop": null}));
+        let wan = meta("iifname", json!("wan0"));
+        let manual = json!([wan, saddr("ip"), dport(json!(2948)), limit, accept]);
+        let one = std::slice::from_ref(&manual);
+        assert_eq!(fate(&ruleset("drop", one), PUSH), Fate::Narrow);
+        assert_eq!(fate(&ruleset("accept", one), PUSH), Fate::Open);
+        let rest = [manual.clone(), json!([dport(json!(2948)), drop])];
+        assert_eq!(fate(&ruleset("accept", &rest), PUSH), Fate::Narrow);
+        // It says nothing of another interface, or of IPv6.
+        for other in [Packet { interface: "wan1", ..PUSH }, Packet { v6: true, ..PUSH }] {
+            assert!(matches!(fate(&ruleset("drop", one), other), Fate::Closed(_)));
+        }
+        // What is for a LAN's addresses is not for pushes; what may drop before leaves it open.
+        let lan = json!([saddr("ip"), accept]);
+        assert_eq!(fate(&ruleset("drop", &[lan]), PUSH), Fate::Unknown);
+        let odd = [json!([meta("mark", json!(7)), drop]), manual];
+        assert_eq!(fate(&ruleset("drop", &odd), PUSH), Fate::Unknown);
+        let over = json!({"limit": {"rate": 9, "per": "second", "inv": true}});
+        let over = [json!([dport(json!(2948)), over, drop]), json!([dport(json!(2948)), accept])];
+        assert_eq!(fate(&ruleset("drop", &over), PUSH), Fate::Unknown);
     }
 
     #[test]

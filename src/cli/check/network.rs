@@ -1,9 +1,10 @@
 //! LANs, the WAN, what the kernel forwards, names.
 
 use super::firewall::{Fate, Packet, fate};
-use super::{Check, Finding, Scene, seconds};
+use super::{Check, Finding, Scene, iptables, seconds};
 use crate::codes;
 use crate::config::Config;
+use crate::gateway::Prefix;
 use crate::gateway::policy::Verify;
 use crate::io::dns::{self, DnsFailure};
 use crate::io::inspect::{self, Listening};
@@ -15,6 +16,7 @@ use smol::future;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -170,41 +172,138 @@ fn port(scene: &Scene, address: SocketAddr, tcp: bool, taken: &[Listening]) -> F
 
 fn firewall(scene: &Scene) -> Vec<Finding> {
     scene.configured(|config| {
-        let listed = inspect::output("nft", &["-j", "list", "ruleset"], limits::CHECK_QUESTION);
-        let rules = listed.and_then(|text| Ok(serde_json::from_slice(&text)?));
-        let rules: serde_json::Value = match rules {
-            Ok(rules) => rules,
-            Err(error) => {
-                let why = format!("the rules cannot be read with nft: {}", plain(&error));
-                return vec![Finding::skipped(why)];
-            }
-        };
+        let (rules, unread) = rules();
+        if let (true, Some(why)) = (rules.is_empty(), unread) {
+            return vec![Finding::skipped(why)];
+        }
         let pushes = config.push_listen.iter().map(|address| (address, "udp"));
         let http = config.http_push.listen.iter().map(|address| (address, "tcp"));
         let outside = pushes.chain(http).filter(|(address, _)| !address.ip().is_loopback());
         // Strangers come by the way to the Internet.
         let interface = config.wan_interface.clone().or_else(inspect::default_interface);
         let interface = interface.unwrap_or_default();
-        let judge = |(address, protocol): (&SocketAddr, &str)| {
-            let (port, v6) = (address.port(), address.is_ipv6());
-            match fate(&rules, Packet { interface: &interface, protocol, port, v6 }) {
-                Fate::Open => Finding::ok(format!("{protocol} {address} is let in")),
-                Fate::Unknown => Finding::skipped(format!("{protocol} {address}: cannot tell")),
+        let judged: Vec<_> = outside
+            .map(|(address, protocol)| {
+                let (port, v6) = (address.port(), address.is_ipv6());
+                let packet = Packet { interface: &interface, protocol, port, v6 };
+                (*address, protocol, strictest(rules.iter().map(|rules| fate(rules, packet))))
+            })
+            .collect();
+        if judged.is_empty() {
+            return vec![Finding::skipped("pushes come in on loopback only")];
+        }
+        let has_v6 = inspect::has_global_v6(&interface);
+        let judge = |(address, protocol, fate): &(SocketAddr, &str, Fate)| {
+            let name = format!("{protocol} {address}");
+            // Whether the same comes in over the other family.
+            let is_in = |(other, kind, fate): &(SocketAddr, &str, Fate)| {
+                (other.port(), *kind) == (address.port(), *protocol)
+                    && matches!(fate, Fate::Open | Fate::Narrow)
+            };
+            match fate {
+                Fate::Open => Finding::ok(format!("{name} is let in")),
+                Fate::Narrow => {
+                    let whom = "for some senders, or so many a second";
+                    Finding::ok(format!("{name} is let in {whom}"))
+                }
+                Fate::Unknown => Finding::skipped(format!("{name}: cannot tell")),
+                Fate::Closed(_) if address.is_ipv6() && !has_v6 => {
+                    Finding::skipped(format!("{name}: the WAN has no global IPv6 address"))
+                }
+                Fate::Closed(chain) if judged.iter().any(is_in) => {
+                    let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
+                    let what = format!("{name}: the chain {chain} lets no push in over {family}");
+                    Finding::skipped(what)
+                }
                 Fate::Closed(chain) => {
-                    let what =
-                        format!("the firewall drops {protocol} {address}, in the chain {chain}");
-                    let next = format!("nft insert rule {chain} {protocol} dport {port} accept");
+                    let what = format!("the firewall drops {name}, in the chain {chain}");
+                    let (rule, kept) = opening(
+                        chain,
+                        &config.options.trusted_sources,
+                        &interface,
+                        (*address, protocol),
+                    );
+                    let next = format!("{rule}; and the same where {kept}, to last");
                     Finding::fail(codes::FIREWALL, what).then(next)
                 }
             }
         };
-        let found: Vec<_> = outside.map(judge).collect();
-        if found.is_empty() {
-            vec![Finding::skipped("pushes come in on loopback only")]
-        } else {
-            found
-        }
+        judged.iter().map(judge).collect()
     })
+}
+
+/// What the strictest of several sets of rules does.
+fn strictest(fates: impl Iterator<Item = Fate>) -> Fate {
+    let rank = |fate: &Fate| match fate {
+        Fate::Open => 0,
+        Fate::Narrow => 1,
+        Fate::Unknown => 2,
+        Fate::Closed(_) => 3,
+    };
+    fates.max_by_key(rank).unwrap_or(Fate::Open)
+}
+
+/// The rules of the kernel: nft's, which are also those of today's iptables, and those of
+/// iptables-legacy, where that is in use; and why there are none.
+fn rules() -> (Vec<serde_json::Value>, Option<String>) {
+    let ask =
+        |program, arguments: &[&str]| inspect::output(program, arguments, limits::CHECK_QUESTION);
+    let listed = ask("nft", &["-j", "list", "ruleset"]);
+    let nft = listed.and_then(|text| Ok(serde_json::from_slice(&text)?));
+    let why =
+        |error: &std::io::Error| format!("the rules cannot be read with nft: {}", plain(error));
+    let unread = nft.as_ref().err().map(why);
+    let mut all = Vec::from_iter(nft.ok());
+    for (names, program, v6) in [
+        ("/proc/net/ip_tables_names", "iptables-legacy", false),
+        ("/proc/net/ip6_tables_names", "ip6tables-legacy", true),
+    ] {
+        // Only a table that is there already is asked for: to ask for another one would load it.
+        let names = fs::read_to_string(names).unwrap_or_default();
+        if !names.lines().any(|name| name == "filter") {
+            continue;
+        }
+        let plain_name = program.trim_end_matches("-legacy");
+        let listed = ask(program, &["-S"]).or_else(|_| ask(plain_name, &["-S"]));
+        let text = listed.ok().and_then(|text| String::from_utf8(text).ok());
+        // Rules that are there and cannot be listed leave it open.
+        all.push(text.map_or(serde_json::Value::Null, |text| iptables::ruleset(&text, v6)));
+    }
+    (all, unread)
+}
+
+/// A command that lets pushes in by the WAN only, and from DM servers only; and where rules are kept.
+fn opening(
+    chain: &str,
+    trusted: &[Prefix],
+    interface: &str,
+    (address, protocol): (SocketAddr, &str),
+) -> (String, &'static str) {
+    let (family, port) = (if address.is_ipv6() { "ip6" } else { "ip" }, address.port());
+    let sources = trusted.iter().filter(|it| it.address.is_ipv6() == address.is_ipv6());
+    let sources: Vec<_> = sources.map(|it| format!("{}/{}", it.address, it.length)).collect();
+    let from = if interface.is_empty() { "WAN-INTERFACE" } else { interface };
+    let list = |open: &str, between: &str, close: &str| match sources.as_slice() {
+        [] => "YOUR-DM-SERVERS".to_owned(),
+        [one] => one.clone(),
+        several => format!("{open}{}{close}", several.join(between)),
+    };
+    match chain.split(' ').nth(1) {
+        Some(program) if program.ends_with("tables-legacy") => (
+            format!(
+                "{program} -I INPUT -i {from} -s {} -p {protocol} --dport {port} -j ACCEPT",
+                list("", ",", "")
+            ),
+            "your firewall's rules are kept",
+        ),
+        _ => (
+            format!(
+                "nft insert rule {chain} iifname {from} {family} saddr {} {protocol} dport {port} accept",
+                list("{ ", ", ", " }")
+            ),
+            "your firewall's rules are kept (/etc/nftables.conf)",
+        ),
+    }
 }
 
 fn forwarding(scene: &Scene) -> Vec<Finding> {
@@ -281,28 +380,45 @@ fn buffers(_: &Scene) -> Vec<Finding> {
 fn resolver(_: &Scene) -> Vec<Finding> {
     let path = Path::new("/etc/resolv.conf");
     let servers = dns::name_servers(path);
-    let Some(&first) = servers.first() else {
+    if servers.is_empty() {
         return vec![Finding::fail(codes::RESOLVER, "no name server is configured")];
-    };
-    if !is_routed(first) {
-        return vec![Finding::skipped(format!("no route to {}: offline", first.ip()))];
     }
+    let all = servers.iter().map(|server| server.ip().to_string()).collect::<Vec<_>>().join(", ");
+    if !servers.iter().any(|server| is_routed(*server)) {
+        return vec![Finding::skipped(format!("no route to {all}: offline"))];
+    }
+    let routed: Vec<_> = servers.into_iter().filter(|server| is_routed(*server)).collect();
     let began = Instant::now();
+    // All at once: one that is silent must not cost the time of the next.
+    let answers: Vec<_> = thread::scope(|scope| {
+        let asked: Vec<_> =
+            routed.iter().map(|server| scope.spawn(|| (server.ip(), answers(*server)))).collect();
+        asked.into_iter().filter_map(|it| it.join().ok()).collect()
+    });
+    let of = |wanted: bool| {
+        let those = answers.iter().filter(|(_, answers)| *answers == wanted);
+        those.map(|(ip, _)| ip.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let (speaking, silent, next) = (of(true), of(false), "cat /etc/resolv.conf; resolvectl status");
+    vec![if speaking.is_empty() {
+        let what = format!("no name server answers: {silent}");
+        Finding::fail(codes::RESOLVER, what).then(next)
+    } else if !silent.is_empty() {
+        let what = format!("no answer of {silent}; {speaking} answers");
+        Finding::warn(codes::RESOLVER, what).then(next)
+    } else {
+        Finding::ok(format!("{speaking}: answered in {}", seconds(began.elapsed())))
+    }]
+}
+
+/// Whether a name server says anything.
+fn answers(server: SocketAddr) -> bool {
     let late = async {
         Timer::after(limits::CHECK_QUESTION).await;
-        Err(DnsFailure::NoAnswer(format!("{first} says nothing")))
+        Err(DnsFailure::NoAnswer("nothing came in time".to_owned()))
     };
-    let asked = dns::srv("_dm-gateway._tcp.invalid", &servers);
-    match smol::block_on(future::or(asked, late)) {
-        Err(DnsFailure::NoAnswer(why)) => {
-            let what = format!("no name server answers: {why}");
-            vec![
-                Finding::fail(codes::RESOLVER, what)
-                    .then("cat /etc/resolv.conf; resolvectl status"),
-            ]
-        }
-        _ => vec![Finding::ok(format!("{} answers in {}", first.ip(), seconds(began.elapsed())))],
-    }
+    let asked = async { dns::srv("_dm-gateway._tcp.invalid", &[server]).await };
+    !matches!(smol::block_on(future::or(asked, late)), Err(DnsFailure::NoAnswer(_)))
 }
 
 fn is_routed(server: SocketAddr) -> bool {
@@ -311,4 +427,34 @@ fn is_routed(server: SocketAddr) -> bool {
         SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
     };
     UdpSocket::bind((any, 0)).is_ok_and(|socket| socket.connect(server).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_advised_opens_the_wan_for_dm_servers_only() {
+        let prefix = |ip: &str, length| Prefix { address: ip.parse().unwrap(), length };
+        let trusted =
+            [prefix("203.0.113.0", 24), prefix("2001:db8::", 32), prefix("192.0.2.1", 32)];
+        let rule = |chain, trusted: &[Prefix], interface, address: &str| {
+            opening(chain, trusted, interface, (address.parse().unwrap(), "udp")).0
+        };
+        assert_eq!(
+            rule("inet filter input", &trusted, "wan0", "0.0.0.0:2948"),
+            "nft insert rule inet filter input iifname wan0 \
+             ip saddr { 203.0.113.0/24, 192.0.2.1/32 } udp dport 2948 accept"
+        );
+        assert_eq!(
+            rule("ip filter INPUT", &[], "", "[::]:2948"),
+            "nft insert rule ip filter INPUT iifname WAN-INTERFACE \
+             ip6 saddr YOUR-DM-SERVERS udp dport 2948 accept"
+        );
+        assert_eq!(
+            rule("ip iptables-legacy INPUT", &trusted, "wan0", "0.0.0.0:2948"),
+            "iptables-legacy -I INPUT -i wan0 -s 203.0.113.0/24,192.0.2.1/32 \
+             -p udp --dport 2948 -j ACCEPT"
+        );
+    }
 }

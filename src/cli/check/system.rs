@@ -1,10 +1,11 @@
 //! The clock, and the service as it runs.
 
-use super::{Check, Daemon, Finding, Scene};
+use super::{Check, Daemon, Finding, Scene, Verdict};
 use crate::codes;
 use crate::gateway::health::{Severity, date};
 use crate::io::{facts, inspect};
 use crate::limits;
+use log::LevelFilter;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,13 +37,38 @@ fn clock(scene: &Scene) -> Vec<Finding> {
 }
 
 fn synchronised(_: &Scene) -> Vec<Finding> {
-    vec![match facts::synchronised() {
+    vec![match facts::synchronised().or_else(kernel_synchronised) {
         Some(true) => Finding::ok(""),
         Some(false) => {
             Finding::warn(codes::CLOCK_UNSYNCHRONISED, codes::CLOCK_UNSYNCHRONISED.title)
         }
-        None => Finding::skipped("there is no systemd-timesyncd to ask"),
+        None => Finding::skipped(
+            "neither systemd-timesyncd nor chrony nor ntpd tells, nor timedatectl or adjtimex",
+        ),
     }]
+}
+
+/// What the kernel has been told by whoever keeps its clock, asked by programs that only ask.
+fn kernel_synchronised() -> Option<bool> {
+    let ask = |program: &str, arguments: &[&str]| {
+        let text = inspect::output(program, arguments, limits::CHECK_QUESTION).ok()?;
+        String::from_utf8(text).ok()
+    };
+    let systemd = || match ask("timedatectl", &["show", "-p", "NTPSynchronized", "--value"])?.trim()
+    {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    };
+    let busybox = || ask("adjtimex", &[]).or_else(|| ask("busybox", &["adjtimex"]));
+    systemd().or_else(|| unsynchronised(&busybox()?).map(|it| !it))
+}
+
+/// Whether the status that BusyBox's adjtimex prints has STA_UNSYNC.
+fn unsynchronised(text: &str) -> Option<bool> {
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix("status:"))?;
+    let status = line.split_whitespace().next()?.parse::<u32>().ok()?;
+    Some(status & 0x40 != 0)
 }
 
 fn back(scene: &Scene) -> Vec<Finding> {
@@ -93,7 +119,14 @@ fn answers(scene: &Scene) -> Vec<Finding> {
     match &scene.daemon {
         Some(Daemon { pid: Some(pid), .. }) => vec![Finding::ok(format!("it is process {pid}"))],
         Some(_) => vec![Finding::ok("")],
-        None => vec![Finding::warn(codes::UNREACHABLE, "no daemon answers on the control socket")],
+        None => match &scene.silence {
+            // What the configuration lacks is told by its own check.
+            Some(trouble) if trouble.code.starts_with("GW-CTL-") => vec![Finding {
+                verdict: Verdict::Warn,
+                trouble: trouble.as_ref().clone().or_try(codes::UNREACHABLE.remedy),
+            }],
+            _ => vec![Finding::skipped("the configuration does not tell the control socket")],
+        },
     }
 }
 
@@ -159,7 +192,15 @@ fn log_level(scene: &Scene) -> Vec<Finding> {
             Some(level @ ("debug" | "trace")) => {
                 vec![Finding::warn(codes::LOG_LEVEL, format!("DM_GATEWAY_LOG is {level}"))]
             }
-            _ => vec![Finding::ok("")],
+            Some(_) => vec![Finding::ok("")],
+            None => match scene.config.as_ref().ok().and_then(|config| config.log_level) {
+                Some(level @ (LevelFilter::Debug | LevelFilter::Trace)) => {
+                    let level = level.as_str().to_ascii_lowercase();
+                    let what = format!("[log] level is {level}");
+                    vec![Finding::warn(codes::LOG_LEVEL, what)]
+                }
+                _ => vec![Finding::ok("")],
+            },
         }
     })
 }
@@ -170,8 +211,8 @@ fn told(scene: &Scene) -> Vec<Finding> {
         let lines = &daemon.status.status.troubles;
         let finding = |line: &crate::gateway::health::HealthLine| Finding {
             verdict: match line.severity {
-                Severity::Warn => super::Verdict::Warn,
-                Severity::Fail => super::Verdict::Fail,
+                Severity::Warn => Verdict::Warn,
+                Severity::Fail => Verdict::Fail,
             },
             trouble: line.trouble.clone(),
         };
@@ -180,4 +221,18 @@ fn told(scene: &Scene) -> Vec<Finding> {
         }
         lines.iter().map(finding).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busyboxs_adjtimex_tells_by_a_bit_of_the_status() {
+        let text = "    mode:         0\n-o  offset:       0 us\n    status:       64 (UNSYNC)\n";
+        assert_eq!(unsynchronised(text), Some(true));
+        assert_eq!(unsynchronised("    status:       1 (PLL)\n"), Some(false));
+        assert_eq!(unsynchronised("    status:       8193 (PLL | NANO)\n"), Some(false));
+        assert_eq!(unsynchronised("no"), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! SyncML messages for people: an indented view, with codes explained.
 
-use super::{Dump, gateway_address, is_secret, server_list};
+use super::{Dump, gateway_address, is_secret, is_secret_node, server_list};
 use crate::gateway::alert::{self, AlertType, WireProfile};
 use crate::proto::syncml::{
     Alert, AlertCode, Command, Data, Encoding, Header, Item, Location, Message, Meta, Results,
@@ -222,7 +222,7 @@ fn items(dump: &mut Dump<'_>, items: &[Item<'_>]) -> io::Result<()> {
         meta(dump, &item.meta)?;
         if let Some(content) = &item.data {
             let of = [&item.target, &item.source];
-            let named = of.into_iter().flatten().any(|location| is_secret(&location.uri));
+            let named = of.into_iter().flatten().any(|location| is_secret_node(&location.uri));
             if dump.masks && (named || hides(content)) {
                 dump.line(format_args!("Data, {} octets, not shown", length_of(content)))?;
             } else {

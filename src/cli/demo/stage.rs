@@ -38,6 +38,8 @@ pub(super) struct Stage {
     /// What the gateway told its servers: URI, value.
     results: RefCell<Vec<(String, String)>>,
     totals: Cell<Totals>,
+    /// Why the first line that could not be written was not.
+    unwritten: RefCell<Option<io::Error>>,
 }
 
 /// The daemon's thread.
@@ -77,6 +79,7 @@ impl Stage {
             sessions: RefCell::default(),
             results: RefCell::default(),
             totals: Cell::default(),
+            unwritten: RefCell::default(),
         };
         for lan in ["radios", "sensors", "guests"] {
             stage.leases(lan, &[])?;
@@ -129,7 +132,7 @@ impl Stage {
                     let _ = stopped.recv().await;
                 });
             }
-            Err(error) => drop(report.try_send(Err(error))),
+            Err(error) => drop(report.try_send(Err(error.why))),
         });
         let begin = started.recv().await.map_err(|_| "the daemon's thread is gone".to_owned())?;
         // Its advice concerns a configuration that nobody can edit.
@@ -366,17 +369,33 @@ impl Stage {
     /// Prints a line for people.
     pub(super) fn say(&self, line: &str) {
         if !self.json {
-            print_line(line);
+            self.print(line);
+        }
+    }
+
+    /// Why the first line that could not be written was not.
+    pub(super) fn unwritten(&self) -> Option<io::Error> {
+        self.unwritten.take()
+    }
+
+    /// A reader that has gone away does not stop the demo.
+    fn print(&self, line: &str) {
+        let result = writeln!(io::stdout(), "{line}");
+        if let Err(error) = result.and_then(|()| io::stdout().flush()) {
+            let is_gone = error.kind() == io::ErrorKind::BrokenPipe;
+            if !is_gone {
+                self.unwritten.borrow_mut().get_or_insert(error);
+            }
         }
     }
 
     fn tell(&self, json: &str, line: impl FnOnce() -> String) {
-        print_line(&if self.json { json.to_owned() } else { line() });
+        self.print(&if self.json { json.to_owned() } else { line() });
     }
 
     fn tell_report(&self, report: &Report) {
         if self.json {
-            return print_line(&control::document(report));
+            return self.print(&control::document(report));
         }
         // Each thing once: what the gateway tells itself, and the servers' side of a session, are
         // left out.
@@ -435,7 +454,7 @@ impl Stage {
                 "accounts": accounts, "sessions": sessions, "sessions-failed": failed,
                 "seconds": seconds,
             });
-            print_line(&control::document(summary));
+            self.print(&control::document(summary));
         }
         self.say("");
         self.say("All went right.");
@@ -474,9 +493,4 @@ fn is_server(id: &str) -> bool {
 
 fn ask_line(request: &Request) -> String {
     serde_json::to_string(request).expect("a request is plain data")
-}
-
-/// A reader that has gone away does not stop the demo.
-fn print_line(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -6,6 +6,7 @@ const MOST = 14;       // devices of a LAN that are all rows
 const ROWS = 8;        // rows where there are more; the others are dots
 const TABLE = 200;     // devices in the table
 const EVENTS = 100;    // events kept
+const COLUMNS = ["Device", "State", "Address", "LAN", "Servers", "Seen"];
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
 const unfolded = new Set();
@@ -154,8 +155,9 @@ function drawServers(servers) {
   }, (li, it) => {
     if (!it) return say(li.firstElementChild, `and ${count(rest, "more server")}`);
     const note = it.state in SERVER_NOTE ? SERVER_NOTE[it.state] : it.state;
+    const wakes = state.devices.filter((device) => device.allowed.includes(it.id)).length;
     const label = `DM server ${it.id}: ${it.state}${it.why ? `, ${it.why}` : ""}, ` +
-      `may wake ${count(it.mapped, "device")}`;
+      `may wake ${count(wakes, "device")}`;
     fill(li.firstElementChild, it.id, it.state, note, label);
   });
 }
@@ -250,6 +252,8 @@ function drawTable(devices) {
     first.append(name);
     row.append(first, make("td", "tight"), make("td", "tight"), make("td"), make("td", "long"),
       make("td", "tight"));
+    // Where there is no room for columns.
+    COLUMNS.forEach((name, index) => { row.children[index].dataset.name = name; });
     return row;
   }, (row, it) => {
     const [first, is, address, lan, servers, seen] = row.children;
@@ -313,16 +317,19 @@ function drawLines() {
   const folded = [...document.querySelectorAll(".dots > *")].map((dot) => dot.dataset.id);
   const dots = new Set(folded);
   const partners = new Map();
-  for (const { server, device, waiting } of state.mappings) {
-    partners.set(`s${server}`, [...(partners.get(`s${server}`) || []), `d${device}`]);
-    partners.set(`d${device}`, [...(partners.get(`d${device}`) || []), `s${server}`]);
-    if (waiting) partners.set(`w${device}`, true);
+  // Whatever allows it: its list, an account of the gateway's, an operator.
+  for (const { id, allowed, waiting } of state.devices) {
+    for (const server of allowed) {
+      partners.set(`s${server}`, [...(partners.get(`s${server}`) || []), `d${id}`]);
+      partners.set(`d${id}`, [...(partners.get(`d${id}`) || []), `s${server}`]);
+    }
+    if (waiting.length) partners.set(`w${id}`, true);
   }
   const lit = looked && new Set([looked, ...(partners.get(looked) || [])]);
   const isLit = (name) => !lit || lit.has(name);
   for (const server of state.servers) {
     const from = at.server.get(server.id);
-    if (!from || !(server.mapped || server.state === "active" || server.state === "failed")) continue;
+    if (!from || !(partners.has(`s${server.id}`) || ["active", "failed"].includes(server.state))) continue;
     const kind = server.state === "failed" ? "failed" : server.state === "active" ? "account" : "";
     paths.push({ key: `s${server.id}`, d: curve(from, at.in, at.narrow), kind });
   }
@@ -391,7 +398,8 @@ function pulse(event) {
 
 // --- Events ------------------------------------------------------------------------------
 
-const BAD = ["conflict", "session-failed", "bootstrap-failed", "rolled-back", "store"];
+const BAD = ["conflict", "session-failed", "bootstrap-failed", "rolled-back", "store",
+  "lan-down", "wan-down", "config-refused", "hook-failed"];
 
 function tell(event, isNew) {
   const line = make("li");

@@ -187,11 +187,12 @@ fn put_servers(out: &mut Vec<u8>, servers: &[ServerId]) {
 
 fn servers(reader: &mut Reader<'_>) -> Result<Vec<ServerId>, DecodeError> {
     let count = bounded(reader, limits::LIST_SERVERS)?;
-    let server = |reader: &mut Reader<'_>| {
+    let mut servers = Vec::with_capacity(count);
+    for _ in 0..count {
         let id = text(reader)?;
-        ServerId::new(id).map_err(|_| reader.error(DecodeErrorKind::Text))
-    };
-    (0..count).map(|_| server(reader)).collect()
+        servers.push(ServerId::new(id).map_err(|_| reader.error(DecodeErrorKind::Text))?);
+    }
+    Ok(servers)
 }
 
 fn put_bytes(out: &mut Vec<u8>, octets: &[u8]) {

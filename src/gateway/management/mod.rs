@@ -33,6 +33,7 @@ mod wishes;
 pub use operate::{ANOTHER_FOLLOWS, Operation, OperationId};
 pub use reconfigure::{ReloadReport, RemoteValue};
 pub use view::NodeView;
+pub(super) use view::Sessions;
 
 use crate::gateway::Gateway;
 use crate::gateway::agenda::{Queued, Timer};
@@ -194,6 +195,8 @@ pub(super) struct Server {
     failures: u32,
     /// Why the last of them did.
     why: Option<Failed>,
+    /// When the last session ended, and why it failed if it did.
+    last: Option<(Duration, Option<Failed>)>,
     /// Session ids of Package #0, newest last, with when they came.
     heard: VecDeque<(u16, Duration)>,
     search: Search,
@@ -465,30 +468,13 @@ impl Gateway {
     /// Tells of something that concerns a server.
     fn tell_of_server(&mut self, kind: EventKind, server: &str, why: &str) {
         self.audit_event(kind, server, why);
-        self.tell(Event {
-            kind,
-            device: None,
-            server: ServerId::new(server).ok(),
-            lan: None,
-            address: None,
-            reason: None,
-            why: why.to_owned(),
-        });
+        self.tell(Event { server: ServerId::new(server).ok(), ..Event::new(kind, why) });
     }
 
     /// Tells of something that concerns a LAN.
     fn tell_of_lan(&mut self, kind: EventKind, lan: LanId, why: &str) {
         let name = self.options.lans[lan.0].name.clone();
         self.audit_event(kind, &name, why);
-        let (lan, why) = (Some(name), why.to_owned());
-        self.tell(Event {
-            kind,
-            device: None,
-            server: None,
-            lan,
-            address: None,
-            reason: None,
-            why,
-        });
+        self.tell(Event { lan: Some(name), ..Event::new(kind, why) });
     }
 }

@@ -86,10 +86,12 @@ impl Gateway {
         self.apply_settings_of("the configuration", settings, now);
         self.reschedule(&had_interval, now);
         self.manage(now);
-        ReloadReport {
-            remote: self.remote_values(),
-            trial: self.management.trial.as_ref().map(|trial| trial.server().to_owned()),
-        }
+        ReloadReport { remote: self.remote_values(), trial: self.server_on_trial() }
+    }
+
+    /// The server whose change is on trial, if one is.
+    pub fn server_on_trial(&self) -> Option<String> {
+        self.management.trial.as_ref().map(|trial| trial.server().to_owned())
     }
 
     /// What DM servers set through Gw Config.

@@ -368,6 +368,7 @@ impl Gateway {
         if let Some(entry) = self.management.servers.get_mut(server) {
             entry.failures = 0;
             entry.why = None;
+            entry.last = Some((now.uptime, None));
         }
         self.tell_of_server(EventKind::SessionEnded, server, "the session ended as it should");
         self.trial_passed(server, running.number, now);

@@ -3,11 +3,12 @@
 use super::Management;
 use super::bootstrap::Search;
 use super::live::Live;
+use crate::codes::Trouble;
 use crate::gateway::Gateway;
 use crate::gateway::audit::SECRET;
 use crate::gateway::health::Failed;
 use crate::gateway::seam::Now;
-use crate::gateway::view::TrialView;
+use crate::gateway::view::{NextView, SessionView, TrialView};
 use crate::proto::syncml::{Encoding, StatusCode, Verb};
 use crate::proto::tree::{Caller, Request, Subject};
 use base64::Engine;
@@ -31,6 +32,15 @@ pub struct NodeView {
     pub locked: bool,
 }
 
+/// What there is to tell of sessions with a server.
+#[derive(Default)]
+pub(in crate::gateway) struct Sessions {
+    pub(in crate::gateway) running: bool,
+    pub(in crate::gateway) session: Option<SessionView>,
+    pub(in crate::gateway) next: Option<NextView>,
+    pub(in crate::gateway) failures: u32,
+}
+
 impl Management {
     /// The change that is on trial.
     pub(in crate::gateway) fn trial(&self, now: Now) -> Option<TrialView> {
@@ -48,6 +58,23 @@ impl Management {
     /// Where the account with a server goes.
     pub(in crate::gateway) fn account_url(&self, server: &str) -> Option<String> {
         self.account(server)?.url()
+    }
+
+    /// What there is to tell of sessions with a server.
+    pub(in crate::gateway) fn sessions_of(&self, server: &str, now: Now) -> Sessions {
+        let Some(entry) = self.servers.get(server) else { return Sessions::default() };
+        let session = entry.last.as_ref().map(|(at, failed)| SessionView {
+            age: now.uptime.saturating_sub(*at).as_secs(),
+            ok: failed.is_none(),
+            trouble: failed
+                .as_ref()
+                .map(|failed| Trouble::new(failed.code, &failed.why).or_try(failed.code.remedy)),
+        });
+        let next = entry.wish.filter(|_| entry.running.is_none()).map(|wish| NextView {
+            wait: wish.at.saturating_sub(now.uptime).as_secs(),
+            why: wish.cause.sentence().to_owned(),
+        });
+        Sessions { running: entry.running.is_some(), session, next, failures: entry.failures }
     }
 
     /// Why the last session with a server failed, or the last search for an account.

@@ -2,7 +2,8 @@
 
 use crate::gateway::Gateway;
 use crate::gateway::agenda::Timer;
-use crate::gateway::event::EventKind;
+use crate::gateway::alert::ServerId;
+use crate::gateway::event::{Event, EventKind};
 use crate::gateway::health::Failed;
 use crate::gateway::seam::Now;
 use crate::limits;
@@ -121,9 +122,11 @@ impl Gateway {
     ) {
         let failed = failed.into();
         self.metrics.counters.managed_sessions_failed += 1;
-        self.tell_of_server(EventKind::SessionFailed, server, &failed.why);
+        let event = Event::new(EventKind::SessionFailed, &*failed.why);
+        self.tell(Event { server: ServerId::new(server).ok(), code: Some(failed.code), ..event });
         let Some(entry) = self.management.servers.get_mut(server) else { return };
         entry.failures = entry.failures.saturating_add(1);
+        entry.last = Some((now.uptime, Some(failed.clone())));
         entry.why = Some(failed);
         let (failures, proven) = (entry.failures, entry.record.proven);
         if !self.management.has_account(server) {

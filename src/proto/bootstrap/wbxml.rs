@@ -7,19 +7,12 @@ use super::markup::{Builder, Content, Element};
 use super::prov;
 use crate::limits;
 use crate::proto::syncml::element_name;
+use crate::proto::wbxml::{
+    ATTRIBUTES, CONTENT, END, ENTITY, FIRST_TAG, Header, LITERAL, OPAQUE, PublicId, STR_I, STR_T,
+    SWITCH_PAGE, StringTable,
+};
 use crate::proto::wire::{DecodeError, DecodeErrorKind, Reader, put_uintvar};
 
-const SWITCH_PAGE: u8 = 0x00;
-const END: u8 = 0x01;
-const ENTITY: u8 = 0x02;
-const STR_I: u8 = 0x03;
-const LITERAL: u8 = 0x04;
-const STR_T: u8 = 0x83;
-const OPAQUE: u8 = 0xc3;
-const CONTENT: u8 = 0x40;
-const ATTRIBUTES: u8 = 0x80;
-/// Unknown, US-ASCII, UTF-8.
-const CHARSETS: [u32; 3] = [0, 3, 106];
 /// The code page of serialised trees, and of `MgmtTree` on it.
 const TREE_PAGE: u8 = 2;
 const MGMT_TREE: u8 = 0x20;
@@ -51,31 +44,19 @@ impl Language {
 /// It is not WBXML of one of the languages, or beyond a bound.
 pub(super) fn read(octets: &[u8]) -> Result<Element, DecodeError> {
     let mut reader = Reader::new(octets);
-    if !(1..=3).contains(&reader.u8()?) {
-        return Err(malformed(&reader, "neither XML nor WBXML"));
-    }
-    let public_id = match reader.uintvar()? {
-        0 => Err(reader.uintvar()?),
-        id => Ok(id),
-    };
-    if !CHARSETS.contains(&reader.uintvar()?) {
-        return Err(malformed(&reader, "charset is not UTF-8"));
-    }
-    let length = reader.uintvar()? as usize;
-    if length > limits::STRING_TABLE {
-        return Err(reader.error(DecodeErrorKind::Limit("string table")));
-    }
-    let strings = reader.take(length)?;
+    let Header { public_id, strings } = Header::read(&mut reader)?;
     let first = reader.remaining().first().map_or(0, |octet| octet & 0x3f);
     let mut document =
         Document { reader, strings, language: Language::SyncMl, tags: 0, attributes: 0 };
     document.language = match public_id {
-        Ok(0x0b) => Language::Prov,
-        Ok(0x01) if first == MGMT_TREE => Language::Tree,
-        Ok(0x01) if first == prov::DOCUMENT => Language::Prov,
-        Ok(0x01 | 0x0fd3 | 0x1201 | 0x1202) => Language::SyncMl,
-        Ok(_) => return Err(malformed(&document.reader, "unknown public identifier")),
-        Err(index) => {
+        PublicId::Number(0x0b) => Language::Prov,
+        PublicId::Number(0x01) if first == MGMT_TREE => Language::Tree,
+        PublicId::Number(0x01) if first == prov::DOCUMENT => Language::Prov,
+        PublicId::Number(0x01 | 0x0fd3 | 0x1201 | 0x1202) => Language::SyncMl,
+        PublicId::Number(_) => {
+            return Err(malformed(&document.reader, "unknown public identifier"));
+        }
+        PublicId::Text(index) => {
             let name = document.string(index)?.to_ascii_uppercase();
             let is = |start: &str| name.starts_with(start);
             if is("-//WAPFORUM//DTD PROV") {
@@ -98,7 +79,7 @@ fn malformed(reader: &Reader<'_>, what: &'static str) -> DecodeError {
 
 struct Document<'a> {
     reader: Reader<'a>,
-    strings: &'a [u8],
+    strings: StringTable<'a>,
     language: Language,
     /// Code page of tags.
     tags: u8,
@@ -145,7 +126,7 @@ impl Document<'_> {
                 let index = self.reader.uintvar()?;
                 self.string(index)?
             }
-            0x05.. => self
+            FIRST_TAG.. => self
                 .language
                 .tag(self.tags, token)
                 .ok_or_else(|| malformed(&self.reader, "unknown tag"))?
@@ -247,11 +228,7 @@ impl Document<'_> {
 
     /// The string of the table that begins at `index`.
     fn string(&self, index: u32) -> Result<String, DecodeError> {
-        let tail = self.strings.get(index as usize..).unwrap_or_default();
-        let end = tail.iter().position(|&octet| octet == 0);
-        let octets = end
-            .and_then(|end| tail.get(..end))
-            .ok_or_else(|| self.reader.error(DecodeErrorKind::LengthOverrun))?;
+        let octets = self.strings.string(index, &self.reader)?;
         let text = std::str::from_utf8(octets);
         text.map(str::to_owned).map_err(|_| self.reader.error(DecodeErrorKind::Text))
     }

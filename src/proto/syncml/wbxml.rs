@@ -12,19 +12,12 @@ use super::writer::{self, Sink};
 use super::xml::XmlSink;
 use super::{Data, Message};
 use crate::limits;
+use crate::proto::wbxml::{
+    ATTRIBUTES, CONTENT, END, ENTITY, FIRST_TAG, Header, OPAQUE, PublicId, STR_I, STR_T,
+    SWITCH_PAGE, StringTable,
+};
 use crate::proto::wire::{DecodeError, DecodeErrorKind, Reader, put_uintvar};
 use std::borrow::Cow;
-
-const SWITCH_PAGE: u8 = 0x00;
-const END: u8 = 0x01;
-const ENTITY: u8 = 0x02;
-const STR_I: u8 = 0x03;
-const STR_T: u8 = 0x83;
-const OPAQUE: u8 = 0xc3;
-const CONTENT: u8 = 0x40;
-const ATTRIBUTES: u8 = 0x80;
-/// Below this, and with the same low bits above, stand global tokens.
-const FIRST_TAG: u8 = 0x05;
 
 /// WBXML 1.2, public identifier 0x1201, UTF-8, no string table.
 const HEADER: [u8; 5] = [0x02, 0xa4, 0x01, 0x6a, 0x00];
@@ -45,8 +38,6 @@ pub(super) const DESCRIPTIONS: Vocabulary = Vocabulary {
 /// aloud for readers that begin on page 0.
 pub(super) const DESCRIPTIONS_HEADER: &[u8] =
     b"\x02\x00\x00\x6a\x1b-//OMA//DTD-DM-DDF 1.2//EN\0\x00\x02";
-/// Unknown, US-ASCII, UTF-8.
-const CHARSETS: [u32; 3] = [0, 3, 106];
 
 /// Decodes one message.
 ///
@@ -78,7 +69,7 @@ pub(super) struct Vocabulary {
 /// The tokens of a WBXML document.
 pub(super) struct WbxmlLexer<'a> {
     reader: Reader<'a>,
-    strings: &'a [u8],
+    strings: StringTable<'a>,
     page: u8,
     /// Whether the element that came last has no content.
     is_empty: bool,
@@ -92,44 +83,18 @@ impl<'a> WbxmlLexer<'a> {
     /// It is not WBXML 1.1 to 1.3 in UTF-8, or of another vocabulary.
     pub(super) fn new(octets: &'a [u8], about: &Vocabulary) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(octets);
-        let malformed = |reader: &Reader<'_>, what| reader.error(DecodeErrorKind::Malformed(what));
-        if !(1..=3).contains(&reader.u8()?) {
-            return Err(malformed(&reader, "not WBXML 1.1 to 1.3"));
-        }
-        let public_id = match reader.uintvar()? {
-            0 => Err(reader.uintvar()?),
-            id => Ok(id),
-        };
-        if !CHARSETS.contains(&reader.uintvar()?) {
-            return Err(malformed(&reader, "charset is not UTF-8"));
-        }
-        let length = reader.uintvar()? as usize;
-        if length > limits::STRING_TABLE {
-            return Err(reader.error(DecodeErrorKind::Limit("string table")));
-        }
-        let strings = reader.take(length)?;
-        let (page, is_empty, budget) = (about.page, false, Budget::default());
-        let lexer = Self { reader, strings, page, is_empty, budget };
+        let Header { public_id, strings } = Header::read(&mut reader)?;
         let known = match public_id {
-            Ok(id) => PUBLIC_IDS.contains(&id),
-            Err(index) => lexer
-                .string(index)?
+            PublicId::Number(id) => PUBLIC_IDS.contains(&id),
+            PublicId::Text(index) => strings
+                .string(index, &reader)?
                 .get(..about.public_id.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(about.public_id)),
         };
         if !known {
-            return Err(malformed(&lexer.reader, about.refusal));
+            return Err(reader.error(DecodeErrorKind::Malformed(about.refusal)));
         }
-        Ok(lexer)
-    }
-
-    /// The string of the table that begins at `index`.
-    fn string(&self, index: u32) -> Result<&'a [u8], DecodeError> {
-        let tail = self.strings.get(index as usize..).unwrap_or_default();
-        let length = tail.iter().position(|&octet| octet == 0);
-        length
-            .and_then(|length| tail.get(..length))
-            .ok_or_else(|| self.reader.error(DecodeErrorKind::LengthOverrun))
+        Ok(Self { reader, strings, page: about.page, is_empty: false, budget: Budget::default() })
     }
 
     fn text(&mut self, octets: &'a [u8]) -> Result<Token<'a>, DecodeError> {
@@ -201,7 +166,7 @@ impl<'a> Lexer<'a> for WbxmlLexer<'a> {
                 }
                 STR_T => {
                     let index = self.reader.uintvar()?;
-                    let octets = self.string(index)?;
+                    let octets = self.strings.string(index, &self.reader)?;
                     self.text(octets)
                 }
                 OPAQUE => self.opaque(),

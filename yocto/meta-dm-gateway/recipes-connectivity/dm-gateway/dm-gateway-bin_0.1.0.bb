@@ -21,8 +21,14 @@ RCONFLICTS:${PN} = "dm-gateway"
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
+# A file:// is unpacked under its whole path, what comes from a server is not.
+DM_GATEWAY_LOCAL = "${@'/' + d.getVar('DM_GATEWAY_BINARIES')[7:].strip('/') if d.getVar('DM_GATEWAY_BINARIES').startswith('file://') else ''}"
+
 do_install() {
-    install -D -m 0755 ${DM_GATEWAY_UNPACKED}/dm-gateway-${TARGET_ARCH} ${D}${bindir}/dm-gateway
+    program=${DM_GATEWAY_UNPACKED}${DM_GATEWAY_LOCAL}/dm-gateway-${TARGET_ARCH}
+    # BitBake compares the sums of downloads only.
+    echo "${DM_GATEWAY_BINARY_SHA256}  $program" | sha256sum -c - || bbfatal "$program is not the one of DM_GATEWAY_BINARY_SHA256"
+    install -D -m 0755 $program ${D}${bindir}/dm-gateway
 }
 
 # It is stripped, and made without OE's linker flags.

@@ -38,12 +38,13 @@ do_compile_ptest() {
 do_install_ptest() {
     install -m 0755 ${B}/ptest/${CARGO_TARGET_SUBDIR}/dm-gateway ${D}${PTEST_PATH}/dm-gateway
     for program in ${B}/ptest/${CARGO_TARGET_SUBDIR}/deps/dm_gateway-*; do
-        case $program in
+        case ${program##*/} in
         *.*) ;;
         *) [ ! -x "$program" ] || cmp -s "$program" ${D}${PTEST_PATH}/dm-gateway || \
             install -m 0755 "$program" ${D}${PTEST_PATH}/unit-tests ;;
         esac
     done
+    [ -x ${D}${PTEST_PATH}/unit-tests ] || bbfatal "no program with the unit tests was built"
 }
 
 # The compiler that Cargo.toml asks for, as .ci/msrv proves it.

@@ -1,0 +1,1 @@
+# No SDK is made.
